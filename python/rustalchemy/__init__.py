@@ -1,0 +1,1 @@
+"""SQLAlchemy's Session with a Rust core."""

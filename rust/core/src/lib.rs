@@ -1,0 +1,2 @@
+//! Pure algorithms of rustalchemy: everything that can be decided without a Python object in hand.
+#![forbid(unsafe_code)]
