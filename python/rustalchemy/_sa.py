@@ -1,0 +1,103 @@
+"""The border with SQLAlchemy Core's underscored names.
+
+Every underscored name of Core that the package needs is imported, or wrapped, here and nowhere else, with one line saying
+why. Public names of Core (also those of its internal modules) are imported where they are used. Sections follow Core's
+modules in alphabetical order; append inside the section.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Optional
+
+# inspection ---------------------------------------------------------------------------------------------------------
+# How a class is joined to inspect().
+from sqlalchemy.inspection import _inspects as _inspects
+from sqlalchemy.inspection import _self_inspects as _self_inspects
+
+# sql._typing --------------------------------------------------------------------------------------------------------
+# The error for keywords that exist for type checkers only.
+from sqlalchemy.sql._typing import _no_kw as _no_kw
+
+# sql.base -----------------------------------------------------------------------------------------------------------
+# The "argument was not given" marker of public signatures; users may compare with it.
+from sqlalchemy.sql.base import _NoArg as _NoArg
+
+# sql.schema ---------------------------------------------------------------------------------------------------------
+# Spelling of a schema-qualified table key in MetaData.tables.
+from sqlalchemy.sql.schema import _get_table_key as _get_table_key
+
+# The default object behind insert_sentinel().
+from sqlalchemy.sql.schema import _InsertSentinelColumnDefault as _InsertSentinelColumnDefault
+
+# sql.sqltypes -------------------------------------------------------------------------------------------------------
+# Core's map of Python type to SQL type, behind type_annotation_map.
+from sqlalchemy.sql.sqltypes import _type_map_get as _type_map_get
+
+try:
+    # Column collections written for type checkers (2.1); such a class is never mapped.
+    from sqlalchemy.sql._annotated_cols import TypedColumns as TypedColumns
+except ImportError:  # SQLAlchemy 2.0
+    TypedColumns = None  # type: ignore[assignment,misc]
+
+# The compile-state plugin under which Core finds our SELECT, UPDATE, ... compilers.
+COMPILE_STATE_PLUGIN: Final = "rustalchemy"
+
+
+# sql.schema: Column -------------------------------------------------------------------------------------------------
+def copy_column(column: Any, **kw: Any) -> Any:
+    """Return a copy of a Column that belongs to no table."""
+    return column._copy(**kw)
+
+
+def merge_column(source: Any, target: Any, *, omit_defaults: bool) -> None:
+    """Give `target` what `source` declares and `target` leaves open."""
+    source._merge(target, omit_defaults=omit_defaults)
+
+
+def set_column_type(column: Any, type_: Any) -> None:
+    """Set a Column's type as its constructor would, events of the type included."""
+    column._set_type(type_)
+
+
+def is_null_type(type_: Any) -> bool:
+    """Return whether no SQL type was given."""
+    return bool(type_._isnull)
+
+
+def foreign_key_table_column(foreign_key: Any) -> Any:
+    """Return the Column object a ForeignKey was given, or None for a string."""
+    return foreign_key._table_column
+
+
+def schema_names(metadata: Any) -> Any:
+    """Return the schema names that tables of a MetaData use."""
+    return metadata._schemas
+
+
+def refresh_for_new_column(selectable: Any, column: Any) -> None:
+    """Tell a selectable derived from a table that the table got a column."""
+    selectable._refresh_for_new_column(column)
+
+
+# sql.elements -------------------------------------------------------------------------------------------------------
+def annotate(element: Any, annotations: dict[str, Any]) -> Any:
+    """Return a copy of a SQL element with annotations."""
+    return element._annotate(annotations)
+
+
+def annotate_for_entity(element: Any, annotations: dict[str, Any], entity: Any) -> Any:
+    """Return a copy of a SQL element that makes statements with it compile through our plugin."""
+    return element._annotate(annotations)._set_propagate_attrs(
+        {"compile_state_plugin": COMPILE_STATE_PLUGIN, "plugin_subject": entity}
+    )
+
+
+def bind_param(element: Any, operator: Any, value: Any) -> Any:
+    """Return a bound parameter typed by the element it is compared with."""
+    return element._bind_param(operator, value)
+
+
+# sql.type_api -------------------------------------------------------------------------------------------------------
+def resolve_for_python_type(sql_type: Any, python_type: Any, matched_on: Any, matched_on_flattened: Any) -> Optional[Any]:
+    """Return the SQL type for a Python type, adapted (Enum, Literal) to that very type."""
+    return sql_type._resolve_for_python_type(python_type, matched_on, matched_on_flattened)

@@ -1,0 +1,1 @@
+"""ORM extensions under the names of `sqlalchemy.ext`."""

@@ -1,0 +1,1 @@
+"""The public namespace: the names of `sqlalchemy.orm`, from the modules that define them."""
