@@ -1,0 +1,1 @@
+"""Benchmarks: the same work done by hand-written DB-API code, by SQLAlchemy's ORM and by rustalchemy."""

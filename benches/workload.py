@@ -1,0 +1,108 @@
+"""What a workload is: one body of work with three contenders, timed apart from its preparation and its verification."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from . import models
+
+CONTENDERS = ("raw", "sqlalchemy", "rustalchemy")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Microseconds per unit measured once for raw code and SQLAlchemy, and the figure to reach; only ratios are compared."""
+
+    raw: float
+    sqlalchemy: float
+    goal: float
+
+    @property
+    def over_raw(self) -> float:
+        """The largest allowed ratio of rustalchemy to raw code."""
+        return self.goal / self.raw
+
+    @property
+    def speedup(self) -> float:
+        """The smallest allowed ratio of SQLAlchemy to rustalchemy."""
+        return self.sqlalchemy / self.goal
+
+
+class Environment:
+    """An empty SQLite file, the engine on it, and one contender's classes.
+
+    A file, because that is what people have: every statement outside of a transaction pays its locks. Nothing waits for
+    the disk (`synchronous` and the journal are off), and CPU time is what is counted.
+    """
+
+    def __init__(self, contender: str) -> None:
+        self.contender = contender
+        self.folder = tempfile.TemporaryDirectory(prefix="benches-")
+        path = f"{self.folder.name}/db.sqlite"
+        self.connection = sqlite3.connect(path, check_same_thread=False)
+        self.connection.executescript(
+            "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + models.SCHEMA
+        )
+        self.engine = sa.create_engine(
+            "sqlite://", creator=lambda: self.connection, poolclass=StaticPool
+        )
+        if contender != "raw":
+            self.m: SimpleNamespace = models.load(contender)
+            self.orm: Any = self.m.orm
+
+    def session(self, **kw: Any) -> Any:
+        """A new session of this contender's ORM."""
+        return self.orm.Session(self.engine, **kw)
+
+    def count(self, table: str) -> int:
+        """Rows now in a table."""
+        return int(self.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A named body of work: `raw` and `orm` prepare it and return the function to be timed, which returns what `verify` checks."""
+
+    name: str
+    unit: str
+    size: int
+    target: Target | None
+    raw: Callable[[Environment, int], Callable[[], Any]]
+    orm: Callable[[Environment, int], Callable[[], Any]]
+    verify: Callable[[Environment, int, Any], None]
+
+    def measure(self, contender: str, n: int) -> float:
+        """CPU seconds per unit of one round, verified."""
+        env = Environment(contender)
+        work = (self.raw if contender == "raw" else self.orm)(env, n)
+        gc.collect()
+        began = time.process_time()
+        result = work()
+        spent = time.process_time() - began
+        self.verify(env, n, result)
+        return spent / n
+
+
+WORKLOADS: dict[str, Workload] = {}
+
+
+def workload(
+    name: str, unit: str, size: int, target: Target | None = None
+) -> Callable[[type], type]:
+    """Register a class with static `raw`, `orm` and `verify` as a workload."""
+
+    def register(cls: Any) -> type:
+        WORKLOADS[name] = Workload(name, unit, size, target, cls.raw, cls.orm, cls.verify)
+        return cls  # type: ignore[no-any-return]
+
+    return register
