@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final, Optional
 
+from sqlalchemy import inspection as _inspection
+
 # inspection ---------------------------------------------------------------------------------------------------------
-# How a class is joined to inspect().
-from sqlalchemy.inspection import _inspects as _inspects
+# How a class is joined to inspect(): its instances are their own inspection.
 from sqlalchemy.inspection import _self_inspects as _self_inspects
 
 # sql._typing --------------------------------------------------------------------------------------------------------
@@ -21,6 +22,9 @@ from sqlalchemy.sql._typing import _no_kw as _no_kw
 # sql.base -----------------------------------------------------------------------------------------------------------
 # The "argument was not given" marker of public signatures; users may compare with it.
 from sqlalchemy.sql.base import _NoArg as _NoArg
+
+# What filter_by() and friends look names up in.
+from sqlalchemy.sql.base import _entity_namespace as _entity_namespace
 
 # sql.schema ---------------------------------------------------------------------------------------------------------
 # Spelling of a schema-qualified table key in MetaData.tables.
@@ -33,6 +37,12 @@ from sqlalchemy.sql.schema import _InsertSentinelColumnDefault as _InsertSentine
 # Core's map of Python type to SQL type, behind type_annotation_map.
 from sqlalchemy.sql.sqltypes import _type_map_get as _type_map_get
 
+# sql.util -----------------------------------------------------------------------------------------------------------
+# How join conditions get their local, remote and foreign marks.
+from sqlalchemy.sql.util import _deep_annotate as _deep_annotate
+from sqlalchemy.sql.util import _deep_deannotate as _deep_deannotate
+from sqlalchemy.sql.util import _shallow_annotate as _shallow_annotate
+
 try:
     # Column collections written for type checkers (2.1); such a class is never mapped.
     from sqlalchemy.sql._annotated_cols import TypedColumns as TypedColumns
@@ -41,6 +51,17 @@ except ImportError:  # SQLAlchemy 2.0
 
 # The compile-state plugin under which Core finds our SELECT, UPDATE, ... compilers.
 COMPILE_STATE_PLUGIN: Final = "rustalchemy"
+
+
+# inspection: classes and objects ------------------------------------------------------------------------------------
+inspect_registrars = _inspection._registrars
+
+
+def patch_inspects(replacement: Any) -> Any:
+    """Put another decorator in place of the one that registers handlers of inspect(), and return the original."""
+    original = _inspection._inspects
+    _inspection._inspects = replacement
+    return original
 
 
 # sql.schema: Column -------------------------------------------------------------------------------------------------
