@@ -1,0 +1,18 @@
+//! What planning can refuse; the binding crate turns it into SQLAlchemy's exception classes.
+
+use crate::flush::Action;
+
+/// Why a flush cannot be planned. `E` is the caller's own error, passed through untouched.
+#[derive(Debug)]
+pub enum PlanError<E> {
+    /// Rows depend on each other; the actions that form the cycle.
+    Circular(Vec<Action>),
+    /// The caller's callback failed while it answered which states are related.
+    Caller(E),
+}
+
+impl<E> From<E> for PlanError<E> {
+    fn from(error: E) -> Self {
+        Self::Caller(error)
+    }
+}
