@@ -13,6 +13,7 @@ from sqlalchemy import inspection as _inspection
 
 # inspection ---------------------------------------------------------------------------------------------------------
 # How a class is joined to inspect(): its instances are their own inspection.
+from sqlalchemy.inspection import _inspects as _inspects
 from sqlalchemy.inspection import _self_inspects as _self_inspects
 
 # sql._typing --------------------------------------------------------------------------------------------------------
@@ -25,6 +26,10 @@ from sqlalchemy.sql.base import _NoArg as _NoArg
 
 # What filter_by() and friends look names up in.
 from sqlalchemy.sql.base import _entity_namespace as _entity_namespace
+from sqlalchemy.sql.base import _entity_namespace_key as _entity_namespace_key
+
+# The decorator of generative methods: change a copy, return it.
+from sqlalchemy.sql.base import _generative as _generative
 
 # sql.schema ---------------------------------------------------------------------------------------------------------
 # Spelling of a schema-qualified table key in MetaData.tables.
@@ -32,6 +37,11 @@ from sqlalchemy.sql.schema import _get_table_key as _get_table_key
 
 # The default object behind insert_sentinel().
 from sqlalchemy.sql.schema import _InsertSentinelColumnDefault as _InsertSentinelColumnDefault
+
+# sql.selectable -----------------------------------------------------------------------------------------------------
+# Joins that were made before with_entities(), and the base of what has FROM elements.
+from sqlalchemy.sql.selectable import _MemoizedSelectEntities as _MemoizedSelectEntities
+from sqlalchemy.sql.selectable import _SelectFromElements as _SelectFromElements
 
 # sql.sqltypes -------------------------------------------------------------------------------------------------------
 # Core's map of Python type to SQL type, behind type_annotation_map.
@@ -41,6 +51,17 @@ from sqlalchemy.sql.sqltypes import _type_map_get as _type_map_get
 # How join conditions get their local, remote and foreign marks.
 from sqlalchemy.sql.util import _deep_annotate as _deep_annotate
 from sqlalchemy.sql.util import _deep_deannotate as _deep_deannotate
+
+# Which FROM elements a LATERAL on the right side of a join refers to.
+from sqlalchemy.sql.util import _lateral_correlated_froms as _lateral_correlated_froms
+
+# LIMIT and OFFSET of Query.slice(), .limit() and .offset(), as Select makes them.
+from sqlalchemy.sql.util import _make_slice as _make_slice
+from sqlalchemy.sql.util import _offset_or_limit_clause as _offset_or_limit_clause
+
+# A Python value spelled as SQL, for the discriminator column of polymorphic_union().
+from sqlalchemy.sql.util import _quote_ddl_expr as _quote_ddl_expr
+
 from sqlalchemy.sql.util import _shallow_annotate as _shallow_annotate
 
 try:

@@ -438,40 +438,47 @@ class WriteOnlyMapped(_MappedAnnotationBase[_T_co]):
         def __set__(self, instance: Any, value: Any) -> None: ...
 
 
+# The type of User[int] for a generic mapped class.
+GenericAlias: Any = type(Generic[_T])
+
+
 def _register_inspection() -> None:
     """Answer ``inspect()`` for mapped classes and objects, beside whoever else does.
 
-    ``sqlalchemy.orm`` registers handlers for ``object`` and ``type`` when it is imported, and Core refuses a second
-    one. Both import orders are served: a handler that is there already is kept behind ours, and a later registration
-    is put behind ours instead of being refused.
+    ``sqlalchemy.orm`` registers handlers for ``object``, ``type`` and subscripted classes when it is imported, and Core
+    refuses a second one. Both import orders are served: a handler that is there already is kept behind ours, and a
+    later registration is put behind ours instead of being refused.
     """
     registrars = _sa.inspect_registrars
-    behind: dict[type, Any] = {kind: registrars[kind] for kind in (object, type) if kind in registrars}
+    shared = (object, type, GenericAlias)
+    behind: dict[type, Any] = {kind: registrars[kind] for kind in shared if kind in registrars}
 
-    def inspect_object(subject: Any) -> Any:
-        state = _inspect_mapped_object(subject)
-        if state is None and (handler := behind.get(object)) is not None:
-            return handler(subject)
-        return state
-
-    def inspect_type(subject: Any) -> Any:
+    def inspect_mapped_class(subject: Any) -> Any:
         from .mapper import _inspect_mc
 
-        mapper = _inspect_mc(subject)
-        if mapper is None and (handler := behind.get(type)) is not None:
-            return handler(subject)
-        return mapper
+        return _inspect_mc(subject)
 
-    registrars[object] = inspect_object
-    registrars[type] = inspect_type
+    def inspect_generic_alias(subject: Any) -> Any:
+        return inspect_mapped_class(subject.__origin__)
+
+    def with_handler_behind(kind: Any, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def inspect_kind(subject: Any) -> Any:
+            found = handler(subject)
+            if found is None and (other := behind.get(kind)) is not None:
+                return other(subject)
+            return found
+
+        return inspect_kind
+
+    handlers = (_inspect_mapped_object, inspect_mapped_class, inspect_generic_alias)
+    for kind, handler in zip(shared, handlers):
+        registrars[kind] = with_handler_behind(kind, handler)
 
     def tolerant_inspects(*types: type[Any]) -> Callable[[_F], _F]:
-        shared = [kind for kind in types if kind in (object, type)]
-        others = [kind for kind in types if kind not in (object, type)]
+        others = [kind for kind in types if kind not in shared]
 
         def decorate(fn: _F) -> _F:
-            for kind in shared:
-                behind[kind] = fn
+            behind.update((kind, fn) for kind in types if kind in shared)
             return original(*others)(fn) if others else fn
 
         return decorate
