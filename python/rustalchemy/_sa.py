@@ -143,3 +143,45 @@ def bind_param(element: Any, operator: Any, value: Any) -> Any:
 def resolve_for_python_type(sql_type: Any, python_type: Any, matched_on: Any, matched_on_flattened: Any) -> Optional[Any]:
     """Return the SQL type for a Python type, adapted (Enum, Literal) to that very type."""
     return sql_type._resolve_for_python_type(python_type, matched_on, matched_on_flattened)
+
+
+# types: what the native processors have to know of a type -----------------------------------------------------------
+# SQLite's implementations whose methods a native processor stands for.
+from sqlalchemy.dialects.sqlite.base import _SQliteJson as SQLiteJSON  # noqa: E402
+from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteDate as PysqliteDate  # noqa: E402
+from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteTimeStamp as PysqliteTimestamp  # noqa: E402
+
+
+def result_function(type_: Any, dialect: Any, coltype: object) -> Optional[Any]:
+    """Return the callable Core would process results of this type with, from Core's own cache."""
+    return type_._cached_result_processor(dialect, coltype)
+
+
+def bind_function(type_: Any, dialect: Any) -> Optional[Any]:
+    """Return the callable Core would process parameters of this type with, from Core's own cache."""
+    return type_._cached_bind_processor(dialect)
+
+
+def enum_objects(type_: Any) -> dict[Any, Any]:
+    """Return the dictionary an Enum type finds its members in by their stored text."""
+    return type_._object_lookup
+
+
+def enum_texts(type_: Any) -> dict[Any, Any]:
+    """Return the dictionary an Enum type finds the stored text of its members in."""
+    return type_._valid_lookup
+
+
+def storage_format(type_: Any) -> Optional[str]:
+    """Return the format in which a SQLite date or time type stores its values."""
+    return type_._storage_format
+
+
+def json_serializer(dialect: Any) -> Optional[Any]:
+    """Return the user's JSON serializer of a dialect; None for the standard library's."""
+    return dialect._json_serializer
+
+
+def json_deserializer(dialect: Any) -> Optional[Any]:
+    """Return the user's JSON deserializer of a dialect; None for the standard library's."""
+    return dialect._json_deserializer
