@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any, Final, Optional
 
 from sqlalchemy import inspection as _inspection
+from sqlalchemy.sql.base import CompileState
+from sqlalchemy.sql.selectable import Select
 
 # inspection ---------------------------------------------------------------------------------------------------------
 # How a class is joined to inspect(): its instances are their own inspection.
@@ -137,6 +139,18 @@ def annotate_for_entity(element: Any, annotations: dict[str, Any], entity: Any) 
 def bind_param(element: Any, operator: Any, value: Any) -> Any:
     """Return a bound parameter typed by the element it is compared with."""
     return element._bind_param(operator, value)
+
+
+# sql.selectable: Select ---------------------------------------------------------------------------------------------
+def create_raw_select(state: dict[str, Any]) -> Any:
+    """Return a Select with the given attributes, taken as they are."""
+    return Select._create_raw_select(**state)
+
+
+# sql.base: CompileState ---------------------------------------------------------------------------------------------
+def plugin_class_for(statement: Any) -> Any:
+    """Return our compile-state class for a kind of statement."""
+    return CompileState._get_plugin_class_for_plugin(statement, COMPILE_STATE_PLUGIN)
 
 
 # sql.type_api -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import enum
 import itertools
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.sql import expression
 from sqlalchemy.sql import util as sql_util
@@ -69,7 +70,7 @@ class ORMStatementAdapter(sql_util.ColumnAdapter):
 class ORMAdapter(sql_util.ColumnAdapter):
     """Adapts only what belongs to one entity's mapper hierarchy."""
 
-    __slots__ = ("role", "mapper", "is_aliased_class", "aliased_insp")
+    __slots__ = ("aliased_insp", "is_aliased_class", "mapper", "role")
 
     def __init__(
         self,

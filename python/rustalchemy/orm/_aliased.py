@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import types
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspection, util
@@ -18,7 +19,7 @@ from sqlalchemy.sql.cache_key import HasCacheKey
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import FromClause, GenerativeSelect
 
-from .._sa import COMPILE_STATE_inspects, _self_inspects, annotate_for_entity
+from .._sa import _inspects, _self_inspects, annotate_for_entity
 from ._adapters import ORMAdapter, _is_alias_of_selectable, _TraceAdaptRole
 from .base import InspectionAttr
 from .interfaces import ORMColumnsClauseRole, ORMEntityColumnsClauseRole, ORMFromClauseRole
@@ -123,7 +124,7 @@ class AliasedClass(inspection.Inspectable["AliasedInsp[_O]"], ORMColumnsClauseRo
         return self._bind_attribute(key, attr, aliased_insp)
 
     def __repr__(self) -> str:
-        return "<AliasedClass at 0x%x; %s>" % (id(self), self._aliased_insp._target.__name__)
+        return f"<AliasedClass at 0x{id(self):x}; {self._aliased_insp._target.__name__}>"
 
     def __str__(self) -> str:
         return str(self._aliased_insp)
@@ -142,28 +143,28 @@ class AliasedInsp(
     """The entity behind an AliasedClass: mapper, selectable, adapter; usable wherever a mapper is an entity."""
 
     __slots__ = (
-        "__weakref__",
-        "_weak_entity",
-        "mapper",
-        "selectable",
-        "name",
-        "_adapt_on_names",
-        "with_polymorphic_mappers",
-        "polymorphic_on",
-        "_use_mapper_path",
-        "_base_alias",
-        "represents_outer_join",
-        "persist_selectable",
-        "local_table",
-        "_is_with_polymorphic",
-        "_with_polymorphic_entities",
-        "_adapter",
-        "_target",
         "__clause_element__",
-        "_memoized_values",
+        "__weakref__",
+        "_adapt_on_names",
+        "_adapter",
         "_all_column_expressions",
+        "_base_alias",
         "_get_clause",
+        "_is_with_polymorphic",
+        "_memoized_values",
         "_nest_adapters",
+        "_target",
+        "_use_mapper_path",
+        "_weak_entity",
+        "_with_polymorphic_entities",
+        "local_table",
+        "mapper",
+        "name",
+        "persist_selectable",
+        "polymorphic_on",
+        "represents_outer_join",
+        "selectable",
+        "with_polymorphic_mappers",
     )
 
     _cache_key_traversal = [
@@ -431,8 +432,8 @@ class AliasedInsp(
         return values[key]
 
     def __repr__(self) -> str:
-        poly = ", ".join(m.class_.__name__ for m in self.with_polymorphic_mappers or ())
-        return "<AliasedInsp at 0x%x; %s%s>" % (id(self), self.class_.__name__, f"({poly})" if poly else "")
+        poly = ", ".join(m.class_.__name__ for m in self.with_polymorphic_mappers)
+        return f"<AliasedInsp at 0x{id(self):x}; {self.class_.__name__}({poly})>"
 
     def __str__(self) -> str:
         return self.path_string()

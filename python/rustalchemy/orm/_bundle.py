@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspection, util
@@ -130,6 +131,6 @@ class DictBundle(Bundle[_T]):
 
     def create_row_processor(self, query: Any, procs: Sequence[_RowProcessor], labels: Sequence[str]) -> _RowProcessor:
         def bundle_dict(row: Row[Any]) -> dict[str, Any]:
-            return dict(zip(labels, (proc(row) for proc in procs)))
+            return dict(zip(labels, (proc(row) for proc in procs), strict=True))
 
         return bundle_dict

@@ -23,7 +23,7 @@ class CascadeOptions(frozenset[str]):
     _allowed_cascades = all_cascades
     _viewonly_cascades = ("expunge", "all", "none", "refresh-expire", "merge")
 
-    __slots__ = ("save_update", "delete", "refresh_expire", "merge", "expunge", "delete_orphan")
+    __slots__ = ("delete", "delete_orphan", "expunge", "merge", "refresh_expire", "save_update")
 
     save_update: bool
     delete: bool
@@ -38,7 +38,7 @@ class CascadeOptions(frozenset[str]):
         values = set(value_list)
         unknown = values - cls._allowed_cascades
         if unknown:
-            raise sa_exc.ArgumentError("Invalid cascade option(s): %s" % ", ".join(repr(x) for x in sorted(unknown)))
+            raise sa_exc.ArgumentError(f"Invalid cascade option(s): {', '.join(repr(x) for x in sorted(unknown))}")
         if "all" in values:
             values |= cls._add_w_all_cascades
         if "none" in values:
@@ -56,7 +56,7 @@ class CascadeOptions(frozenset[str]):
         return type(self), (sorted(self),)
 
     def __repr__(self) -> str:
-        return "CascadeOptions(%r)" % ",".join(sorted(self))
+        return f"CascadeOptions({','.join(sorted(self))!r})"
 
     @classmethod
     def from_string(cls, arg: str | None) -> CascadeOptions:

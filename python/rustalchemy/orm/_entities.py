@@ -156,7 +156,7 @@ def _getitem(iterable_query: Any, item: Any) -> Any:
     if not isinstance(item, slice):
         if item == -1:
             _refuse_negative_index()
-        return list(iterable_query[item : item + 1])[0]
+        return list(iterable_query[item : item + 1])[0]  # noqa: RUF015 - IndexError, not StopIteration
 
     start, stop, step = util.decode_slice(item)
     if isinstance(start, int) and isinstance(stop, int) and stop - start <= 0:

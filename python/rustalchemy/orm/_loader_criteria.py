@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import inspection
 from sqlalchemy.sql import coercions, lambdas, roles, visitors
@@ -39,13 +40,13 @@ class LoaderCriteriaOption(CriteriaOption):
     """The option made by ``with_loader_criteria()``."""
 
     __slots__ = (
-        "root_entity",
-        "entity",
-        "deferred_where_criteria",
-        "where_criteria",
         "_where_crit_orig",
+        "deferred_where_criteria",
+        "entity",
         "include_aliases",
         "propagate_to_loaders",
+        "root_entity",
+        "where_criteria",
     )
 
     _traverse_internals = [

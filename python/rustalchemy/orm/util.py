@@ -1,8 +1,8 @@
 """The names of ``sqlalchemy.orm.util``, from the modules that define them.
 
-``_aliased``: aliases and polymorphic aliases; ``_adapters``: what translates columns for them; ``_bundle``, ``_orm_join``,
-``_loader_criteria``: one construct each; ``_cascades``: cascade settings; ``_annotations``: reading ``Mapped[...]``;
-``_entities``: the functions.
+``_aliased``: aliases and polymorphic aliases; ``_adapters``: what translates columns for them; ``_bundle``,
+``_orm_join``, ``_loader_criteria``: one construct each; ``_cascades``: cascade settings;
+``_annotations``: reading ``Mapped[...]``; ``_entities``: the functions.
 """
 
 from __future__ import annotations
