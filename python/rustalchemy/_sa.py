@@ -18,6 +18,12 @@ from sqlalchemy.sql.selectable import Select
 from sqlalchemy.inspection import _inspects as _inspects
 from sqlalchemy.inspection import _self_inspects as _self_inspects
 
+# event --------------------------------------------------------------------------------------------------------------
+# What holds listeners of classes that are not mapped yet needs: entering a listener, and taking one out again.
+from sqlalchemy.event.base import _omit_standard_example as omit_standard_example
+from sqlalchemy.event.registry import _EventKey as event_key_for
+from sqlalchemy.event.registry import _stored_in_collection as stored_in_collection
+
 # sql._typing --------------------------------------------------------------------------------------------------------
 # The error for keywords that exist for type checkers only.
 from sqlalchemy.sql._typing import _no_kw as _no_kw
