@@ -1,4 +1,4 @@
-"""Listeners for classes that are not mapped yet: kept here, and handed over when the class is instrumented or mapped."""
+"""Listeners for classes that are not mapped yet: held until the class is instrumented or mapped."""
 
 from __future__ import annotations
 
