@@ -39,6 +39,9 @@ from sqlalchemy.sql.base import _entity_namespace_key as _entity_namespace_key
 # The decorator of generative methods: change a copy, return it.
 from sqlalchemy.sql.base import _generative as _generative
 
+# Where ORM statements find their compiler.
+from sqlalchemy.sql.base import CompileState as CompileState
+
 # sql.schema ---------------------------------------------------------------------------------------------------------
 # Spelling of a schema-qualified table key in MetaData.tables.
 from sqlalchemy.sql.schema import _get_table_key as _get_table_key
@@ -50,6 +53,10 @@ from sqlalchemy.sql.schema import _InsertSentinelColumnDefault as _InsertSentine
 # Joins that were made before with_entities(), and the base of what has FROM elements.
 from sqlalchemy.sql.selectable import _MemoizedSelectEntities as _MemoizedSelectEntities
 from sqlalchemy.sql.selectable import _SelectFromElements as _SelectFromElements
+
+# sql.selectable -----------------------------------------------------------------------------------------------------
+# Its constructor from a ``with_for_update`` argument is private.
+from sqlalchemy.sql.selectable import ForUpdateArg as ForUpdateArg
 
 # sql.sqltypes -------------------------------------------------------------------------------------------------------
 # Core's map of Python type to SQL type, behind type_annotation_map.
@@ -71,6 +78,10 @@ from sqlalchemy.sql.util import _offset_or_limit_clause as _offset_or_limit_clau
 from sqlalchemy.sql.util import _quote_ddl_expr as _quote_ddl_expr
 
 from sqlalchemy.sql.util import _shallow_annotate as _shallow_annotate
+
+# util ---------------------------------------------------------------------------------------------------------------
+# Adds a hint to warnings that arise below a certain method.
+from sqlalchemy.util.langhelpers import tag_method_for_warnings as tag_method_for_warnings
 
 try:
     # Column collections written for type checkers (2.1); such a class is never mapped.
@@ -205,3 +216,84 @@ def json_serializer(dialect: Any) -> Optional[Any]:
 def json_deserializer(dialect: Any) -> Optional[Any]:
     """Return the user's JSON deserializer of a dialect; None for the standard library's."""
     return dialect._json_deserializer
+
+
+# engine -------------------------------------------------------------------------------------------------------------
+def connection_is_observed(connection: Any) -> bool:
+    """Return whether listeners or echo want to see each statement of a connection."""
+    engine = connection.engine
+    return bool(connection._has_events or engine._has_events or connection.dialect._has_events or connection._echo)
+
+
+def connection_is_usable(connection: Any) -> bool:
+    """Return whether a statement could run now; what is wrong otherwise is for Core to say."""
+    transaction = connection._transaction
+    nested = connection._nested_transaction
+    return (
+        connection._dbapi_connection is not None
+        and transaction is not None
+        and transaction.is_active
+        and (nested is None or nested.is_active)
+        and connection._trans_context_manager is None
+    )
+
+
+def handle_dbapi_exception(
+    connection: Any, err: BaseException, statement: str, parameters: Any, cursor: Any, context: Any
+) -> None:
+    """Raise an exception of the driver as Core raises it; must be called while it is being handled."""
+    connection._handle_dbapi_exception(err, statement, parameters, cursor, context)
+
+
+def trans_ctx_check(subject: Any) -> None:
+    """Refuse work inside the context manager of a transaction that has ended."""
+    manager = subject._trans_context_manager
+    if manager is not None:
+        type(manager)._trans_ctx_check(subject)
+
+
+# sql: statements ----------------------------------------------------------------------------------------------------
+def orm_compile_state_class(statement: Any) -> Any:
+    """Return our compile-state class for an ORM statement, None for a Core one."""
+    if statement._propagate_attrs.get("compile_state_plugin") != COMPILE_STATE_PLUGIN:
+        return None
+    return CompileState._get_plugin_class_for_plugin(statement, COMPILE_STATE_PLUGIN)
+
+
+def plugin_subject(clause: Any) -> Any:
+    """Return the entity an ORM statement or expression is about, or None."""
+    return clause._propagate_attrs.get("plugin_subject", None)
+
+
+def for_update_from_argument(argument: Any) -> Any:
+    """Return the FOR UPDATE clause for a ``with_for_update`` argument."""
+    return ForUpdateArg._from_argument(argument)
+
+
+def column_label(column: Any) -> str:
+    """Return the ``table_column`` label under which UPDATE criteria are bound."""
+    return str(column._label)
+
+
+# sql: compiled statements ---------------------------------------------------------------------------------------------
+def bind_processors(compiled: Any) -> Any:
+    """Return the bind processing functions of a compiled statement by parameter name."""
+    return compiled._bind_processors
+
+
+def has_late_parameters(compiled: Any) -> bool:
+    """Return whether parameters are rendered into the text at execution time."""
+    return bool(compiled.literal_execute_params or compiled.post_compile_params)
+
+
+def single_values_clause(compiled: Any) -> Optional[str]:
+    """Return the parenthesized VALUES element of an INSERT that may be repeated for several rows, or None."""
+    many = compiled._insertmanyvalues
+    if many is None or many.is_default_expr:
+        return None
+    return f"({many.single_values_expr})"
+
+
+def is_contextless(default: Any) -> bool:
+    """Return whether a column default's function takes no context: Core wrapped it itself to accept one."""
+    return getattr(default, "__globals__", {}).get("__name__") == "sqlalchemy.sql.schema"

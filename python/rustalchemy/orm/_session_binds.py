@@ -1,0 +1,166 @@
+"""Binds and connections of a Session: which Engine or Connection a mapper or a statement goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exc as sa_exc
+from sqlalchemy import inspect, util
+from sqlalchemy.sql import TableClause, visitors
+
+from .. import _sa
+from . import exc
+from ._lane import Lane
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine.interfaces import CoreExecuteOptionsParameter
+    from sqlalchemy.sql.elements import ClauseElement
+
+    from ._session_transaction import SessionTransaction
+
+_SessionBind = "Engine | Connection"
+
+
+class SessionBinds:
+    """The part of a Session that finds binds and hands out connections."""
+
+    bind: Engine | Connection | None
+    binds: Mapping[Any, Engine | Connection]
+    _transaction: SessionTransaction | None
+
+    # used by TransactionalContext
+    _trans_context_manager: Any = None
+
+    if TYPE_CHECKING:
+
+        def _autobegin_t(self, begin: bool = False) -> SessionTransaction: ...
+
+    # --- connections -----------------------------------------------------------------------------------------------
+
+    def connection(
+        self,
+        bind_arguments: dict[str, Any] | None = None,
+        execution_options: CoreExecuteOptionsParameter | None = None,
+    ) -> Connection:
+        """The Connection of the current transaction for a bind; acquired and begun if this is its first use."""
+        bind = bind_arguments.pop("bind", None) if bind_arguments else None
+        if bind is None:
+            bind = self.get_bind(**(bind_arguments or {}))
+        return self._connection_for_bind(bind, execution_options=execution_options)
+
+    def _connection_for_bind(
+        self,
+        engine: Engine | Connection,
+        execution_options: CoreExecuteOptionsParameter | None = None,
+        **kw: Any,
+    ) -> Connection:
+        _sa.trans_ctx_check(self)
+        return (self._transaction or self._autobegin_t())._connection_for_bind(engine, execution_options)
+
+    def _lane(self, mapper: Any) -> Lane | None:
+        """The statement lane for a mapper's connection, or None when Core must see every statement."""
+        if type(self).get_bind is not SessionBinds.get_bind:
+            # a user's get_bind() may look at the statement, which does not exist in the lane
+            return None
+        bind = self.bind if not self.binds and self.bind is not None else self.get_bind(mapper)
+        return Lane.of(self._connection_for_bind(bind))
+
+    # --- binds -----------------------------------------------------------------------------------------------------
+
+    def _add_bind(self, key: Any, bind: Engine | Connection) -> None:
+        found: dict[Any, Engine | Connection] = {}
+        try:
+            inspected: Any = inspect(key)
+        except sa_exc.NoInspectionAvailable as err:
+            if not isinstance(key, type):
+                raise sa_exc.ArgumentError(f"Not an acceptable bind target: {key}") from err
+            found[key] = bind
+        else:
+            if isinstance(inspected, TableClause):
+                found[inspected] = bind
+            elif getattr(inspected, "is_mapper", False):
+                found[inspected.class_] = bind
+                for table in inspected._all_tables:
+                    found[table] = bind
+            else:
+                raise sa_exc.ArgumentError(f"Not an acceptable bind target: {key}")
+        self.binds = util.immutabledict({**self.binds, **found})
+
+    def bind_mapper(self, mapper: Any, bind: Engine | Connection) -> None:
+        """Send a mapper, a mapped class, or any class and its subclasses to a bind."""
+        self._add_bind(mapper, bind)
+
+    def bind_table(self, table: TableClause, bind: Engine | Connection) -> None:
+        """Send a table to a bind."""
+        self._add_bind(table, bind)
+
+    def get_bind(
+        self,
+        mapper: Any = None,
+        *,
+        clause: ClauseElement | None = None,
+        bind: Engine | Connection | None = None,
+        _sa_skip_events: bool | None = None,
+        _sa_skip_for_implicit_returning: bool = False,
+        **kw: Any,
+    ) -> Engine | Connection:
+        """The Engine or Connection for a mapper and / or a statement. May be overridden by subclasses."""
+        if bind:
+            return bind
+        if not self.binds and self.bind:
+            return self.bind
+        if mapper is None and clause is None:
+            if self.bind:
+                return self.bind
+            raise sa_exc.UnboundExecutionError(
+                "This session is not bound to a single Engine or Connection, and no context was provided to locate "
+                "a binding."
+            )
+
+        inspected: Any = None
+        if mapper is not None:
+            try:
+                inspected = inspect(mapper)
+            except sa_exc.NoInspectionAvailable as err:
+                if isinstance(mapper, type):
+                    raise exc.UnmappedClassError(mapper) from err
+                raise
+
+        if self.binds:
+            configured = self._configured_bind(inspected, clause)
+            if configured is not None:
+                return configured
+        if self.bind:
+            return self.bind
+
+        context = []
+        if inspected is not None:
+            context.append(f"mapper {inspected}")
+        if clause is not None:
+            context.append("SQL expression")
+        raise sa_exc.UnboundExecutionError(
+            f'Could not locate a bind configured on {", ".join(context)} or this Session.'
+        )
+
+    def _configured_bind(self, mapper: Any, clause: Any) -> Engine | Connection | None:
+        """The entry of ``binds`` that covers a mapper's class or one of its bases, or a table of the clause."""
+        binds = self.binds
+        if mapper is not None:
+            for cls in mapper.class_.__mro__:
+                if cls in binds:
+                    return binds[cls]
+            if clause is None:
+                clause = mapper.persist_selectable
+        if clause is None:
+            return None
+        subject = _sa.plugin_subject(clause)
+        if subject is not None:
+            for cls in subject.mapper.class_.__mro__:
+                if cls in binds:
+                    return binds[cls]
+        for element in visitors.iterate(clause):
+            if element in binds:
+                return binds[element]
+        return None

@@ -1,0 +1,173 @@
+"""Statement execution of a Session: ORM statements go through their compile-state plugin, others straight to Core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import util
+from sqlalchemy.sql import coercions, roles
+
+from .. import _sa
+from ._execute_state import ORMExecuteState
+from ._session_binds import SessionBinds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sqlalchemy.engine import Result
+    from sqlalchemy.engine.result import ScalarResult
+    from sqlalchemy.sql.base import Executable
+
+# do_orm_execute has a listener
+_EXECUTE_BIT = 1 << 13
+
+
+class StatementExecution(SessionBinds):
+    """The part of a Session that runs statements."""
+
+    execution_options: Mapping[str, Any]
+    _event_bits: int
+    dispatch: Any
+
+    if TYPE_CHECKING:
+
+        def _autoflush(self) -> None: ...
+
+    def execute(
+        self,
+        statement: Executable,
+        params: Any = None,
+        *,
+        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        _parent_execute_state: ORMExecuteState | None = None,
+        _add_event: Any = None,
+    ) -> Result[Any]:
+        """Execute a statement, ORM or Core, and return its Result."""
+        return self._execute_internal(
+            statement,
+            params,
+            execution_options=execution_options,
+            bind_arguments=bind_arguments,
+            _parent_execute_state=_parent_execute_state,
+            _add_event=_add_event,
+        )
+
+    def scalar(
+        self,
+        statement: Executable,
+        params: Any = None,
+        *,
+        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        **kw: Any,
+    ) -> Any:
+        """Execute a statement and return the first column of its first row, or None."""
+        return self._execute_internal(
+            statement,
+            params,
+            execution_options=execution_options,
+            bind_arguments=bind_arguments,
+            _scalar_result=True,
+            **kw,
+        )
+
+    def scalars(
+        self,
+        statement: Executable,
+        params: Any = None,
+        *,
+        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        **kw: Any,
+    ) -> ScalarResult[Any]:
+        """Execute a statement and return the first elements of its rows."""
+        result: Result[Any] = self._execute_internal(
+            statement,
+            params,
+            execution_options=execution_options,
+            bind_arguments=bind_arguments,
+            **kw,
+        )
+        return result.scalars()
+
+    def _execute_internal(
+        self,
+        statement: Any,
+        params: Any = None,
+        *,
+        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        _parent_execute_state: ORMExecuteState | None = None,
+        _add_event: Any = None,
+        _scalar_result: bool = False,
+    ) -> Any:
+        statement = coercions.expect(roles.StatementRole, statement)
+        bind_arguments = dict(bind_arguments) if bind_arguments else {}
+
+        compile_state_cls = _sa.orm_compile_state_class(statement)
+        if compile_state_cls is None:
+            bind_arguments.setdefault("clause", statement)
+        options = self._options_for(statement, execution_options)
+
+        if _parent_execute_state is not None or _add_event is not None or self._event_bits & _EXECUTE_BIT:
+            listeners = self._execute_listeners(_parent_execute_state, _add_event)
+            if listeners:
+                unprocessed = options
+                if compile_state_cls is not None:
+                    # listeners see load options etc.; what this pass adds must not reach the second one
+                    statement, options, params = compile_state_cls.orm_pre_session_exec(
+                        self, statement, params, options, bind_arguments, True
+                    )
+                state = ORMExecuteState(
+                    self,  # type: ignore[arg-type]
+                    statement,
+                    params,
+                    options,
+                    bind_arguments,
+                    compile_state_cls,
+                    listeners,
+                )
+                for index, listener in enumerate(listeners):
+                    state._starting_event_idx = index
+                    replacement = listener(state)
+                    if replacement:
+                        return replacement.scalar() if _scalar_result else replacement
+                statement = state.statement
+                params = state.parameters
+                options = unprocessed.union(state._update_execution_options)
+
+        if compile_state_cls is not None:
+            statement, options, params = compile_state_cls.orm_pre_session_exec(
+                self, statement, params, options, bind_arguments, False
+            )
+        else:
+            self._autoflush()
+
+        connection = self._connection_for_bind(self.get_bind(**bind_arguments))
+        if compile_state_cls is not None:
+            result = compile_state_cls.orm_execute_statement(
+                self, statement, params or {}, options, bind_arguments, connection
+            )
+        elif _scalar_result:
+            return connection.scalar(statement, params or {}, execution_options=options)
+        else:
+            result = connection.execute(statement, params, execution_options=options)
+        return result.scalar() if _scalar_result else result
+
+    def _options_for(self, statement: Any, given: Mapping[str, Any]) -> util.immutabledict[str, Any]:
+        """Session-wide options, then the statement's, then those of the call; the statement's are left to Core."""
+        options = given if isinstance(given, util.immutabledict) else util.immutabledict(given)
+        mine = self.execution_options
+        if not mine:
+            return options
+        of_statement = statement._execution_options
+        return util.immutabledict({k: v for k, v in mine.items() if k not in of_statement}).union(options)
+
+    def _execute_listeners(self, parent: ORMExecuteState | None, extra: Any) -> list[Any]:
+        if parent is not None:
+            return parent._remaining_events()
+        listeners = list(self.dispatch.do_orm_execute)
+        if extra is not None:
+            listeners.append(extra)
+        return listeners

@@ -1,0 +1,367 @@
+"""Statements of the flush, one set per statement shape.
+
+A *shape* is table, kind and columns. For each shape there is Core's construct, which is what a Connection with listeners gets
+to see, and the compiled text with the places of its parameters, which is what the lane sends. Both are made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam
+from sqlalchemy.sql import and_
+
+from .. import _core, _sa
+from ._processors import bind_processor
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.schema import Column, Table
+
+    from .mapper import Mapper
+
+Row = tuple[Any, ...]
+
+
+class PythonDefault:
+    """A ``default`` or ``onupdate`` that is evaluated for each row: a constant, or a function without arguments."""
+
+    __slots__ = ("_callable", "_constant", "number", "processor")
+
+    def __init__(self, number: int | None, default: Any, processor: Callable[[Any], Any] | None) -> None:
+        self.number = number
+        self.processor = processor
+        self._callable = default.arg if default.is_callable else None
+        self._constant = None if default.is_callable else default.arg
+
+    @staticmethod
+    def supports(default: Any) -> bool:
+        """Whether a default needs no execution context: functions that take one see the whole row."""
+        return default.is_scalar or (default.is_callable and _sa.is_contextless(default.arg))
+
+    def values(self, count: int) -> list[Any]:
+        """A value for each of so many rows."""
+        make = self._callable
+        return [self._constant] * count if make is None else [make(None) for _ in range(count)]
+
+
+class LaneStatement:
+    """The text of one statement, where its parameters come from, and what comes back."""
+
+    __slots__ = ("defaults", "order", "permutation", "postfetch", "processors", "returning", "result_processors", "sql")
+
+    sql: str
+    order: tuple[int, ...]
+    processors: tuple[Any, ...]
+    defaults: tuple[PythonDefault, ...]
+    permutation: tuple[int, ...] | None
+    returning: tuple[int | None, ...]
+    result_processors: tuple[Callable[[Any], Any] | None, ...]
+    postfetch: tuple[int, ...]
+
+    @classmethod
+    def compile(
+        cls,
+        statement: Any,
+        dialect: Dialect,
+        entries: Mapping[str, int],
+        numbers: Mapping[str, int],
+        *,
+        executemany: bool,
+    ) -> tuple[LaneStatement, Any] | None:
+        """Compile for the lane; None if the statement needs Core's execution context.
+
+        ``entries`` says for each bound name which batch entry (see ``Batch.rows``) fills it, ``numbers`` which column has
+        which number.
+        """
+        compiled = statement.compile(dialect=dialect, column_keys=list(entries), for_executemany=executemany)
+        if not compiled.positional or compiled.escaped_bind_names or _sa.has_late_parameters(compiled):
+            return None
+        processors = _sa.bind_processors(compiled)
+        defaults = []
+        prefetch: dict[str, int] = {}
+        for column in compiled.prefetch:
+            default = column.default if compiled.isinsert else column.onupdate
+            if not PythonDefault.supports(default):
+                return None
+            prefetch[column.key] = len(defaults)
+            defaults.append(PythonDefault(numbers.get(column.key), default, processors.get(column.key)))
+
+        names = compiled.positiontup
+        given = [name for name in names if name not in prefetch]
+        if not entries.keys() >= set(given):
+            return None
+
+        self = cls()
+        self.sql = compiled.string
+        self.order = tuple(entries[name] for name in given)
+        self.processors = tuple(
+            bind_processor(compiled.binds[name].type, dialect) if name in processors else None for name in given
+        )
+        self.defaults = tuple(defaults)
+        self.permutation = (
+            tuple(len(given) + prefetch[name] if name in prefetch else given.index(name) for name in names)
+            if defaults
+            else None
+        )
+        returning = compiled.effective_returning
+        self.returning = tuple(numbers.get(column.key) for column in returning)
+        self.result_processors = tuple(_sa.result_function(column.type, dialect, None) for column in returning)
+        self.postfetch = tuple(numbers[column.key] for column in compiled.postfetch if column.key in numbers)
+        return self, compiled
+
+    def parameters(self, batch: _core.Batch) -> tuple[list[Row], list[list[Any]]]:
+        """The rows of parameters of a batch, and the values made for ``defaults``, by default."""
+        rows = batch.rows(self.order, self.processors)
+        if self.permutation is None:
+            return rows, []
+        made = [default.values(len(rows)) for default in self.defaults]
+        bound = [
+            values if default.processor is None else [default.processor(value) for value in values]
+            for default, values in zip(self.defaults, made)
+        ]
+        pick = self._picker(self.permutation)
+        return [pick(row + extra) for row, extra in zip(rows, zip(*bound))], made
+
+    @staticmethod
+    def _picker(permutation: tuple[int, ...]) -> Callable[[Row], Row]:
+        if len(permutation) == 1:
+            return lambda row: row
+        return itemgetter(*permutation)
+
+    def rows_back(self, rows: list[Row]) -> list[Row]:
+        """Returned rows with result processing."""
+        if not any(self.result_processors):
+            return rows
+        return [
+            tuple(value if fn is None else fn(value) for value, fn in zip(row, self.result_processors))
+            for row in rows
+        ]
+
+    def store(self, batch: _core.Batch, made: Sequence[list[Any]]) -> None:
+        """Put values made by Python-side defaults on the objects, and expire what the database made unseen."""
+        numbered = [(d.number, values) for d, values in zip(self.defaults, made) if d.number is not None]
+        if numbered:
+            batch.set_columns(tuple(number for number, _ in numbered), zip(*(values for _, values in numbered)))
+        if self.postfetch:
+            batch.expire_columns(self.postfetch)
+
+
+class Shape:
+    """What the statements of one shape share: mapper, table, and the columns by number."""
+
+    def __init__(self, batch: _core.Batch, dialect: Dialect) -> None:
+        self.mapper: Mapper[Any] = batch.mapper.mapper
+        self.table: Table = batch.table
+        self.dialect = dialect
+        self.keys: tuple[str, ...] = tuple(
+            column["key"] for column in self.mapper._core_descriptor["tables"][batch.table_no]["columns"]
+        )
+        self.numbers: dict[str, int] = {key: number for number, key in enumerate(self.keys)}
+
+    def column(self, number: int) -> Column[Any]:
+        return self.table.c[self.keys[number]]
+
+    @property
+    def version_column(self) -> Column[Any] | None:
+        """The version column, if it is in this table."""
+        column = self.mapper.version_id_col
+        return column if column is not None and self.table.c.contains_column(column) else None
+
+    def stored_numbers(self, columns: Iterable[Any]) -> tuple[int, ...]:
+        return tuple(self.numbers[column.key] for column in columns if column.key in self.numbers)
+
+    def _where(self, batch: _core.Batch, name: Callable[[Any], str]) -> tuple[Any, dict[str, int]]:
+        """The criterion that finds a row, and the batch entries of its bound parameters."""
+        clauses = []
+        entries = {}
+        for number in batch.where:
+            column = self.column(number)
+            bound = name(column)
+            clauses.append(column == bindparam(bound, type_=column.type))
+            entries[bound] = ~number
+        return and_(*clauses), entries
+
+
+class InsertShape(Shape):
+    """INSERT of certain columns into one table."""
+
+    def __init__(self, batch: _core.Batch, dialect: Dialect) -> None:
+        super().__init__(batch, dialect)
+        table = self.table
+        self.statement = table.insert()
+        self.names: dict[int, str] = {number: self.keys[number] for number in batch.columns}
+        self.entries: dict[str, int] = {key: number for number, key in self.names.items()}
+        given = frozenset(self.entries)
+
+        server_made = [
+            column
+            for column in map(table.c.get, self.keys)
+            if column is not None
+            and (column.server_default is not None or (column.default is not None and column.default.is_clause_element))
+        ]
+        eager = self.mapper.base_mapper.eager_defaults
+        if eager == "auto":
+            eager = bool(server_made) and table.implicit_returning and dialect.insert_executemany_returning
+        self.can_return = bool(table.implicit_returning and dialect.insert_returning)
+        #: server-made values that are wanted back at once
+        self.fetched = (
+            [column for column in server_made if not column.primary_key]
+            if eager and not given.issuperset(column.key for column in server_made)
+            else []
+        )
+        self.wants_defaults = bool(eager) and not given.issuperset(column.key for column in server_made)
+        self.server_made = server_made
+        self.missing_key = [column for column in table.primary_key if column.key not in given]
+        self._texts: dict[str, Any] = {}
+
+    # --- Core --------------------------------------------------------------------------------------------------------
+
+    def core_statement(self, executemany: bool) -> Any:
+        """The construct with which values come back, as SQLAlchemy's ORM would build it."""
+        statement = self.statement
+        if self.wants_defaults:
+            statement = statement.return_defaults(*self.server_made, sort_by_parameter_order=True)
+        version = self.mapper.version_id_col
+        if version is not None:
+            statement = statement.return_defaults(version, sort_by_parameter_order=True)
+        elif executemany:
+            statement = statement.return_defaults(*self.table.primary_key, sort_by_parameter_order=True)
+        return statement
+
+    # --- lane ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def plain(self) -> LaneStatement | None:
+        """One row a statement, nothing comes back but what is known beforehand."""
+        return self._text("plain", self._compile_plain)
+
+    @property
+    def single(self) -> tuple[LaneStatement, int | None] | None:
+        """One row; the key is the cursor's ``lastrowid`` (its column number is given), or comes in RETURNING."""
+        return self._text("single", self._compile_single)
+
+    @property
+    def multi(self) -> tuple[LaneStatement, tuple[str, str, str], int] | None:
+        """Several rows in one VALUES with RETURNING: text in three parts, and the place of the key to sort by."""
+        return self._text("multi", self._compile_multi)
+
+    def _text(self, which: str, make: Callable[[], Any]) -> Any:
+        try:
+            return self._texts[which]
+        except KeyError:
+            return self._texts.setdefault(which, make())
+
+    def _compile_plain(self) -> LaneStatement | None:
+        if self.fetched and self.can_return:
+            return None
+        found = LaneStatement.compile(self.statement, self.dialect, self.entries, self.numbers, executemany=True)
+        if found is None:
+            return None
+        text, compiled = found
+        made = {column.key for column in compiled.prefetch}
+        if compiled.effective_returning or any(column.key not in made for column in self.missing_key):
+            return None
+        return text
+
+    def _generated_key(self) -> Column[Any] | None:
+        """The one missing primary key column, if the database numbers it in insert order."""
+        if len(self.missing_key) != 1:
+            return None
+        (column,) = self.missing_key
+        numbered = column is self.table.autoincrement_column and column.server_default is None
+        return column if numbered and column.default is None and column.key in self.numbers else None
+
+    def _compile_single(self) -> tuple[LaneStatement, int | None] | None:
+        key = self._generated_key()
+        if key is None and self.missing_key:
+            return None
+        statement = self.statement.return_defaults(*self.server_made) if self.wants_defaults else self.statement
+        found = LaneStatement.compile(statement, self.dialect, self.entries, self.numbers, executemany=False)
+        if found is None:
+            return None
+        text, compiled = found
+        returned = [column.key for column in compiled.effective_returning]
+        if key is None or key.key in returned:
+            return text, None
+        return (text, self.numbers[key.key]) if compiled.postfetch_lastrowid else None
+
+    def _compile_multi(self) -> tuple[LaneStatement, tuple[str, str, str], int] | None:
+        key = self._generated_key()
+        if key is None or not self.can_return or not self.entries:
+            return None
+        statement = self.statement.return_defaults(key, *self.fetched, sort_by_parameter_order=True)
+        found = LaneStatement.compile(statement, self.dialect, self.entries, self.numbers, executemany=True)
+        if found is None:
+            return None
+        text, compiled = found
+        values = _sa.single_values_clause(compiled)
+        number = self.numbers[key.key]
+        if values is None or text.sql.count(values) != 1 or number not in text.returning:
+            return None
+        head, tail = text.sql.split(values)
+        return text, (head, values, tail), text.returning.index(number)
+
+
+class UpdateShape(Shape):
+    """UPDATE of certain columns of rows found by primary key (and version)."""
+
+    def __init__(self, batch: _core.Batch, dialect: Dialect) -> None:
+        super().__init__(batch, dialect)
+        table = self.table
+        criterion, where = self._where(batch, _sa.column_label)
+        self.names: dict[int, str] = {number: self.keys[number] for number in batch.columns}
+        self.names.update({entry: name for name, entry in where.items()})
+        self.entries: dict[str, int] = {name: entry for entry, name in self.names.items()}
+        self.where = tuple(where.values())
+        self.statement = table.update().where(criterion)
+
+        self.returns = False
+        if self.mapper.base_mapper.eager_defaults is True and table.implicit_returning and dialect.update_returning:
+            made = [
+                column
+                for column in map(table.c.get, self.keys)
+                if column is not None
+                and (
+                    column.server_onupdate is not None
+                    or (column.onupdate is not None and column.onupdate.is_clause_element)
+                )
+            ]
+            if made and not {column.key for column in made}.issubset(self.entries):
+                self.statement = self.statement.return_defaults(*made)
+                self.returns = True
+        if self.version_column is not None and self.mapper.version_id_generator is False:
+            self.statement = self.statement.return_defaults(self.mapper.version_id_col)
+            self.returns = True
+        self._lane: Any = _UNMADE
+
+    @property
+    def lane(self) -> LaneStatement | None:
+        """The text for the lane; None if values come back."""
+        if self._lane is _UNMADE:
+            found = (
+                None
+                if self.returns
+                else LaneStatement.compile(
+                    self.statement, self.dialect, self.entries, self.numbers, executemany=True
+                )
+            )
+            self._lane = found and found[0]
+        return self._lane
+
+
+class DeleteShape(Shape):
+    """DELETE of rows found by primary key (and version)."""
+
+    def __init__(self, batch: _core.Batch, dialect: Dialect) -> None:
+        super().__init__(batch, dialect)
+        criterion, self.entries = self._where(batch, lambda column: column.key)
+        self.names: dict[int, str] = {entry: name for name, entry in self.entries.items()}
+        self.statement = self.table.delete().where(criterion)
+        found = LaneStatement.compile(self.statement, dialect, self.entries, self.numbers, executemany=True)
+        self.lane: LaneStatement | None = found and found[0]
+
+
+_UNMADE = object()

@@ -1,0 +1,402 @@
+"""Execution of a flush: batches of the native core become statements.
+
+The core calls the ``FlushExecutor`` once per batch, in the order of the plan. A batch goes through the statement lane where
+that is possible, otherwise through ``Connection.execute()``; what comes back (keys, defaults) is given to the batch by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import util
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.util import LRUCache
+
+from . import exc
+from ._lane import Lane
+from ._shapes import DeleteShape, InsertShape, LaneStatement, Row, Shape, UpdateShape
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, CursorResult, Dialect
+
+    from .. import _core
+    from ._session_transaction import SessionTransaction
+    from .mapper import Mapper
+    from .session import Session
+
+_ShapeT = TypeVar("_ShapeT", bound=Shape)
+
+# SQLite is no faster with more rows a statement, and other databases' parameter limits are near.
+_ROWS_PER_STATEMENT = 1000
+
+
+class _MapperCache:
+    """The shapes of one mapper, and the cache Core compiles its flush statements into."""
+
+    __slots__ = ("compiled", "shapes")
+
+    def __init__(self) -> None:
+        self.shapes: dict[Any, Shape] = {}
+        self.compiled: LRUCache[Any, Any] = LRUCache(100)
+
+
+_caches: WeakKeyDictionary[Mapper[Any], _MapperCache] = WeakKeyDictionary()
+
+
+class FlushExecutor:
+    """Sends the batches of one flush."""
+
+    def __init__(self, session: Session, transaction: SessionTransaction) -> None:
+        self._session = session
+        self._transaction = transaction
+        self._connections: dict[Mapper[Any], tuple[Connection, Lane | None]] = {}
+
+    # --- called by the native core -----------------------------------------------------------------------------------
+
+    def insert(self, batch: _core.Batch) -> None:
+        connection, lane = self._connection(batch)
+        shape = self._shape(InsertShape, batch, connection.dialect)
+        if lane is None or batch.has_sql or not self._insert_in_lane(lane, shape, batch):
+            self._insert_through_core(connection, shape, batch)
+
+    def update(self, batch: _core.Batch) -> None:
+        connection, lane = self._connection(batch)
+        shape = self._shape(UpdateShape, batch, connection.dialect)
+        text = None if lane is None or batch.has_sql else shape.lane
+        if lane is not None and text is not None and (prepared := _parameters(text, batch)) is not None:
+            rows, made = prepared
+            matched = lane.execute(text.sql, rows)
+            text.store(batch, made)
+            self._check_updated(shape, len(rows), matched)
+        else:
+            self._update_through_core(connection, shape, batch)
+
+    def delete(self, batch: _core.Batch) -> None:
+        connection, lane = self._connection(batch)
+        shape = self._shape(DeleteShape, batch, connection.dialect)
+        text = None if lane is None else shape.lane
+        if lane is not None and text is not None and (prepared := _parameters(text, batch)) is not None:
+            matched = lane.execute(text.sql, prepared[0])
+        else:
+            matched = self._delete_through_core(connection, shape, batch)
+        self._check_deleted(shape, connection.dialect, len(batch), matched)
+
+    def fire(self, event: str, manager: Any, state: Any) -> None:
+        """Call the listeners of a row-level mapper event."""
+        mapper = manager.mapper
+        connection, _ = self._connection_of(mapper)
+        getattr(mapper.dispatch, event)(mapper, connection, state)
+
+    # --- connections and shapes ----------------------------------------------------------------------------------------
+
+    def _connection(self, batch: _core.Batch) -> tuple[Connection, Lane | None]:
+        return self._connection_of(batch.mapper.mapper)
+
+    def _connection_of(self, mapper: Mapper[Any]) -> tuple[Connection, Lane | None]:
+        base = mapper.base_mapper
+        found = self._connections.get(base)
+        if found is None:
+            connection = self._transaction.connection(base)
+            found = self._connections[base] = connection, Lane.of(connection)
+        return found
+
+    @staticmethod
+    def _cache(mapper: Mapper[Any]) -> _MapperCache:
+        cache = _caches.get(mapper)
+        if cache is None:
+            cache = _caches[mapper] = _MapperCache()
+        return cache
+
+    def _shape(self, kind: type[_ShapeT], batch: _core.Batch, dialect: Dialect) -> _ShapeT:
+        shapes = self._cache(batch.mapper.mapper).shapes
+        key = (kind, batch.table_no, batch.columns, batch.where, dialect)
+        shape = shapes.get(key)
+        if shape is None:
+            shape = shapes[key] = kind(batch, dialect)
+        return shape  # type: ignore[return-value]
+
+    def _options(self, shape: Shape) -> dict[str, Any]:
+        return {"compiled_cache": self._cache(shape.mapper).compiled}
+
+    # --- INSERT --------------------------------------------------------------------------------------------------------
+
+    def _insert_in_lane(self, lane: Lane, shape: InsertShape, batch: _core.Batch) -> bool:
+        """Send a batch through the lane; False if it has to go through Core."""
+        plain = shape.plain
+        if plain is not None:
+            prepared = _parameters(plain, batch)
+            if prepared is None:
+                return False
+            rows, made = prepared
+            lane.execute(plain.sql, rows)
+            plain.store(batch, made)
+            return True
+        return self._insert_one(lane, shape, batch) if len(batch) == 1 else self._insert_pages(lane, shape, batch)
+
+    def _insert_one(self, lane: Lane, shape: InsertShape, batch: _core.Batch) -> bool:
+        single = shape.single
+        prepared = None if single is None else _parameters(single[0], batch)
+        if single is None or prepared is None:
+            return False
+        text, key = single
+        (row,), made = prepared
+        if text.returning:
+            returned, _ = lane.fetch(text.sql, row)
+            _set_returned(batch, text, returned)
+        else:
+            generated = lane.insert(text.sql, row)
+            if key is not None:
+                batch.set_columns((key,), [(generated,)])
+        text.store(batch, made)
+        return True
+
+    def _insert_pages(self, lane: Lane, shape: InsertShape, batch: _core.Batch) -> bool:
+        multi = shape.multi
+        prepared = None if multi is None else _parameters(multi[0], batch)
+        if multi is None or prepared is None:
+            return False
+        text, (head, values, tail), sentinel = multi
+        rows, made = prepared
+        page = min(_ROWS_PER_STATEMENT, lane.dialect.insertmanyvalues_max_parameters // len(rows[0]))
+        returned: list[Row] = []
+        sql = ""
+        for start in range(0, len(rows), page):
+            chunk = rows[start : start + page]
+            if start == 0 or len(chunk) != page:
+                sql = head + ", ".join([values] * len(chunk)) + tail
+            back, _ = lane.fetch(sql, list(chain.from_iterable(chunk)))
+            returned += _in_values_order(back, sentinel)
+        if len(returned) != len(rows):
+            raise exc.FlushError(
+                f"Multi-row INSERT statement for {shape.mapper} did not produce the correct number of INSERTed rows "
+                "for RETURNING.  Ensure there are no triggers or special driver issues preventing INSERT from "
+                "functioning properly."
+            )
+        _set_returned(batch, text, returned)
+        text.store(batch, made)
+        return True
+
+    def _insert_through_core(self, connection: Connection, shape: InsertShape, batch: _core.Batch) -> None:
+        rows = batch.dicts(shape.names)
+        options = self._options(shape)
+        dialect = connection.dialect
+        nothing_back = not shape.missing_key and not batch.has_sql and (not shape.wants_defaults or not shape.can_return)
+        if nothing_back:
+            result = connection.execute(shape.statement, rows, execution_options=options)
+            self._store_core_rows(shape, batch, result, [], False)
+            return
+
+        executemany = (
+            shape.table.implicit_returning
+            and not batch.has_sql
+            and len(rows) > 1
+            and dialect.insert_executemany_returning_sort_by_parameter_order
+        )
+        statement = shape.core_statement(bool(executemany))
+        if executemany:
+            result = connection.execute(statement, rows, execution_options=options)
+            identities = result.inserted_primary_key_rows
+            if len(identities) < len(rows):
+                raise exc.FlushError(
+                    f"Multi-row INSERT statement for {shape.mapper} did not produce the correct number of INSERTed "
+                    "rows for RETURNING.  Ensure there are no triggers or special driver issues preventing INSERT "
+                    "from functioning properly."
+                )
+            self._store_generated_keys(shape, batch, identities)
+            self._store_core_rows(shape, batch, result, result.returned_defaults_rows or [], False)
+            return
+
+        for position, row in enumerate(rows):
+            one = batch if len(rows) == 1 else batch.slice(position)
+            expressions, values = _split_expressions(shape, row)
+            result = connection.execute(
+                statement.values(expressions) if expressions else statement, values, execution_options=options
+            )
+            identity = result.inserted_primary_key
+            if identity is None:
+                raise exc.FlushError(
+                    f"Single-row INSERT statement for {shape.mapper} did not produce a new primary key result being "
+                    "invoked.  Ensure there are no triggers or special driver issues preventing INSERT from "
+                    "functioning properly."
+                )
+            computed = [column for column in shape.table.primary_key if column.key in expressions]
+            self._store_generated_keys(shape, one, [identity], computed)
+            returned = result.returned_defaults
+            self._store_core_rows(shape, one, result, [] if returned is None else [returned], False)
+
+    def _store_generated_keys(
+        self, shape: InsertShape, batch: _core.Batch, identities: Sequence[Any], computed: Sequence[Any] = ()
+    ) -> None:
+        primary_key = list(shape.table.primary_key)
+        wanted = [
+            (index, shape.numbers[column.key])
+            for index, column in enumerate(primary_key)
+            if column.key in shape.numbers and (column in shape.missing_key or column in computed)
+        ]
+        if wanted:
+            batch.set_columns(
+                tuple(number for _, number in wanted),
+                [tuple(identity[index] for index, _ in wanted) for identity in identities],
+            )
+
+    # --- UPDATE --------------------------------------------------------------------------------------------------------
+
+    def _update_through_core(self, connection: Connection, shape: UpdateShape, batch: _core.Batch) -> None:
+        rows = batch.dicts(shape.names)
+        options = self._options(shape)
+        if not batch.has_sql and not shape.returns and shape.version_column is None:
+            result = connection.execute(shape.statement, rows, execution_options=options)
+            self._store_core_rows(shape, batch, result, [], True)
+            self._check_updated(shape, len(rows), result.rowcount, connection.dialect, executemany=True)
+            return
+
+        matched = 0
+        for position, row in enumerate(rows):
+            one = batch if len(rows) == 1 else batch.slice(position)
+            expressions, values = _split_expressions(shape, row)
+            statement = shape.statement
+            if any(shape.table.c[key].primary_key for key in expressions):
+                statement = statement.return_defaults(*shape.table.primary_key)
+            result = connection.execute(
+                statement.values(expressions) if expressions else statement, values, execution_options=options
+            )
+            returned = result.returned_defaults
+            self._store_core_rows(shape, one, result, [] if returned is None else [returned], True)
+            matched += result.rowcount
+        self._check_updated(shape, len(rows), matched, connection.dialect)
+
+    def _check_updated(
+        self, shape: UpdateShape, expected: int, matched: int, dialect: Dialect | None = None, *, executemany: bool = False
+    ) -> None:
+        if dialect is not None:
+            verifiable = dialect.supports_sane_rowcount and (
+                not executemany or expected == 1 or dialect.supports_sane_multi_rowcount
+            )
+            if not verifiable:
+                if shape.version_column is not None:
+                    util.warn(
+                        f"Dialect {dialect.dialect_description} does not support updated rowcount - versioning cannot "
+                        "be verified."
+                    )
+                return
+        if matched != expected:
+            raise exc.StaleDataError(
+                f"UPDATE statement on table '{shape.table.description}' expected to update {expected} row(s); "
+                f"{matched} were matched."
+            )
+
+    # --- DELETE --------------------------------------------------------------------------------------------------------
+
+    def _delete_through_core(self, connection: Connection, shape: DeleteShape, batch: _core.Batch) -> int:
+        rows = batch.dicts(shape.names)
+        dialect = connection.dialect
+        options = self._options(shape)
+        if shape.version_column is None or dialect.supports_sane_multi_rowcount:
+            return connection.execute(shape.statement, rows, execution_options=options).rowcount
+        if dialect.supports_sane_rowcount:
+            return sum(
+                connection.execute(shape.statement, row, execution_options=options).rowcount for row in rows
+            )
+        util.warn(
+            f"Dialect {dialect.dialect_description} does not support deleted rowcount - versioning cannot be verified."
+        )
+        connection.execute(shape.statement, rows, execution_options=options)
+        return -1
+
+    def _check_deleted(self, shape: DeleteShape, dialect: Dialect, expected: int, matched: int) -> None:
+        if (
+            not shape.mapper.base_mapper.confirm_deleted_rows
+            or matched < 0
+            or matched == expected
+            or not (dialect.supports_sane_multi_rowcount or expected == 1)
+        ):
+            return
+        message = (
+            f"DELETE statement on table '{shape.table.description}' expected to delete {expected} row(s); {matched} "
+            "were matched.  Please set confirm_deleted_rows=False within the mapper configuration to prevent this "
+            "warning."
+        )
+        if shape.version_column is not None:
+            raise exc.StaleDataError(message)
+        util.warn(message)
+
+    # --- what came back through Core -------------------------------------------------------------------------------------
+
+    def _store_core_rows(
+        self,
+        shape: Shape,
+        batch: _core.Batch,
+        result: CursorResult[Any],
+        returned: Sequence[Any],
+        isupdate: bool,
+    ) -> None:
+        """Give the batch returned defaults and Python-side defaults, and expire what the database made unseen."""
+        context: Any = result.context
+        compiled = context.compiled
+        numbers = shape.numbers
+        columns = compiled.effective_returning
+        if columns and returned:
+            wanted = [
+                (index, numbers[column.key])
+                for index, column in enumerate(columns)
+                if column.key in numbers and (isupdate or not column.primary_key)
+            ]
+            if wanted:
+                batch.set_columns(
+                    tuple(number for _, number in wanted),
+                    [tuple(row[index] for index, _ in wanted) for row in returned],
+                )
+        sent = context.compiled_parameters
+        prefetched = [
+            column.key for column in compiled.prefetch if column.key in numbers and column.key in sent[0]
+        ]
+        if prefetched and len(sent) == len(batch):
+            batch.set_columns(
+                tuple(numbers[key] for key in prefetched), [tuple(row[key] for key in prefetched) for row in sent]
+            )
+        if compiled.postfetch:
+            batch.expire_columns(shape.stored_numbers(compiled.postfetch))
+
+
+def _parameters(text: LaneStatement, batch: _core.Batch) -> tuple[list[Row], list[list[Any]]] | None:
+    """The parameters of a batch; None if a value could not be processed: Core then raises the proper error."""
+    try:
+        return text.parameters(batch)
+    except Exception:  # noqa: BLE001 - a user's type may raise anything
+        return None
+
+
+def _in_values_order(rows: list[Row], key: int) -> list[Row]:
+    """Returned rows in the order of VALUES, told by the generated key.
+
+    SQLite numbers the rows of one statement consecutively in the order of VALUES; RETURNING promises no order. Where keys have
+    gaps (a trigger inserts into the same table, or the table has used up its largest rowid) the order of RETURNING is kept,
+    which has been the order of insertion in every release so far.
+    """
+    ordered = sorted(rows, key=lambda row: row[key])
+    return ordered if ordered[-1][key] - ordered[0][key] == len(rows) - 1 else rows
+
+
+def _set_returned(batch: _core.Batch, text: LaneStatement, rows: list[Row]) -> None:
+    rows = text.rows_back(rows)
+    if None in text.returning:
+        wanted = [index for index, number in enumerate(text.returning) if number is not None]
+        rows = [tuple(row[index] for index in wanted) for row in rows]
+    batch.set_columns(tuple(number for number in text.returning if number is not None), rows)
+
+
+def _split_expressions(shape: Shape, row: dict[str, Any]) -> tuple[dict[Any, Any], dict[str, Any]]:
+    """SQL expressions of a row by column key, and its plain values."""
+    expressions: dict[Any, Any] = {}
+    values: dict[str, Any] = {}
+    for name, value in row.items():
+        if hasattr(value, "__clause_element__"):
+            value = value.__clause_element__()
+        if isinstance(value, ClauseElement) and name in shape.numbers:
+            expressions[name] = value
+        else:
+            values[name] = value
+    return expressions, values

@@ -1,0 +1,118 @@
+"""Guards of an object that moves between states: which method may run when, and where it has to end.
+
+``SessionTransaction`` builds on it, so that a commit inside a commit, or a second thread, is refused with an error that
+names both methods.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, Literal, NoReturn, TypeVar
+
+from sqlalchemy import exc as sa_exc
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _StateChangeState(Enum):
+    """Base of every enumeration of states."""
+
+
+class _StateChangeStates(_StateChangeState):
+    """Wildcards that stand beside real states in declarations and expectations."""
+
+    ANY = 1
+    NO_CHANGE = 2
+    CHANGE_IN_PROGRESS = 3
+
+
+_IN_PROGRESS = (_StateChangeStates.NO_CHANGE, _StateChangeStates.CHANGE_IN_PROGRESS)
+
+
+def _illegal(message: str) -> sa_exc.IllegalStateChangeError:
+    return sa_exc.IllegalStateChangeError(message, code="isce")
+
+
+class _StateChange:
+    """Mix-in with a current state, the state that is expected next, and the method that is under way."""
+
+    _next_state: _StateChangeState = _StateChangeStates.ANY
+    _state: _StateChangeState = _StateChangeStates.NO_CHANGE
+    _current_fn: Callable[..., Any] | None = None
+
+    def _raise_for_prerequisite_state(self, operation_name: str, state: _StateChangeState) -> NoReturn:
+        raise _illegal(f"Can't run operation '{operation_name}()' when Session is in state {state!r}")
+
+    @classmethod
+    def declare_states(
+        cls,
+        prerequisite_states: Literal[_StateChangeStates.ANY] | tuple[_StateChangeState, ...],
+        moves_to: _StateChangeState,
+    ) -> Callable[[_F], _F]:
+        """Declare the states a method may start in, and the one it ends in (``NO_CHANGE``: the same)."""
+        assert prerequisite_states, "no prerequisite states sent"
+        allowed = None if prerequisite_states is _StateChangeStates.ANY else frozenset(prerequisite_states)
+        changes = moves_to is not _StateChangeStates.NO_CHANGE
+
+        def decorate(fn: _F) -> _F:
+            name = fn.__name__
+
+            @functools.wraps(fn)
+            def guarded(self: Any, *args: Any, **kw: Any) -> Any:
+                before = self._state
+                if allowed is not None and before not in allowed:
+                    self._raise_for_prerequisite_state(name, before)
+
+                expected_by_caller = self._next_state
+                outer = self._current_fn
+                target = moves_to if changes else before
+                if changes and expected_by_caller is not _StateChangeStates.ANY and expected_by_caller is not target:
+                    if outer is not None and expected_by_caller in _IN_PROGRESS:
+                        raise _illegal(
+                            f"Method '{name}()' can't be called here; method '{outer.__name__}()' is already "
+                            f"in progress and this would cause an unexpected state change to {moves_to!r}"
+                        )
+                    raise _illegal(
+                        f"Can't run operation '{name}()' here; will move to state {moves_to!r} where we are "
+                        f"expecting {expected_by_caller!r}"
+                    )
+
+                self._current_fn = fn
+                self._next_state = _StateChangeStates.CHANGE_IN_PROGRESS
+                try:
+                    result = fn(self, *args, **kw)
+                    after = self._state
+                    if after is target:
+                        return result
+                    if after is before:
+                        raise _illegal(f"Method '{name}()' failed to change state to {moves_to!r} as expected")
+                    if outer is not None:
+                        raise _illegal(
+                            f"While method '{outer.__name__}()' was running, method '{name}()' caused an "
+                            f"unexpected state change to {after!r}"
+                        )
+                    raise _illegal(f"Method '{name}()' caused an unexpected state change to {after!r}")
+                finally:
+                    self._next_state = expected_by_caller
+                    self._current_fn = outer
+
+            return guarded  # type: ignore[return-value]
+
+        return decorate
+
+    @contextmanager
+    def _expect_state(self, expected: _StateChangeState) -> Iterator[None]:
+        """Allow one nested state change, to ``expected``, inside a declared method."""
+        assert (
+            self._next_state is _StateChangeStates.CHANGE_IN_PROGRESS
+        ), "Unexpected call to _expect_state outside of state-changing method"
+        self._next_state = expected
+        try:
+            yield
+            if self._state is not expected:
+                raise _illegal(f"Unexpected state change to {self._state!r}")
+        finally:
+            self._next_state = _StateChangeStates.CHANGE_IN_PROGRESS

@@ -1,0 +1,71 @@
+"""One flush, seen from Python: events, the subtransaction, and the native core's stages in their order.
+
+register → group → graph → plan is ``UnitOfWork._uow_plan``; execute is ``_uow_execute``, which hands batches of rows to the
+``FlushExecutor``; finish is ``_uow_finish``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import util
+
+from .persistence import FlushExecutor
+
+if TYPE_CHECKING:
+    from .. import _core
+    from ._session_transaction import SessionTransaction
+    from .session import Session
+
+
+class UOWTransaction:
+    """Everything one flush will do; the ``flush_context`` of session events."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.transaction: SessionTransaction | None = None
+        self.plan: _core.FlushPlan | None = None
+
+    def flush(self, objects: Sequence[Any] | None = None) -> None:
+        """Run all stages; on failure the session's transaction is rolled back and remembers why."""
+        session = self.session
+        if session._event_bits:
+            session.dispatch.before_flush(session, self, objects)
+            if session._uow_is_clean():
+                return
+
+        self.transaction = transaction = session._autobegin_t()._begin()
+        try:
+            session._warn_on_events = True
+            try:
+                self._execute(objects)
+            finally:
+                session._warn_on_events = False
+            if session._event_bits:
+                session.dispatch.after_flush(session, self)
+            self._finish()
+            if session._event_bits:
+                session.dispatch.after_flush_postexec(session, self)
+            transaction.commit()
+        except BaseException:
+            with util.safe_reraise():
+                transaction.rollback(_capture_exception=True)
+
+    def _execute(self, objects: Sequence[Any] | None) -> None:
+        session = self.session
+        self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
+        try:
+            session._uow_execute(plan, FlushExecutor(session, self.transaction))
+        except BaseException:
+            session._uow_abort(plan)
+            raise
+
+    def _finish(self) -> None:
+        reset = self.session._uow_finish(self.plan)
+        if reset:
+            util.warn(
+                f"Attribute history events accumulated on {reset} previously clean instances within inner-flush event "
+                "handlers have been reset, and will not result in database updates. Consider using "
+                "set_committed_value() within inner-flush event handlers to avoid this warning."
+            )
