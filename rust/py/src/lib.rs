@@ -1,11 +1,46 @@
 //! `rustalchemy._core`: the list of what Python sees of the native core.
 use pyo3::prelude::*;
 
-mod processors;
+pub mod attribute;
+pub mod errors;
+pub mod flags;
+pub mod hooks;
+pub mod imports;
+pub mod instance;
+pub mod instance_dict;
+pub mod instance_state;
+pub mod manager;
+pub mod mapper;
+pub mod names;
+pub mod pickling;
+pub mod processors;
+pub mod raw;
+pub mod slots;
+pub mod state;
+pub mod unit_of_work_core;
 
 /// The native core of rustalchemy.
 #[pymodule(gil_used = true)]
 mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::hooks::install_hooks;
+    #[pymodule_export]
+    use crate::instance_state::InstanceState;
+    #[pymodule_export]
+    use crate::manager::{ClassManager, mappers_changed};
+    #[pymodule_export]
+    use crate::names::symbol;
     #[pymodule_export]
     use crate::processors::Processor;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        crate::names::init_module(py)?;
+        module.add("__opt_level__", env!("RUSTALCHEMY_OPT_LEVEL"))?;
+        module.add("Instance", crate::instance::make_type(py)?)?;
+        Ok(())
+    }
 }

@@ -1,0 +1,72 @@
+//! Bits of `StateCore.flags` and of the passive argument of attribute access.
+
+/// The carrier is the mapped object itself (`_core.Instance`), not a separate `InstanceState`.
+pub const INLINE: u32 = 1;
+/// The collector has been told about the carrier (inline carriers only).
+pub const GC_TRACKED: u32 = 1 << 1;
+/// The state has possible changes since it was committed.
+pub const MODIFIED: u32 = 1 << 2;
+/// The whole state was expired (`InstanceState.expired`).
+pub const EXPIRED: u32 = 1 << 3;
+/// The row was deleted by a flush (`was_deleted`).
+pub const DELETED: u32 = 1 << 4;
+/// The state is in `owner.new`.
+pub const IN_NEW: u32 = 1 << 5;
+/// The state is in `owner.dirty`.
+pub const IN_DIRTY: u32 = 1 << 6;
+/// The state is in `owner.deleted` (marked for deletion, not flushed).
+pub const IN_DELETED: u32 = 1 << 7;
+/// The owner's identity table holds a borrowed pointer to this state.
+pub const IN_MAP: u32 = 1 << 8;
+/// Lost its last delete-orphan parent while outside of any session.
+pub const ORPHANED_OUTSIDE: u32 = 1 << 9;
+/// A lazy load was allowed for this pending or transient object (`enable_relationship_loading`).
+pub const LOAD_PENDING: u32 = 1 << 10;
+/// `finalize` ran for this carrier; it is being deallocated.
+pub const DYING: u32 = 1 << 11;
+/// Free for the unit of work: marks used during one flush or cascade.
+pub const UOW_MARK_A: u32 = 1 << 16;
+/// Free for the unit of work.
+pub const UOW_MARK_B: u32 = 1 << 17;
+/// Free for the unit of work.
+pub const UOW_MARK_C: u32 = 1 << 18;
+/// Free for hydration: the instance was built or refreshed by the running result.
+pub const LOAD_MARK: u32 = 1 << 19;
+
+/// Passive flags, with SQLAlchemy's bit values.
+pub mod passive {
+    /// No callable, no SQL, no state change.
+    pub const NO_CHANGE: u32 = 0;
+    /// Loader callables may run.
+    pub const CALLABLES_OK: u32 = 1;
+    /// Loaders may emit SQL.
+    pub const SQL_OK: u32 = 2;
+    /// Loaders may use SQL for related objects.
+    pub const RELATED_OBJECT_OK: u32 = 4;
+    /// An unset attribute becomes `None` or an empty collection.
+    pub const INIT_OK: u32 = 8;
+    /// Loaders may run for objects that are not persistent.
+    pub const NON_PERSISTENT_OK: u32 = 16;
+    /// Loaders use committed key values.
+    pub const LOAD_AGAINST_COMMITTED: u32 = 32;
+    /// Loaders must not autoflush.
+    pub const NO_AUTOFLUSH: u32 = 64;
+    /// Loaders must not raise.
+    pub const NO_RAISE: u32 = 128;
+    /// The load is for the old value of a change.
+    pub const DEFERRED_HISTORY_LOAD: u32 = 256;
+    /// History includes changes queued on an unloaded collection.
+    pub const INCLUDE_PENDING_MUTATIONS: u32 = 512;
+    /// Everything is allowed.
+    pub const OFF: u32 = RELATED_OBJECT_OK | NON_PERSISTENT_OK | INIT_OK | CALLABLES_OK | SQL_OK;
+    /// As `OFF`, but an unset attribute stays unset.
+    pub const RETURN_NO_VALUE: u32 = OFF ^ INIT_OK;
+    /// Nothing may be loaded or initialised.
+    pub const NO_INITIALIZE: u32 = RETURN_NO_VALUE ^ CALLABLES_OK;
+    /// No SQL.
+    pub const NO_FETCH: u32 = OFF ^ SQL_OK;
+    /// No SQL for related objects.
+    pub const NO_FETCH_RELATED: u32 = OFF ^ RELATED_OBJECT_OK;
+    /// Only persistent objects load.
+    pub const ONLY_PERSISTENT: u32 = OFF ^ NON_PERSISTENT_OK;
+}

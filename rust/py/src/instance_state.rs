@@ -1,0 +1,244 @@
+//! `InstanceState`: what `inspect(obj)` returns. Carrier of external objects, view of inline ones.
+use std::cell::{Cell, RefCell, UnsafeCell};
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::PyTypeInfo;
+
+use crate::flags;
+use crate::hooks;
+use crate::manager::ManagerCore;
+use crate::names;
+use crate::state::{StateCore, StateRef, state_of};
+
+/// What an `InstanceState` stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Nothing (yet).
+    Empty,
+    /// View of a living inline object; `target` is a borrowed pointer to it.
+    View,
+    /// Carrier of an external object; `target` is an owned weak reference to it.
+    Carrier,
+}
+
+/// Bookkeeping of one mapped object, as Python sees it.
+#[pyclass(subclass, weakref, frozen, name = "InstanceState", module = "rustalchemy._core")]
+pub struct InstanceState {
+    role: Cell<Role>,
+    /// This very object, borrowed.
+    object: Cell<*mut ffi::PyObject>,
+    target: Cell<*mut ffi::PyObject>,
+    class: RefCell<Option<Py<PyType>>>,
+    /// Identity of an inline object that is gone.
+    last_key: RefCell<Option<Py<PyAny>>>,
+    core: UnsafeCell<StateCore>,
+}
+
+// SAFETY: the module declares `gil_used`; every access happens with the GIL held.
+unsafe impl Send for InstanceState {}
+// SAFETY: as above.
+unsafe impl Sync for InstanceState {}
+
+/// The class of new states: `InstanceState`, or the subclass `rustalchemy.orm` installed.
+static STATE_CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn state_class(py: Python<'_>) -> Bound<'_, PyType> {
+    if let Some(class) = STATE_CLASS.get(py) {
+        return class.bind(py).clone();
+    }
+    if let Some(hooks) = hooks::installed(py)
+        && let Ok(class) = hooks.getattr("InstanceState")
+        && let Ok(class) = class.cast_into::<PyType>()
+    {
+        return STATE_CLASS.get_or_init(py, || class.unbind()).bind(py).clone();
+    }
+    InstanceState::type_object(py)
+}
+
+fn make(py: Python<'_>) -> PyResult<Bound<'_, InstanceState>> {
+    let made = state_class(py).call0()?.cast_into::<InstanceState>()?;
+    made.get().object.set(made.as_ptr());
+    Ok(made)
+}
+
+/// The `InstanceState` of a state.
+pub fn view_of(py: Python<'_>, state: StateRef) -> PyResult<Bound<'_, PyAny>> {
+    if !state.has(flags::INLINE) {
+        // SAFETY: an external state's carrier is a living object.
+        return Ok(unsafe { Bound::from_borrowed_ptr(py, state.carrier()) });
+    }
+    if let Some(extra) = state.extra()
+        && !extra.view.is_null()
+    {
+        // SAFETY: the view is owned by the state.
+        return Ok(unsafe { Bound::from_borrowed_ptr(py, extra.view) });
+    }
+    let view = make(py)?;
+    let inner = view.get();
+    inner.role.set(Role::View);
+    inner.target.set(state.object_ptr());
+    *inner.class.borrow_mut() = Some(state.manager().class(py)?.unbind());
+    state.extra_mut().view = view.clone().into_ptr();
+    state.track(view.as_ptr());
+    Ok(view.into_any())
+}
+
+/// A view's object goes away: it reads as dead from now on.
+///
+/// # Safety
+/// `view` is null or a living `InstanceState`.
+pub unsafe fn forget_object(view: *mut ffi::PyObject) {
+    if view.is_null() {
+        return;
+    }
+    // SAFETY: promised by the caller; states are torn down with the GIL held.
+    unsafe {
+        let py = Python::assume_attached();
+        let view = Bound::from_borrowed_ptr(py, view).cast_into_unchecked::<InstanceState>();
+        view.get().target.set(ptr::null_mut());
+    }
+}
+
+/// The core of the carrier found in `object`'s dict, if it is really `object`'s.
+///
+/// # Safety
+/// Both are living objects.
+pub unsafe fn carrier_core(py: Python<'_>, carrier: *mut ffi::PyObject, object: *mut ffi::PyObject) -> Option<StateRef> {
+    // SAFETY: promised by the caller; the type is checked first.
+    unsafe {
+        if ffi::PyObject_TypeCheck(carrier, InstanceState::type_object_raw(py)) == 0 {
+            return None;
+        }
+        let carrier = Bound::from_borrowed_ptr(py, carrier).cast_into_unchecked::<InstanceState>();
+        let inner = carrier.get();
+        if inner.role.get() != Role::Carrier || inner.target_ptr() != object {
+            return None;
+        }
+        Some(StateRef::from_ptr(inner.core.get()))
+    }
+}
+
+/// Gives an external object a carrier.
+pub fn attach_carrier<'py>(object: &Bound<'py, PyAny>, manager: &ManagerCore) -> PyResult<StateRef> {
+    let py = object.py();
+    let carrier = make(py)?;
+    let inner = carrier.get();
+    // SAFETY: plain creation of a weak reference; the result is owned by `target`.
+    let weak = unsafe { ffi::PyWeakref_NewRef(object.as_ptr(), ptr::null_mut()) };
+    if weak.is_null() {
+        return Err(PyErr::fetch(py));
+    }
+    inner.role.set(Role::Carrier);
+    inner.target.set(weak);
+    *inner.class.borrow_mut() = Some(object.get_type().unbind());
+    // SAFETY: the fresh carrier's core is unused so far.
+    unsafe { *inner.core.get() = StateCore::new(manager, 0) };
+    // SAFETY: all arguments are living objects. The user's own `__setattr__` is not asked.
+    let stored = unsafe {
+        ffi::PyObject_GenericSetAttr(object.as_ptr(), names::sa_instance_state(py).as_ptr(), carrier.as_ptr())
+    };
+    if stored != 0 {
+        return Err(PyErr::fetch(py));
+    }
+    // SAFETY: the object's dict owns the carrier now.
+    Ok(unsafe { StateRef::from_ptr(inner.core.get()) })
+}
+
+/// A new external object without `__init__`.
+pub fn allocate_external<'py>(py: Python<'py>, manager: &ManagerCore) -> PyResult<Bound<'py, PyAny>> {
+    let class = manager.class(py)?;
+    let object = class.call_method1("__new__", (&class,))?;
+    if state_of(&object).is_none() {
+        attach_carrier(&object, manager)?;
+    }
+    Ok(object)
+}
+
+/// The external carrier that embeds `core`, borrowed.
+///
+/// # Safety
+/// `core` belongs to a living external carrier.
+pub unsafe fn carrier_of(core: *mut StateCore) -> *mut ffi::PyObject {
+    // SAFETY: promised by the caller; `UnsafeCell` has its content's layout.
+    unsafe {
+        let inner = core.cast::<u8>().sub(std::mem::offset_of!(InstanceState, core)).cast::<InstanceState>();
+        (*inner).object.get()
+    }
+}
+
+/// The object of the external carrier that embeds `core`, borrowed, or null.
+///
+/// # Safety
+/// As `carrier_of`.
+pub unsafe fn object_of(core: *mut StateCore) -> *mut ffi::PyObject {
+    // SAFETY: as `carrier_of`.
+    unsafe {
+        let inner = core.cast::<u8>().sub(std::mem::offset_of!(InstanceState, core)).cast::<InstanceState>();
+        (*inner).target_ptr()
+    }
+}
+
+impl InstanceState {
+    /// The mapped object, borrowed; null once it is gone.
+    fn target_ptr(&self) -> *mut ffi::PyObject {
+        let target = self.target.get();
+        if target.is_null() || self.role.get() != Role::Carrier {
+            return target;
+        }
+        // SAFETY: `target` is a weak reference object; a cleared one refers to None.
+        unsafe {
+            let object = ffi::PyWeakref_GetObject(target);
+            if object == ffi::Py_None() { ptr::null_mut() } else { object }
+        }
+    }
+    /// The state behind this object: its own core, or the viewed object's; `None` once an inline object is gone.
+    pub fn state(&self) -> Option<StateRef> {
+        match self.role.get() {
+            Role::Empty => None,
+            // SAFETY: `self` is the carrier.
+            Role::Carrier => Some(unsafe { StateRef::from_ptr(self.core.get()) }),
+            Role::View => {
+                let target = self.target.get();
+                // SAFETY: a view's target is a living inline object until `forget_object`.
+                (!target.is_null()).then(|| unsafe { crate::instance::inline_state(target) })
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl InstanceState {
+    #[new]
+    #[pyo3(signature = (*_args, **_kw))]
+    fn new(_args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            role: Cell::new(Role::Empty),
+            object: Cell::new(ptr::null_mut()),
+            target: Cell::new(ptr::null_mut()),
+            class: RefCell::default(),
+            last_key: RefCell::default(),
+            core: UnsafeCell::new(StateCore::new(ptr::null(), 0)),
+        }
+    }
+
+    /// The mapped object, or None once it is gone.
+    fn obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: a living object or null.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.target_ptr()) }
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(class) = self.class.try_borrow() {
+            visit.call(&*class)?;
+        }
+        if let Ok(key) = self.last_key.try_borrow() {
+            visit.call(&*key)?;
+        }
+        Ok(())
+    }
+}

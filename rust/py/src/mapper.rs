@@ -1,0 +1,339 @@
+//! Mapper descriptors: the plain data a configured mapper hands over once (the contract's section 4).
+use pyo3::exceptions::PyKeyError;
+use pyo3::ffi;
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use crate::manager::{ClassManager, ManagerCore};
+
+/// Bits of `MapperDescriptor::inline_events` and `RelationshipDescriptor::cascade`.
+pub mod bits {
+    /// Row-level event before INSERT.
+    pub const BEFORE_INSERT: u32 = 1;
+    /// Row-level event after INSERT.
+    pub const AFTER_INSERT: u32 = 2;
+    /// Row-level event before UPDATE.
+    pub const BEFORE_UPDATE: u32 = 4;
+    /// Row-level event after UPDATE.
+    pub const AFTER_UPDATE: u32 = 8;
+    /// Row-level event before DELETE.
+    pub const BEFORE_DELETE: u32 = 16;
+    /// Row-level event after DELETE.
+    pub const AFTER_DELETE: u32 = 32;
+    /// Cascade `save-update`.
+    pub const SAVE_UPDATE: u32 = 1;
+    /// Cascade `delete`.
+    pub const DELETE: u32 = 2;
+    /// Cascade `delete-orphan`.
+    pub const DELETE_ORPHAN: u32 = 4;
+    /// Cascade `merge`.
+    pub const MERGE: u32 = 8;
+    /// Cascade `expunge`.
+    pub const EXPUNGE: u32 = 16;
+    /// Cascade `refresh-expire`.
+    pub const REFRESH_EXPIRE: u32 = 32;
+}
+
+/// How a relationship points.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// The other side holds the foreign key.
+    OneToMany,
+    /// This side holds the foreign key.
+    ManyToOne,
+    /// An association table holds both.
+    ManyToMany,
+}
+
+/// Column of a mapped table.
+pub struct ColumnDescriptor {
+    /// `column.key`.
+    pub key: Py<PyAny>,
+    /// Attribute number.
+    pub attr: u32,
+    /// Part of the table's primary key.
+    pub pk: bool,
+    /// Left out of INSERT when unset: has a default of some kind.
+    pub default: bool,
+    /// `None` is a value of its own (`type.should_evaluate_none`).
+    pub eval_none: bool,
+    /// Python-side `onupdate`.
+    pub onupdate: bool,
+    /// Server-side `onupdate`.
+    pub server_onupdate: bool,
+    /// Server-side default.
+    pub server_default: bool,
+    /// Fetched or expired after INSERT when it was not sent.
+    pub fetched: bool,
+    /// The `compare_values` of a type that does not compare with `==`.
+    pub compare: Option<Py<PyAny>>,
+}
+
+/// Table of a mapper.
+pub struct TableDescriptor {
+    /// The `Table`.
+    pub table: Py<PyAny>,
+    /// Its full name.
+    pub name: String,
+    /// Column numbers of the primary key, in the order of the identity.
+    pub pk: Vec<u32>,
+    /// Mapped columns.
+    pub columns: Vec<ColumnDescriptor>,
+}
+
+/// Relationship of a mapper.
+pub struct RelationshipDescriptor {
+    /// Attribute number.
+    pub attr: u32,
+    /// Attribute name.
+    pub key: String,
+    /// Direction.
+    pub direction: Direction,
+    /// Manager of the target class.
+    pub target: Py<ClassManager>,
+    /// Holds a collection.
+    pub uselist: bool,
+    /// Never written.
+    pub viewonly: bool,
+    /// Key copies: (source attribute, destination attribute).
+    pub sync: Vec<(u32, u32)>,
+    /// A destination column belongs to the destination's primary key.
+    pub dest_pk: bool,
+    /// Destination columns may be NULL.
+    pub nullable: bool,
+    /// Cascade bits.
+    pub cascade: u32,
+    /// 0 no, 1 yes, 2 "all".
+    pub passive_deletes: u8,
+    /// The database changes foreign keys itself.
+    pub passive_updates: bool,
+    /// Written by a second UPDATE.
+    pub post_update: bool,
+    /// One parent only.
+    pub single_parent: bool,
+    /// Objects of other classes are refused at flush.
+    pub enable_typechecks: bool,
+    /// Association table, as its own dictionary.
+    pub secondary: Option<Py<PyDict>>,
+    /// The other sides.
+    pub reverse: Vec<(Py<ClassManager>, u32)>,
+    /// Old value is loaded before a change.
+    pub active_history: bool,
+    /// Target is in the same hierarchy.
+    pub self_referential: bool,
+    /// The `RelationshipProperty`.
+    pub prop: Option<Py<PyAny>>,
+    /// Other entries of the dictionary.
+    pub dict: Py<PyDict>,
+}
+
+/// Mapper in plain form.
+pub struct MapperDescriptor {
+    /// Sort key of the flush order.
+    pub name: String,
+    /// Manager of the base mapper.
+    pub base: Py<ClassManager>,
+    /// Manager of the inherited mapper.
+    pub parent: Option<Py<ClassManager>>,
+    /// Attribute numbers of the primary key.
+    pub primary_key: Vec<u32>,
+    /// Rows of one shape go out together.
+    pub batch: bool,
+    /// A DELETE that hits too few rows warns.
+    pub confirm_deleted_rows: bool,
+    /// Part-NULL composite keys are keys.
+    pub allow_partial_pks: bool,
+    /// "auto", True or False.
+    pub eager_defaults: Option<Py<PyAny>>,
+    /// Attribute number of the version id.
+    pub version_id: Option<u32>,
+    /// Version generator: callable; None means the default, False means the server's.
+    pub version_generator: Option<Py<PyAny>>,
+    /// Attribute number of the discriminator.
+    pub polymorphic_attr: Option<u32>,
+    /// The discriminator's value for this class.
+    pub polymorphic_identity: Option<Py<PyAny>>,
+    /// Row-level mapper events with listeners.
+    pub inline_events: u32,
+    /// Instance events with listeners.
+    pub instance_events: u32,
+    /// Called when an instance was built from a row.
+    pub load_hook: Option<Py<PyAny>>,
+    /// Tables, base first.
+    pub tables: Vec<TableDescriptor>,
+    /// Relationships, in order of configuration.
+    pub relationships: Vec<RelationshipDescriptor>,
+    /// The dictionary itself, for entries that are read later.
+    pub dict: Py<PyDict>,
+}
+
+fn required<'py>(dict: &Bound<'py, PyDict>, key: &'static str) -> PyResult<Bound<'py, PyAny>> {
+    dict.get_item(key)?.ok_or_else(|| PyKeyError::new_err(key))
+}
+
+fn optional<'py>(dict: &Bound<'py, PyDict>, key: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    Ok(dict.get_item(key)?.filter(|value| !value.is_none()))
+}
+
+fn truth(dict: &Bound<'_, PyDict>, key: &str, default: bool) -> PyResult<bool> {
+    optional(dict, key)?.map_or(Ok(default), |value| value.is_truthy())
+}
+
+fn number(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<u32> {
+    optional(dict, key)?.map_or(Ok(0), |value| value.extract())
+}
+
+fn manager<'py>(value: Bound<'py, PyAny>) -> PyResult<Bound<'py, ClassManager>> {
+    let manager = value.cast_into::<ClassManager>()?;
+    ManagerCore::of(&manager); // learns its own address
+    Ok(manager)
+}
+
+impl ColumnDescriptor {
+    fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<Self> {
+        Ok(Self {
+            key: required(dict, "key")?.unbind(),
+            attr: required(dict, "attr")?.extract()?,
+            pk: truth(dict, "pk", false)?,
+            default: truth(dict, "default", false)?,
+            eval_none: truth(dict, "eval_none", false)?,
+            onupdate: truth(dict, "onupdate", false)?,
+            server_onupdate: truth(dict, "server_onupdate", false)?,
+            server_default: truth(dict, "server_default", false)?,
+            fetched: truth(dict, "fetched", false)?,
+            compare: optional(dict, "compare")?.map(Bound::unbind),
+        })
+    }
+}
+
+impl TableDescriptor {
+    fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let columns = required(dict, "columns")?
+            .try_iter()?
+            .map(|column| ColumnDescriptor::from_dict(&column?.cast_into::<PyDict>()?))
+            .collect::<PyResult<_>>()?;
+        Ok(Self {
+            table: required(dict, "table")?.unbind(),
+            name: required(dict, "name")?.extract()?,
+            pk: required(dict, "pk")?.extract()?,
+            columns,
+        })
+    }
+}
+
+impl RelationshipDescriptor {
+    /// Reads a relationship entry.
+    pub fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let direction = match required(dict, "direction")?.str()?.to_cow()?.rsplit('.').next() {
+            Some("ONETOMANY") => Direction::OneToMany,
+            Some("MANYTOONE") => Direction::ManyToOne,
+            _ => Direction::ManyToMany,
+        };
+        let mut reverse = Vec::new();
+        if let Some(pairs) = optional(dict, "reverse")? {
+            for pair in pairs.try_iter()? {
+                let pair = pair?.cast_into::<PyTuple>()?;
+                reverse.push((manager(pair.get_item(0)?)?.unbind(), pair.get_item(1)?.extract()?));
+            }
+        }
+        Ok(Self {
+            attr: required(dict, "attr")?.extract()?,
+            key: required(dict, "key")?.extract()?,
+            direction,
+            target: manager(required(dict, "target")?)?.unbind(),
+            uselist: truth(dict, "uselist", false)?,
+            viewonly: truth(dict, "viewonly", false)?,
+            sync: optional(dict, "sync")?.map_or_else(|| Ok(Vec::new()), |value| value.extract())?,
+            dest_pk: truth(dict, "dest_pk", false)?,
+            nullable: truth(dict, "nullable", true)?,
+            cascade: number(dict, "cascade")?,
+            passive_deletes: optional(dict, "passive_deletes")?.map_or(Ok(0), |value| {
+                if value.is_instance_of::<pyo3::types::PyBool>() { value.is_truthy().map(u8::from) } else { value.extract() }
+            })?,
+            passive_updates: truth(dict, "passive_updates", true)?,
+            post_update: truth(dict, "post_update", false)?,
+            single_parent: truth(dict, "single_parent", false)?,
+            enable_typechecks: truth(dict, "enable_typechecks", true)?,
+            secondary: optional(dict, "secondary")?.map(|value| value.cast_into::<PyDict>()).transpose()?.map(Bound::unbind),
+            reverse,
+            active_history: truth(dict, "active_history", false)?,
+            self_referential: truth(dict, "self_referential", false)?,
+            prop: optional(dict, "prop")?.map(Bound::unbind),
+            dict: dict.clone().unbind(),
+        })
+    }
+
+    /// Visits owned references.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.target)?;
+        visit.call(&self.secondary)?;
+        visit.call(&self.prop)?;
+        visit.call(&self.dict)?;
+        for (manager, _) in &self.reverse {
+            visit.call(manager)?;
+        }
+        Ok(())
+    }
+}
+
+impl MapperDescriptor {
+    /// Reads the dictionary of the contract's section 4.
+    pub fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let dicts = |key: &'static str| -> PyResult<Vec<Bound<'_, PyDict>>> {
+            optional(dict, key)?.map_or_else(
+                || Ok(Vec::new()),
+                |list| list.try_iter()?.map(|entry| Ok(entry?.cast_into::<PyDict>()?)).collect(),
+            )
+        };
+        Ok(Self {
+            name: required(dict, "name")?.extract()?,
+            base: manager(required(dict, "base")?)?.unbind(),
+            parent: optional(dict, "parent")?.map(manager).transpose()?.map(Bound::unbind),
+            primary_key: required(dict, "primary_key")?.extract()?,
+            batch: truth(dict, "batch", true)?,
+            confirm_deleted_rows: truth(dict, "confirm_deleted_rows", true)?,
+            allow_partial_pks: truth(dict, "allow_partial_pks", true)?,
+            eager_defaults: optional(dict, "eager_defaults")?.map(Bound::unbind),
+            version_id: optional(dict, "version_id")?.map(|value| value.extract()).transpose()?,
+            version_generator: optional(dict, "version_generator")?.map(Bound::unbind),
+            polymorphic_attr: optional(dict, "polymorphic_attr")?.map(|value| value.extract()).transpose()?,
+            polymorphic_identity: optional(dict, "polymorphic_identity")?.map(Bound::unbind),
+            inline_events: number(dict, "inline_events")?,
+            instance_events: number(dict, "instance_events")?,
+            load_hook: optional(dict, "load_hook")?.map(Bound::unbind),
+            tables: dicts("tables")?.iter().map(TableDescriptor::from_dict).collect::<PyResult<_>>()?,
+            relationships: dicts("relationships")?
+                .iter()
+                .map(RelationshipDescriptor::from_dict)
+                .collect::<PyResult<_>>()?,
+            dict: dict.clone().unbind(),
+        })
+    }
+
+    /// Visits owned references.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.base)?;
+        visit.call(&self.parent)?;
+        visit.call(&self.eager_defaults)?;
+        visit.call(&self.version_generator)?;
+        visit.call(&self.polymorphic_identity)?;
+        visit.call(&self.load_hook)?;
+        visit.call(&self.dict)?;
+        for table in &self.tables {
+            visit.call(&table.table)?;
+            for column in &table.columns {
+                visit.call(&column.compare)?;
+            }
+        }
+        for relationship in &self.relationships {
+            relationship.traverse(visit)?;
+        }
+        Ok(())
+    }
+
+    /// The base mapper's class, borrowed (first part of the identity key).
+    pub fn base_class(&self, py: Python<'_>) -> *mut ffi::PyObject {
+        ManagerCore::of(self.base.bind(py)).class_ptr().cast()
+    }
+}

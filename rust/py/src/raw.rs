@@ -1,0 +1,126 @@
+//! What the raw types (`Instance`, `AttributeDescriptor`) share: calls from C into fallible Rust, and CPython functions
+//! that `pyo3::ffi` does not declare.
+use std::ffi::c_int;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use pyo3::exceptions::PySystemError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+unsafe extern "C" {
+    /// MRO lookup through the type's method cache; borrowed result, null without an exception when missing.
+    pub fn _PyType_Lookup(class: *mut ffi::PyTypeObject, name: *mut ffi::PyObject) -> *mut ffi::PyObject;
+}
+
+/// What a C function returns when Rust failed.
+pub trait Failure {
+    /// The value that says "an exception is set".
+    fn failure() -> Self;
+}
+impl Failure for *mut ffi::PyObject {
+    fn failure() -> Self {
+        ptr::null_mut()
+    }
+}
+impl Failure for c_int {
+    fn failure() -> Self {
+        -1
+    }
+}
+
+/// Runs fallible Rust on behalf of the interpreter: errors become the current exception, a panic becomes `SystemError`.
+///
+/// # Safety
+/// Called by the interpreter, with the GIL held.
+#[inline]
+pub unsafe fn guarded<R: Failure>(body: impl FnOnce(Python<'_>) -> PyResult<R>) -> R {
+    // SAFETY: promised by the caller.
+    let py = unsafe { Python::assume_attached() };
+    let error = match catch_unwind(AssertUnwindSafe(|| body(py))) {
+        Ok(Ok(result)) => return result,
+        Ok(Err(error)) => error,
+        Err(_) => PySystemError::new_err("the native core panicked: please report this"),
+    };
+    error.restore(py);
+    R::failure()
+}
+
+/// A method of a raw type.
+pub type RawMethod =
+    for<'py> fn(&Bound<'py, PyAny>, &Bound<'py, PyTuple>, Option<&Bound<'py, PyDict>>) -> PyResult<Py<PyAny>>;
+
+/// Calls a `RawMethod` with the arguments of a `METH_VARARGS | METH_KEYWORDS` function.
+///
+/// # Safety
+/// As `guarded`; the pointers are the interpreter's.
+pub unsafe fn call_method(
+    slf: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+    method: RawMethod,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter passes living objects of the documented types.
+    unsafe {
+        guarded(|py| {
+            let slf = Bound::from_borrowed_ptr(py, slf);
+            let args = Bound::from_borrowed_ptr(py, args).cast_into_unchecked::<PyTuple>();
+            let kwargs = Bound::from_borrowed_ptr_or_opt(py, kwargs).map(|kwargs| kwargs.cast_into_unchecked::<PyDict>());
+            Ok(method(&slf, &args, kwargs.as_ref())?.into_ptr())
+        })
+    }
+}
+
+/// A `PyMethodDef` for a `RawMethod`.
+#[macro_export]
+macro_rules! raw_method {
+    ($name:literal, $method:path) => {{
+        unsafe extern "C" fn call(
+            slf: *mut pyo3::ffi::PyObject,
+            args: *mut pyo3::ffi::PyObject,
+            kwargs: *mut pyo3::ffi::PyObject,
+        ) -> *mut pyo3::ffi::PyObject {
+            // SAFETY: called by the interpreter.
+            unsafe { $crate::raw::call_method(slf, args, kwargs, $method) }
+        }
+        pyo3::ffi::PyMethodDef {
+            ml_name: $name.as_ptr(),
+            ml_meth: pyo3::ffi::PyMethodDefPointer { PyCFunctionWithKeywords: call },
+            ml_flags: pyo3::ffi::METH_VARARGS | pyo3::ffi::METH_KEYWORDS,
+            ml_doc: std::ptr::null(),
+        }
+    }};
+}
+
+/// A `PyType_Slot` holding any pointer.
+pub fn type_slot(slot: c_int, pointer: *mut std::ffi::c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot, pfunc: pointer }
+}
+
+/// Makes a heap type. `methods`, `getset` and `members` must live for ever.
+///
+/// # Safety
+/// The slots are function pointers and tables of the right types for a struct of `basic_size` bytes.
+pub unsafe fn make_type(
+    py: Python<'_>,
+    name: &'static std::ffi::CStr,
+    basic_size: usize,
+    flags: std::ffi::c_ulong,
+    mut slots: Vec<ffi::PyType_Slot>,
+) -> PyResult<*mut ffi::PyTypeObject> {
+    slots.push(type_slot(0, ptr::null_mut()));
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+    let mut spec = ffi::PyType_Spec {
+        name: name.as_ptr(),
+        basicsize: basic_size as c_int,
+        itemsize: 0,
+        flags: flags as std::ffi::c_uint,
+        slots: slots.as_mut_ptr(),
+    };
+    // SAFETY: promised by the caller.
+    unsafe {
+        let object = ffi::PyType_FromSpec(&raw mut spec);
+        if object.is_null() { Err(PyErr::fetch(py)) } else { Ok(object.cast()) }
+    }
+}
