@@ -242,3 +242,23 @@ impl InstanceState {
         Ok(())
     }
 }
+
+impl Drop for InstanceState {
+    fn drop(&mut self) {
+        if self.role.get() != Role::Carrier {
+            return;
+        }
+        // SAFETY: the carrier goes away, with the GIL held: the identity table forgets it before anything else can run.
+        unsafe {
+            let core = self.core.get();
+            (*core).flags |= flags::DYING;
+            crate::instance::forget_state(core);
+            (*core).clear();
+            let manager = ptr::replace(&raw mut (*core).manager, ptr::null());
+            ffi::Py_XDECREF(self.target.replace(ptr::null_mut()));
+            if !manager.is_null() {
+                ffi::Py_DECREF((*manager).object_ptr());
+            }
+        }
+    }
+}

@@ -29,7 +29,9 @@ mod _core {
     #[pymodule_export]
     use crate::instance_state::InstanceState;
     #[pymodule_export]
-    use crate::manager::{ClassManager, mappers_changed};
+    use crate::manager::ClassManager;
+    #[pymodule_export]
+    use crate::manager::mappers_changed;
     #[pymodule_export]
     use crate::names::symbol;
     #[pymodule_export]

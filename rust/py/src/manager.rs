@@ -111,12 +111,12 @@ impl ManagerCore {
     #[inline]
     pub fn attr(&self, index: u32) -> Option<&'static AttrCore> {
         // SAFETY: attribute cores are never freed; the vector is only changed while classes are set up.
-        unsafe { (*self.attrs.get()).get(index as usize).and_then(|attr| attr.as_ref()) }
+        unsafe { (&*self.attrs.get()).get(index as usize).and_then(|attr| attr.as_ref()) }
     }
     /// All attributes, in order of their numbers.
     pub fn attrs(&self) -> impl Iterator<Item = &'static AttrCore> {
         // SAFETY: as `attr`; indexing anew at each step tolerates growth.
-        let len = unsafe { (*self.attrs.get()).len() };
+        let len = unsafe { (&*self.attrs.get()).len() };
         (0..u32::try_from(len).unwrap_or(0)).filter_map(|index| self.attr(index))
     }
     /// An attribute by name (any `str`).
@@ -166,7 +166,7 @@ impl ManagerCore {
     fn find_index(&self, key: &Bound<'_, PyString>) -> PyResult<Option<u32>> {
         let py = key.py();
         for (name, index) in &*self.indexes.borrow() {
-            if name.as_ptr() == key.as_ptr() || name.bind(py).eq(key)? {
+            if name.as_ptr() == key.as_ptr() || name.bind(py).as_any().eq(key)? {
                 return Ok(Some(*index));
             }
         }
