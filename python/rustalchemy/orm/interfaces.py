@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, NoReturn, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar
 
-from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 from sqlalchemy.sql import operators, roles, visitors
 from sqlalchemy.sql.base import ExecutableOption
 from sqlalchemy.sql.cache_key import HasCacheKey
 from sqlalchemy.sql.operators import ColumnOperators
-from sqlalchemy.sql.schema import DefaultGenerator
 
-from .._sa import _NoArg
 from .._sa import _self_inspects
 from . import exc as orm_exc
+from ._attribute_options import _DEFAULT_ATTRIBUTE_OPTIONS as _DEFAULT_ATTRIBUTE_OPTIONS
+from ._attribute_options import _DEFAULT_READONLY_ATTRIBUTE_OPTIONS as _DEFAULT_READONLY_ATTRIBUTE_OPTIONS
+from ._attribute_options import _AttributeOptions as _AttributeOptions
+from ._attribute_options import _DataclassArguments as _DataclassArguments
+from ._attribute_options import _DataclassDefaultsDontSet as _DataclassDefaultsDontSet
+from ._attribute_options import _DCAttributeOptions as _DCAttributeOptions
+from ._attribute_options import _IntrospectsAnnotations as _IntrospectsAnnotations
+from ._attribute_options import _MapsColumns as _MapsColumns
 from .base import DONT_SET as DONT_SET
 from .base import EXT_CONTINUE as EXT_CONTINUE
 from .base import EXT_SKIP as EXT_SKIP
@@ -79,192 +83,6 @@ class ORMColumnDescription(TypedDict):
     aliased: bool
     expr: Any
     entity: Any
-
-
-class _IntrospectsAnnotations:
-    """Mixin of constructs that read the annotation of their attribute when a class is declared."""
-
-    __slots__ = ()
-
-    @classmethod
-    def _mapper_property_name(cls) -> str:
-        return cls.__name__
-
-    def found_in_pep593_annotated(self) -> Any:
-        raise NotImplementedError(
-            f"Use of the {self._mapper_property_name()!r} "
-            "construct inside of an Annotated object is not yet supported."
-        )
-
-    def declarative_scan(
-        self,
-        decl_scan: Any,
-        registry: Any,
-        cls: type[Any],
-        originating_module: str | None,
-        key: str,
-        mapped_container: type[Any] | None,
-        annotation: Any,
-        extracted_mapped_annotation: Any,
-        is_dataclass_field: bool,
-    ) -> None:
-        """Set up from the class body and the annotation, before the table exists."""
-
-    def _raise_for_required(self, key: str, cls: type[Any]) -> NoReturn:
-        raise sa_exc.ArgumentError(
-            f'Python typing annotation is required for attribute "{cls.__name__}.{key}" when primary argument(s) '
-            f'for "{self._mapper_property_name()}" construct are None or not present'
-        )
-
-
-class _DataclassArguments(TypedDict):
-    """Arguments of a mapped dataclass' class statement."""
-
-    init: Any
-    repr: Any
-    eq: Any
-    order: Any
-    unsafe_hash: Any
-    match_args: Any
-    kw_only: Any
-    dataclass_callable: Any
-
-
-class _AttributeOptions(NamedTuple):
-    """Dataclass options of one mapped attribute."""
-
-    dataclasses_init: Any
-    dataclasses_repr: Any
-    dataclasses_default: Any
-    dataclasses_default_factory: Any
-    dataclasses_compare: Any
-    dataclasses_kw_only: Any
-    dataclasses_hash: Any
-    dataclasses_dataclass_metadata: Any
-
-    def _as_dataclass_field(self, key: str, dataclass_setup_arguments: _DataclassArguments) -> Any:
-        """The ``dataclasses.field()`` that these options describe."""
-        given = {
-            "default_factory": self.dataclasses_default_factory,
-            "default": self.dataclasses_default,
-            "init": self.dataclasses_init,
-            "repr": self.dataclasses_repr,
-            "compare": self.dataclasses_compare,
-            "kw_only": self.dataclasses_kw_only,
-            "hash": self.dataclasses_hash,
-            "metadata": self.dataclasses_dataclass_metadata,
-        }
-        kw = {name: value for name, value in given.items() if value is not _NoArg.NO_ARG}
-
-        if callable(kw.get("default")):
-            util.warn_deprecated(
-                f"Callable object passed to the ``default`` parameter for attribute {key!r} in a ORM-mapped "
-                "Dataclasses context is ambiguous, and this use will raise an error in a future release.  "
-                "If this callable is intended to produce Core level INSERT default values for an underlying "
-                "``Column``, use the ``mapped_column.insert_default`` parameter instead.  To establish this "
-                "callable as providing a default value for instances of the dataclass itself, use the "
-                "``default_factory`` dataclasses parameter.",
-                "2.0",
-            )
-        if (
-            "init" in kw
-            and not kw["init"]
-            and "default" in kw
-            and not callable(kw["default"])
-            and "default_factory" not in kw
-        ):
-            # dataclasses would leave a plain default of an init=False field in the class, over the attribute
-            default = kw.pop("default")
-            kw["default_factory"] = lambda: default
-        return dataclasses.field(**kw)
-
-    @classmethod
-    def _get_arguments_for_make_dataclass(
-        cls,
-        decl_scan: Any,
-        key: str,
-        annotation: Any,
-        mapped_container: Any,
-        elem: Any,
-        dataclass_setup_arguments: _DataclassArguments,
-        enable_descriptor_defaults: bool,
-    ) -> tuple[Any, ...]:
-        """The tuple that describes one attribute to the making of a dataclass."""
-        if isinstance(elem, _DCAttributeOptions):
-            options = elem._get_dataclass_setup_options(
-                decl_scan, key, dataclass_setup_arguments, enable_descriptor_defaults
-            )
-            return key, annotation, options._as_dataclass_field(key, dataclass_setup_arguments)
-        if elem is not _NoArg.NO_ARG:
-            return key, annotation, elem
-        return key, annotation
-
-
-_DEFAULT_ATTRIBUTE_OPTIONS = _AttributeOptions(*[_NoArg.NO_ARG] * 8)
-_DEFAULT_READONLY_ATTRIBUTE_OPTIONS = _AttributeOptions(False, *[_NoArg.NO_ARG] * 7)
-
-
-class _DCAttributeOptions:
-    """Mixin of constructs with dataclass field options."""
-
-    __slots__ = ()
-
-    _attribute_options: _AttributeOptions
-    _has_dataclass_arguments: bool
-
-    def _get_dataclass_setup_options(
-        self,
-        decl_scan: Any,
-        key: str,
-        dataclass_setup_arguments: _DataclassArguments,
-        enable_descriptor_defaults: bool,
-    ) -> _AttributeOptions:
-        return self._attribute_options
-
-
-class _DataclassDefaultsDontSet(_DCAttributeOptions):
-    """Mixin of constructs whose dataclass default is answered by the attribute, not written into the object."""
-
-    __slots__ = ()
-
-    _default_scalar_value: Any
-    _disable_dataclass_default_factory: bool = False
-
-    def _get_dataclass_setup_options(
-        self,
-        decl_scan: Any,
-        key: str,
-        dataclass_setup_arguments: _DataclassArguments,
-        enable_descriptor_defaults: bool,
-    ) -> _AttributeOptions:
-        options = self._attribute_options
-        if not enable_descriptor_defaults or getattr(decl_scan.cls, "_sa_disable_descriptor_defaults", False):
-            return options
-
-        default = options.dataclasses_default
-        if isinstance(default, DefaultGenerator):
-            self._default_scalar_value = None
-            return options._replace(dataclasses_default=DONT_SET)
-        if default is not _NoArg.NO_ARG and not callable(default):
-            self._default_scalar_value = default
-            return options._replace(dataclasses_default=DONT_SET)
-        if self._disable_dataclass_default_factory and options.dataclasses_default_factory is not _NoArg.NO_ARG:
-            return options._replace(dataclasses_default=DONT_SET, dataclasses_default_factory=_NoArg.NO_ARG)
-        return options
-
-
-class _MapsColumns(_DCAttributeOptions, _MappedAttribute[_T]):
-    """A declarative construct that brings columns for the table."""
-
-    __slots__ = ()
-
-    @property
-    def mapper_property_to_assign(self) -> MapperProperty[_T] | None:
-        raise NotImplementedError()
-
-    @property
-    def columns_to_assign(self) -> list[tuple[Any, int]]:
-        raise NotImplementedError()
 
 
 @_self_inspects
