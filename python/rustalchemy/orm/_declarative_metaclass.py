@@ -13,11 +13,11 @@ from ._decl_scan import _ORMClassConfigurator
 from ._orm_constructors import composite, deferred, mapped_column, relationship, synonym, unmapped_column
 from .decl_base import _add_attribute, _del_attribute
 from .descriptor_props import Composite, Synonym
-from .mapper import Mapper
 from .properties import MappedColumn
 from .relationships import RelationshipProperty
 
 if TYPE_CHECKING:
+    from .mapper import Mapper
     from ._registry import registry as RegistryType
 
 class _DynamicAttributesType(type):
@@ -36,7 +36,7 @@ class _DynamicAttributesType(type):
             type.__delattr__(cls, key)
 
 
-class DeclarativeAttributeIntercept(_DynamicAttributesType, inspection.Inspectable[Mapper[Any]]):
+class DeclarativeAttributeIntercept(_DynamicAttributesType, inspection.Inspectable["Mapper[Any]"]):
     """The metaclass of `DeclarativeBase`."""
 
 

@@ -263,9 +263,7 @@ class registry(EventTarget):
         class_dict: dict[str, Any] = {"registry": self, "metadata": self.metadata, "__abstract__": True}
         if isinstance(cls, type):
             class_dict["__doc__"] = cls.__doc__
-        if self.constructor is _declarative_constructor:
-            class_dict["__init__"] = Instance.__init__
-        elif self.constructor is not None:
+        if self.constructor is not None:
             class_dict["__init__"] = self.constructor
         if mapper:
             class_dict["__mapper_cls__"] = mapper
@@ -354,22 +352,22 @@ def _map_as_dataclass(reg: registry, arguments: dict[str, Any]) -> Callable[[typ
 
 def _new_base(metaclass: Any, name: str, bases: tuple[type[Any], ...], class_dict: dict[str, Any]) -> Any:
     """Return a declarative base whose instances carry their state, if the layout of the given bases allows it."""
+    inline_dict = dict(class_dict)
+    if class_dict.get("__init__") is _declarative_constructor:
+        # The native one does the same.
+        inline_dict["__init__"] = Instance.__init__
     if any(issubclass(base, Instance) for base in bases):
-        return metaclass(name, bases, class_dict)
+        return metaclass(name, bases, inline_dict)
+
     # Behind the user's own classes, so that their methods come first.
     inline_bases = (*(base for base in bases if base is not object), Instance)
-    if _has_layout_conflict(inline_bases):
-        return metaclass(name, bases, {**class_dict, "__init__": _declarative_constructor})
-    return metaclass(name, inline_bases, class_dict)
-
-
-def _has_layout_conflict(bases: tuple[type[Any], ...]) -> bool:
-    """Return whether Python cannot make a class with these bases, such as one with slots or a builtin container."""
     try:
-        type.__new__(type, "_LayoutProbe", bases, {"__init_subclass__": lambda **kw: None})
-    except TypeError:
-        return True
-    return False
+        return metaclass(name, inline_bases, inline_dict)
+    except TypeError as err:
+        # Classes with slots, builtin containers: Python refuses before anything of the class was set up.
+        if "lay-out conflict" not in str(err):
+            raise
+    return metaclass(name, bases, class_dict)
 
 
 def _declare_first_for_registry(registry: registry) -> None:
