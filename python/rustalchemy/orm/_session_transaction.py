@@ -85,6 +85,8 @@ class SessionTransaction(_StateChange, TransactionalContext):
         _sa.trans_ctx_check(session)
 
         self.session = session
+        # each connection once, and by what it may be asked for: itself and its engine
+        self._entries: list[_ConnectionEntry] = []
         self._connections: dict[Engine | Connection, _ConnectionEntry] = {}
         self._parent = parent
         self.nested = nested = origin is SessionTransactionOrigin.BEGIN_NESTED
@@ -163,7 +165,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
     @property
     def connections(self) -> frozenset[Connection]:
         """The connections acquired so far, also after the transaction ended. A SAVEPOINT lists only its own."""
-        return frozenset(entry[0] for entry in self._connections_boundary._connections.values())
+        return frozenset(entry[0] for entry in self._connections_boundary._entries)
 
     def bound_connection(self, bindkey: Any = None, **kwargs: Any) -> Connection:
         """The connection already acquired for this bind key; InvalidRequestError if there is none."""
@@ -275,12 +277,9 @@ class SessionTransaction(_StateChange, TransactionalContext):
                 conn.close()
             raise
 
-        self._connections[conn] = self._connections[conn.engine] = (
-            conn,
-            transaction,
-            should_commit,
-            not isinstance(bind, Connection),
-        )
+        entry = (conn, transaction, should_commit, not isinstance(bind, Connection))
+        self._entries.append(entry)
+        self._connections[conn] = self._connections[conn.engine] = entry
         if session._event_bits:
             session.dispatch.after_begin(session, self, conn)
         return conn
@@ -340,7 +339,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
 
         if self._parent is None and session.twophase:
             try:
-                for entry in set(self._connections.values()):
+                for entry in self._entries:
                     cast("TwoPhaseTransaction", entry[1]).prepare()
             except BaseException:
                 with util.safe_reraise(), self._expect_state(CLOSED):
@@ -351,14 +350,11 @@ class SessionTransaction(_StateChange, TransactionalContext):
     @_StateChange.declare_states((ACTIVE, PREPARED), CLOSED)
     def commit(self, _to_root: bool = False) -> None:
         if self._state is not PREPARED:
-            self._next_state = PREPARED
-            try:
+            with self._expect_state(PREPARED):
                 self._prepare_impl()
-            finally:
-                self._next_state = _StateChangeStates.CHANGE_IN_PROGRESS
 
         if self._parent is None or self.nested:
-            for _, trans, should_commit, _ in set(self._connections.values()):
+            for _, trans, should_commit, _ in self._entries:
                 if should_commit:
                     trans.commit()
 
@@ -390,10 +386,11 @@ class SessionTransaction(_StateChange, TransactionalContext):
                     transaction._state = DEACTIVE
                     continue
                 try:
-                    for entry in set(transaction._connections.values()):
+                    for entry in transaction._entries:
                         entry[1].rollback()
                     transaction._state = DEACTIVE
-                    session.dispatch.after_rollback(session)
+                    if session._event_bits:
+                        session.dispatch.after_rollback(session)
                 except BaseException as err:
                     rollback_err = err
                 finally:
@@ -417,7 +414,8 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if rollback_err is not None:
             raise rollback_err
 
-        session.dispatch.after_soft_rollback(session, self)
+        if session._event_bits:
+            session.dispatch.after_soft_rollback(session, self)
 
         if _to_root and self._parent:
             self._parent.rollback(_to_root=True)
@@ -429,7 +427,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
             session._nested_transaction = self._previous_nested_transaction
         session._transaction = self._parent
 
-        for connection, transaction, should_commit, autoclose in set(self._connections.values()):
+        for connection, transaction, should_commit, autoclose in self._entries:
             if invalidate and self._parent is None:
                 connection.invalidate()
             if should_commit and transaction.is_active:

@@ -7,8 +7,7 @@ names both methods.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -103,16 +102,27 @@ class _StateChange:
 
         return decorate
 
-    @contextmanager
-    def _expect_state(self, expected: _StateChangeState) -> Iterator[None]:
+    def _expect_state(self, expected: _StateChangeState) -> _Expectation:
         """Allow one nested state change, to ``expected``, inside a declared method."""
         assert (
             self._next_state is _StateChangeStates.CHANGE_IN_PROGRESS
         ), "Unexpected call to _expect_state outside of state-changing method"
-        self._next_state = expected
-        try:
-            yield
-            if self._state is not expected:
-                raise _illegal(f"Unexpected state change to {self._state!r}")
-        finally:
-            self._next_state = _StateChangeStates.CHANGE_IN_PROGRESS
+        return _Expectation(self, expected)
+
+
+class _Expectation:
+    """The block in which a ``_StateChange`` may move to one state, and has to."""
+
+    __slots__ = ("_expected", "_subject")
+
+    def __init__(self, subject: _StateChange, expected: _StateChangeState) -> None:
+        self._subject = subject
+        self._expected = expected
+
+    def __enter__(self) -> None:
+        self._subject._next_state = self._expected
+
+    def __exit__(self, type_: Any, value: Any, traceback: Any) -> None:
+        self._subject._next_state = _StateChangeStates.CHANGE_IN_PROGRESS
+        if type_ is None and self._subject._state is not self._expected:
+            raise _illegal(f"Unexpected state change to {self._subject._state!r}")
