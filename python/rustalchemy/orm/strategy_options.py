@@ -1,0 +1,625 @@
+"""Loader options: ``joinedload()``, ``selectinload()``, ``defer()``, ``load_only()`` and their kin.
+
+An option is a :class:`.Load`: a place it has arrived at (``path``) and the elements collected on the way (``context``,
+:mod:`._load_elements`). Methods are generative; the module level functions start a new :class:`.Load` at the entity of
+their first argument.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple, Type, cast
+
+from sqlalchemy import exc as sa_exc
+from sqlalchemy import inspect, util
+from sqlalchemy.sql import coercions, roles, traversals, visitors
+
+from .. import _sa
+from . import util as orm_util
+from ._load_elements import (
+    _STRATEGY_FN_LABELS,
+    _adapt_elements,
+    _AttributeStrategyLoad,
+    _chop_path,
+    _ClassStrategyLoad,
+    _links,
+    _LoadElement,
+    _parse_attr_argument,
+    _raise_for_does_not_link,
+    _TokenStrategyLoad,
+)
+from .base import entity_str
+from .interfaces import LoaderOption
+from .path_registry import (
+    _COLUMN_TOKEN,
+    _DEFAULT_TOKEN,
+    _RELATIONSHIP_TOKEN,
+    _WILDCARD_TOKEN,
+    PathRegistry,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_STRINGS_REFUSED = (
+    "Strings are not accepted for attribute names in loader options; please use class-bound attributes directly."
+)
+
+
+class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
+    """The methods all loader options have."""
+
+    __slots__ = ("propagate_to_loaders",)
+
+    _is_strategy_option = True
+    propagate_to_loaders: bool
+
+    # relationships
+
+    def contains_eager(
+        self, attr: Any, alias: Any = None, _is_chain: bool = False, _propagate_to_loaders: bool = False
+    ) -> Self:
+        """Take ``attr`` from columns the statement states explicitly."""
+        if isinstance(alias, str):
+            util.warn_deprecated(
+                "Passing a string name for the 'alias' argument to 'contains_eager()` is deprecated, and will not work "
+                "in a future release.  Please use a sqlalchemy.alias() or sqlalchemy.orm.aliased() construct.",
+                version="1.4",
+            )
+        elif alias is not None:
+            alias = coercions.expect(roles.FromClauseRole, alias)
+        elif getattr(attr, "_of_type", None):
+            alias = inspect(attr._of_type).selectable
+        return self._set_relationship_strategy(
+            attr,
+            {"lazy": "joined"},
+            propagate_to_loaders=_propagate_to_loaders,
+            opts={"eager_from_alias": alias},
+            # an intermediate step of a chain gives way to what is said about it elsewhere
+            _reconcile_to_other=True if _is_chain else None,
+        )
+
+    def joinedload(self, attr: Any, innerjoin: Any = None) -> Self:
+        """Load ``attr`` by a JOIN added to the statement."""
+        opts = {} if innerjoin is None else {"innerjoin": innerjoin}
+        return self._set_relationship_strategy(attr, {"lazy": "joined"}, opts=opts)
+
+    def subqueryload(self, attr: Any) -> Self:
+        """Load ``attr`` by a second statement that embeds the first as a subquery."""
+        return self._set_relationship_strategy(attr, {"lazy": "subquery"})
+
+    def selectinload(
+        self, attr: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None
+    ) -> Self:
+        """Load ``attr`` by a second statement with the parents' keys in an IN list."""
+        return self._set_relationship_strategy(
+            attr, {"lazy": "selectin"}, opts={"recursion_depth": recursion_depth, "chunksize": chunksize}
+        )
+
+    def lazyload(self, attr: Any) -> Self:
+        """Load ``attr`` when it is first read."""
+        return self._set_relationship_strategy(attr, {"lazy": "select"})
+
+    def immediateload(self, attr: Any, recursion_depth: Optional[int] = None) -> Self:
+        """Load ``attr`` right after its parents, one SELECT each."""
+        return self._set_relationship_strategy(attr, {"lazy": "immediate"}, opts={"recursion_depth": recursion_depth})
+
+    @util.deprecated(
+        "2.1",
+        "The :func:`_orm.noload` option is deprecated and will be removed in a future release.  This option "
+        "produces incorrect results by returning ``None`` for related items.",
+    )
+    def noload(self, attr: Any) -> Self:
+        """Leave ``attr`` empty."""
+        return self._set_relationship_strategy(attr, {"lazy": "noload"})
+
+    def raiseload(self, attr: Any, sql_only: bool = False) -> Self:
+        """Refuse to load ``attr`` when it is read."""
+        return self._set_relationship_strategy(attr, {"lazy": "raise_on_sql" if sql_only else "raise"})
+
+    def defaultload(self, attr: Any) -> Self:
+        """Leave ``attr`` as mapped; a step towards options below it."""
+        return self._set_relationship_strategy(attr, None)
+
+    # columns
+
+    def load_only(self, *attrs: Any, raiseload: bool = False) -> Self:
+        """Load these columns, defer all others."""
+        others: Dict[str, Any] = {"deferred": True, "instrument": True}
+        if raiseload:
+            others["raiseload"] = True
+        named = self._set_column_strategy(
+            _expand_column_strategy_attrs(attrs), {"deferred": False, "instrument": True}
+        )
+        return named._set_column_strategy(("*",), others)
+
+    def defer(self, key: Any, raiseload: bool = False) -> Self:
+        """Load this column when it is first read."""
+        strategy: Dict[str, Any] = {"deferred": True, "instrument": True}
+        if raiseload:
+            strategy["raiseload"] = True
+        return self._set_column_strategy(_expand_column_strategy_attrs((key,)), strategy)
+
+    def undefer(self, key: Any) -> Self:
+        """Load this column with the others."""
+        return self._set_column_strategy(
+            _expand_column_strategy_attrs((key,)), {"deferred": False, "instrument": True}
+        )
+
+    def undefer_group(self, name: str) -> Self:
+        """Load the deferred columns of a group with the others."""
+        return self._set_column_strategy((_WILDCARD_TOKEN,), None, {f"undefer_group_{name}": True})
+
+    def with_expression(self, key: Any, expression: Any) -> Self:
+        """Load ``expression`` into a ``query_expression()`` attribute."""
+        plain = orm_util._orm_full_deannotate(coercions.expect(roles.LabeledColumnExprRole, expression))
+        return self._set_column_strategy((key,), {"query_expression": True}, extra_criteria=(plain,))
+
+    def selectin_polymorphic(self, classes: Iterable[Type[Any]]) -> Self:
+        """Load the columns of these subclasses by further statements with IN."""
+        # sorted, so that the order in which they are named does not show in the cache key
+        entities = tuple(sorted((inspect(cls) for cls in classes), key=id))
+        return self._set_class_strategy({"selectinload_polymorphic": True}, opts={"entities": entities})
+
+    # what the above come down to
+
+    @staticmethod
+    def _coerce_strat(strategy: Optional[Dict[str, Any]]) -> Any:
+        return None if strategy is None else tuple(sorted(strategy.items()))
+
+    @_sa.generative
+    def _set_relationship_strategy(
+        self,
+        attr: Any,
+        strategy: Optional[Dict[str, Any]],
+        propagate_to_loaders: bool = True,
+        opts: Optional[Dict[str, Any]] = None,
+        _reconcile_to_other: Optional[bool] = None,
+    ) -> Self:
+        self._clone_for_bind_strategy(
+            (attr,),
+            self._coerce_strat(strategy),
+            _RELATIONSHIP_TOKEN,
+            opts=opts,
+            propagate_to_loaders=propagate_to_loaders,
+            reconcile_to_other=_reconcile_to_other,
+        )
+        return self
+
+    @_sa.generative
+    def _set_column_strategy(
+        self,
+        attrs: Tuple[Any, ...],
+        strategy: Optional[Dict[str, Any]],
+        opts: Optional[Dict[str, Any]] = None,
+        extra_criteria: Optional[Tuple[Any, ...]] = None,
+    ) -> Self:
+        self._clone_for_bind_strategy(
+            attrs,
+            self._coerce_strat(strategy),
+            _COLUMN_TOKEN,
+            opts=opts,
+            attr_group=attrs,
+            extra_criteria=extra_criteria,
+        )
+        return self
+
+    @_sa.generative
+    def _set_generic_strategy(
+        self, attrs: Tuple[Any, ...], strategy: Dict[str, Any], _reconcile_to_other: Optional[bool] = None
+    ) -> Self:
+        self._clone_for_bind_strategy(
+            attrs, self._coerce_strat(strategy), None, reconcile_to_other=_reconcile_to_other
+        )
+        return self
+
+    @_sa.generative
+    def _set_class_strategy(self, strategy: Dict[str, Any], opts: Dict[str, Any]) -> Self:
+        self._clone_for_bind_strategy(None, self._coerce_strat(strategy), None, opts=opts)
+        return self
+
+    def options(self, *opts: _AbstractLoad) -> Self:
+        raise NotImplementedError()
+
+    def _apply_to_parent(self, parent: Load) -> None:
+        raise NotImplementedError()
+
+    def _clone_for_bind_strategy(
+        self,
+        attrs: Optional[Tuple[Any, ...]],
+        strategy: Any,
+        wildcard_key: Optional[str],
+        opts: Optional[Dict[str, Any]] = None,
+        attr_group: Optional[Tuple[Any, ...]] = None,
+        propagate_to_loaders: bool = True,
+        reconcile_to_other: Optional[bool] = None,
+        extra_criteria: Optional[Tuple[Any, ...]] = None,
+    ) -> Self:
+        raise NotImplementedError()
+
+    # taking effect
+
+    def process_compile_state_replaced_entities(self, compile_state: Any, mapper_entities: Sequence[Any]) -> None:
+        if compile_state.compile_options._enable_eagerloads:
+            self._process(compile_state, mapper_entities, not bool(compile_state.current_path))
+
+    def process_compile_state(self, compile_state: Any) -> None:
+        options = compile_state.compile_options
+        if options._enable_eagerloads:
+            strict = not bool(compile_state.current_path) and not options._for_refresh_state
+            self._process(compile_state, compile_state._lead_mapper_entities, strict)
+
+    def _process(self, compile_state: Any, mapper_entities: Sequence[Any], raiseerr: bool) -> Any:
+        raise NotImplementedError()
+
+    @classmethod
+    def _chop_path(cls, to_chop: Tuple[Any, ...], path: PathRegistry, debug: bool = False) -> Any:
+        return _chop_path(to_chop, path)
+
+
+class Load(_AbstractLoad):
+    """A loader option that starts at an entity."""
+
+    __slots__ = ("path", "context", "additional_source_entities")
+
+    _traverse_internals = [
+        ("path", visitors.ExtendedInternalTraversal.dp_has_cache_key),
+        ("context", visitors.InternalTraversal.dp_has_cache_key_list),
+        ("propagate_to_loaders", visitors.InternalTraversal.dp_boolean),
+        ("additional_source_entities", visitors.InternalTraversal.dp_has_cache_key_list),
+    ]
+    _cache_key_traversal = None
+
+    path: Any
+    context: Tuple[_LoadElement, ...]
+    additional_source_entities: Tuple[Any, ...]
+
+    def __init__(self, entity: Any):
+        insp = inspect(entity)
+        insp._post_inspect
+        self._start(insp._path_registry)
+
+    def _start(self, path: PathRegistry) -> None:
+        self.path = path
+        self.context = ()
+        self.propagate_to_loaders = False
+        self.additional_source_entities = ()
+
+    @classmethod
+    def _construct_for_existing_path(cls, path: PathRegistry) -> Load:
+        load = cls.__new__(cls)
+        load._start(path)
+        return load
+
+    def __str__(self) -> str:
+        return f"Load({entity_str(self.path[0])})"
+
+    def __getstate__(self) -> Dict[str, Any]:
+        state = self._shallow_to_dict()
+        state["path"] = self.path.serialize()
+        return cast(Dict[str, Any], state)
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        state["path"] = PathRegistry.deserialize(state["path"])
+        self._shallow_from_dict(state)
+
+    # caching: a cached statement's options stand for those of the statement at hand
+
+    def _adapt_cached_option_to_uncached_option(self, context: Any, uncached_opt: Any) -> Load:
+        return self if uncached_opt is self else self._adjust_for_extra_criteria(context)
+
+    def _adjust_for_extra_criteria(self, context: Any) -> Load:
+        if not any(element._extra_criteria for element in self.context):
+            return self
+        replacement = context.user_passed_query._generate_cache_key()
+        if replacement is None:
+            return self
+        original = context.compile_state.select_statement._generate_cache_key()
+        adjusted = self._clone()
+        adjusted.context = tuple(_adapt_elements(self.context, replacement, original))
+        return adjusted  # type: ignore[no-any-return]
+
+    # building
+
+    @_sa.generative
+    def options(self, *opts: _AbstractLoad) -> Self:
+        """Say further options about what this one has arrived at."""
+        for opt in opts:
+            if not isinstance(opt, _AbstractLoad):
+                raise sa_exc.ArgumentError(f"Loader option {opt} is not compatible with the Load.options() method.")
+            opt._apply_to_parent(self)
+        return self
+
+    def _prepend_path(self, path: PathRegistry) -> Load:
+        moved = self._clone()
+        moved.context = tuple(element._prepend_path(path) for element in self.context)
+        return moved  # type: ignore[no-any-return]
+
+    def _apply_to_parent(self, parent: Load) -> None:
+        own_path = self.path
+        if not _links(parent, own_path.odd_element(0)):
+            _raise_for_does_not_link(parent.path, own_path[1] if len(own_path) > 1 else own_path[0], own_path[0])
+        moved = tuple(element._prepend_path_from(parent) for element in self.context)
+        if moved:
+            parent.context += moved
+            parent.additional_source_entities += self.additional_source_entities
+
+    def _clone_for_bind_strategy(
+        self,
+        attrs: Optional[Tuple[Any, ...]],
+        strategy: Any,
+        wildcard_key: Optional[str],
+        opts: Optional[Dict[str, Any]] = None,
+        attr_group: Optional[Tuple[Any, ...]] = None,
+        propagate_to_loaders: bool = True,
+        reconcile_to_other: Optional[bool] = None,
+        extra_criteria: Optional[Tuple[Any, ...]] = None,
+    ) -> Self:
+        if propagate_to_loaders:
+            self.propagate_to_loaders = True
+        if self.path.is_token:
+            raise sa_exc.ArgumentError("Wildcard token cannot be followed by another entity")
+        if self.path.is_property:
+            if not strategy:
+                raise sa_exc.ArgumentError(
+                    f"Mapped attribute '{self.path.prop}' does not refer to a mapped entity"
+                )
+            # raises for a strategy that this kind of property does not have
+            self.path.prop._strategy_lookup(self.path.prop, strategy[0])
+
+        if attrs is None:
+            element = _ClassStrategyLoad.create(self.path, None, strategy, wildcard_key, opts, propagate_to_loaders)
+            if element:
+                self.context += (element,)
+                self.additional_source_entities += (opts or {})["entities"]
+            return self
+
+        for attr in attrs:
+            kind = _TokenStrategyLoad if isinstance(attr, str) else _AttributeStrategyLoad
+            element = kind.create(
+                self.path,
+                attr,
+                strategy,
+                wildcard_key,
+                opts,
+                propagate_to_loaders,
+                attr_group=attr_group,
+                reconcile_to_other=reconcile_to_other,
+                extra_criteria=extra_criteria,
+            )
+            if element:
+                if wildcard_key is _RELATIONSHIP_TOKEN:
+                    # further options continue from the relationship
+                    self.path = element.path
+                self.context += (element,)
+                if element.local_opts.get("recursion_depth", False):
+                    self.context += (element._recurse(),)
+        return self
+
+    # taking effect
+
+    def _reconcile_query_entities_with_us(self, mapper_entities: Sequence[Any], raiseerr: bool) -> Any:
+        """The entity of the statement this option is about."""
+        for ent in mapper_entities:
+            entity = ent.entity_zero
+            if entity and orm_util._entity_corresponds_to(entity, self.path[0]):
+                return entity
+        return None
+
+    def _process(self, compile_state: Any, mapper_entities: Sequence[Any], raiseerr: bool) -> None:
+        lead_entity = self._reconcile_query_entities_with_us(mapper_entities, raiseerr)
+        on_behalf = bool(compile_state.compile_options._current_path)
+        for element in self.context:
+            # contains_eager() speaks about the original statement only
+            if not on_behalf or element.propagate_to_loaders:
+                element.process_compile_state(self, compile_state, mapper_entities, lead_entity, raiseerr)
+
+
+class _WildcardLoad(_AbstractLoad):
+    """A loader option that starts with ``"*"`` and learns its entity from the statement."""
+
+    __slots__ = ("strategy", "path", "local_opts")
+
+    _traverse_internals = [
+        ("strategy", visitors.ExtendedInternalTraversal.dp_plain_obj),
+        ("path", visitors.ExtendedInternalTraversal.dp_plain_obj),
+        ("local_opts", visitors.ExtendedInternalTraversal.dp_string_multi_dict),
+    ]
+    cache_key_traversal = None
+    propagate_to_loaders = False
+
+    strategy: Any
+    path: Tuple[str, ...]
+    local_opts: Any
+
+    def __init__(self) -> None:
+        self.path = ()
+        self.strategy = None
+        self.local_opts = util.EMPTY_DICT
+
+    def options(self, *opts: _AbstractLoad) -> Self:
+        raise NotImplementedError("Star option does not support sub-options")
+
+    def _clone_for_bind_strategy(
+        self,
+        attrs: Optional[Tuple[Any, ...]],
+        strategy: Any,
+        wildcard_key: Optional[str],
+        opts: Optional[Dict[str, Any]] = None,
+        attr_group: Optional[Tuple[Any, ...]] = None,
+        propagate_to_loaders: bool = True,
+        reconcile_to_other: Optional[bool] = None,
+        extra_criteria: Optional[Tuple[Any, ...]] = None,
+    ) -> Self:
+        assert attrs and attrs[0] in (_WILDCARD_TOKEN, _DEFAULT_TOKEN)
+        self.strategy = strategy
+        self.path = (f"{wildcard_key}:{attrs[0]}",)
+        if opts:
+            self.local_opts = util.immutabledict(opts)
+        return self
+
+    def _apply_to_parent(self, parent: Load) -> None:
+        # below an entity the default token means the wildcard of that entity
+        place = parent.path.token(f"{self.path[0].split(':')[0]}:{_WILDCARD_TOKEN}")
+        parent.context += (
+            _TokenStrategyLoad.create(
+                place, None, self.strategy, None, self.local_opts, self.propagate_to_loaders
+            ),
+        )
+
+    def _process(self, compile_state: Any, mapper_entities: Sequence[Any], raiseerr: bool) -> Any:
+        if compile_state.compile_options._for_refresh_state:
+            return None
+        if compile_state.current_path and _chop_path(self.path, compile_state.current_path) is None:
+            return None
+        token = self.path[0]
+        entity = self._find_entity([ent.entity_zero for ent in mapper_entities], token, raiseerr)
+        if entity is None:
+            return None
+        element = _TokenStrategyLoad.create(
+            entity._path_registry,
+            token,
+            self.strategy,
+            None,
+            self.local_opts,
+            self.propagate_to_loaders,
+            raiseerr=raiseerr,
+        )
+        if element:
+            element.process_compile_state(self, compile_state, mapper_entities, None, raiseerr)
+        return element
+
+    def _find_entity(self, entities: Sequence[Any], token: str, raiseerr: bool) -> Any:
+        if token.endswith(f":{_WILDCARD_TOKEN}"):
+            if len(entities) != 1 and raiseerr:
+                raise sa_exc.ArgumentError(
+                    "Can't apply wildcard ('*') or load_only() loader option to multiple entities "
+                    f"{', '.join(str(ent) for ent in entities)}. Specify loader options for each entity individually, "
+                    f"""such as {", ".join(f"Load({ent}).some_option('*')" for ent in entities)}."""
+                )
+        elif token.endswith(_DEFAULT_TOKEN):
+            raiseerr = False
+        if entities:
+            return entities[0]
+        if raiseerr:
+            raise sa_exc.ArgumentError(
+                f'Query has only expression-based entities - can\'t find property named "{token}".'
+            )
+        return None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        return cast(Dict[str, Any], self._shallow_to_dict())
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        self._shallow_from_dict(state)
+
+
+def _expand_column_strategy_attrs(attrs: Tuple[Any, ...]) -> Tuple[Any, ...]:
+    """Composites stand for their columns."""
+    expanded: list[Any] = []
+    for attr in attrs:
+        expanded.extend(attr._column_strategy_attrs() if hasattr(attr, "_column_strategy_attrs") else (attr,))
+    return tuple(expanded)
+
+
+def _generate_from_keys(method: str, keys: Sequence[Any], chained: bool, kw: Dict[str, Any]) -> _AbstractLoad:
+    """An option along ``keys``: ``method`` at the last one, steps towards it (or ``method`` too) before."""
+    option: Any = None
+    last = len(keys) - 1
+    for position, attr in enumerate(keys):
+        if isinstance(attr, str):
+            if attr.startswith("." + _WILDCARD_TOKEN):
+                util.warn_deprecated(
+                    "The undocumented `.{WILDCARD}` format is deprecated and will be removed in a future version as "
+                    "it is believed to be unused. If you have been using this functionality, please comment on "
+                    "Issue #4390 on the SQLAlchemy project tracker.",
+                    version="1.4",
+                )
+                attr = attr[1:]
+            if attr != _WILDCARD_TOKEN:
+                raise sa_exc.ArgumentError(_STRINGS_REFUSED)
+            if position < last:
+                raise sa_exc.ArgumentError("Wildcard token cannot be followed by another entity")
+            option = getattr(_WildcardLoad() if option is None else option, method)(_DEFAULT_TOKEN, **kw)
+            continue
+        if option is None:
+            option = Load(_parse_attr_argument(attr)[1])
+        if position == last:
+            option = getattr(option, method)(attr, **kw)
+        elif chained:
+            option = getattr(option, method)(attr, _is_chain=True, **kw)
+        else:
+            option = option.defaultload(attr)
+    assert option is not None
+    return cast(_AbstractLoad, option)
+
+
+def contains_eager(*keys: Any, **kw: Any) -> _AbstractLoad:
+    return _generate_from_keys("contains_eager", keys, True, kw)
+
+
+def load_only(*attrs: Any, raiseload: bool = False) -> _AbstractLoad:
+    attrs = _expand_column_strategy_attrs(attrs)
+    return Load(_parse_attr_argument(attrs[0])[1]).load_only(*attrs, raiseload=raiseload)
+
+
+def joinedload(*keys: Any, **kw: Any) -> _AbstractLoad:
+    return _generate_from_keys("joinedload", keys, False, kw)
+
+
+def subqueryload(*keys: Any) -> _AbstractLoad:
+    return _generate_from_keys("subqueryload", keys, False, {})
+
+
+def selectinload(
+    *keys: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None
+) -> _AbstractLoad:
+    return _generate_from_keys(
+        "selectinload", keys, False, {"recursion_depth": recursion_depth, "chunksize": chunksize}
+    )
+
+
+def lazyload(*keys: Any) -> _AbstractLoad:
+    return _generate_from_keys("lazyload", keys, False, {})
+
+
+def immediateload(*keys: Any, recursion_depth: Optional[int] = None) -> _AbstractLoad:
+    return _generate_from_keys("immediateload", keys, False, {"recursion_depth": recursion_depth})
+
+
+def noload(*keys: Any) -> _AbstractLoad:
+    return _generate_from_keys("noload", keys, False, {})
+
+
+def raiseload(*keys: Any, **kw: Any) -> _AbstractLoad:
+    return _generate_from_keys("raiseload", keys, False, kw)
+
+
+def defaultload(*keys: Any) -> _AbstractLoad:
+    return _generate_from_keys("defaultload", keys, False, {})
+
+
+def defer(key: Any, *, raiseload: bool = False) -> _AbstractLoad:
+    return _generate_from_keys("defer", (key,), False, {"raiseload": raiseload} if raiseload else {})
+
+
+def undefer(key: Any) -> _AbstractLoad:
+    return _generate_from_keys("undefer", (key,), False, {})
+
+
+def undefer_group(name: str) -> _AbstractLoad:
+    return _WildcardLoad().undefer_group(name)
+
+
+def with_expression(key: Any, expression: Any) -> _AbstractLoad:
+    return _generate_from_keys("with_expression", (key,), False, {"expression": expression})
+
+
+def selectin_polymorphic(base_cls: Any, classes: Iterable[Type[Any]]) -> _AbstractLoad:
+    return Load(base_cls).selectin_polymorphic(classes)
+
+
+for _name in (
+    "contains_eager load_only joinedload subqueryload selectinload lazyload immediateload noload raiseload "
+    "defaultload defer undefer undefer_group with_expression selectin_polymorphic"
+).split():
+    globals()[_name].__doc__ = getattr(_AbstractLoad, _name).__doc__
