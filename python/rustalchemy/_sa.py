@@ -36,11 +36,20 @@ from sqlalchemy.sql.base import _NoArg as _NoArg
 from sqlalchemy.sql.base import _entity_namespace as _entity_namespace
 from sqlalchemy.sql.base import _entity_namespace_key as _entity_namespace_key
 
+# FROM elements of columns, their copies included; columns behind entities in a columns clause.
+from sqlalchemy.sql.base import _expand_cloned as _expand_cloned
+from sqlalchemy.sql.base import _from_objects as _from_objects
+from sqlalchemy.sql.base import _select_iterables as _select_iterables
+
 # The decorator of generative methods: change a copy, return it.
 from sqlalchemy.sql.base import _generative as _generative
 
 # Where ORM statements find their compiler.
 from sqlalchemy.sql.base import CompileState as CompileState
+
+# sql.elements -------------------------------------------------------------------------------------------------------
+# ORDER BY a label: the reference around the labelled expression.
+from sqlalchemy.sql.elements import _label_reference as _label_reference
 
 # sql.schema ---------------------------------------------------------------------------------------------------------
 # Spelling of a schema-qualified table key in MetaData.tables.

@@ -194,7 +194,7 @@ class _StatementBuilder:
             )
         )
         hidden = [from_ for from_ in froms if from_ not in shown]
-        return set(_sa.expand_cloned(_sa.from_objects(*hidden)))
+        return set(_sa._expand_cloned(_sa._from_objects(*hidden)))
 
     def _criteria_entities(self) -> Iterable[Any]:
         """Entities in the FROM list, and those the WHERE clause brings in itself."""
@@ -260,4 +260,4 @@ class _StatementBuilder:
 
 
 def _is_label_reference(elem: Any) -> bool:
-    return isinstance(elem, _sa.label_reference)
+    return isinstance(elem, _sa._label_reference)

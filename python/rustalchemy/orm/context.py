@@ -895,9 +895,9 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
             if element.is_selectable and "entity_namespace" in element._annotations:
                 namespace = element._annotations["entity_namespace"]
                 if namespace.is_mapper or namespace.is_aliased_class:
-                    yield from _sa.select_iterables(namespace._all_column_expressions)
+                    yield from _sa._select_iterables(namespace._all_column_expressions)
                     continue
-            yield from _sa.select_iterables([element])
+            yield from _sa._select_iterables([element])
 
     @classmethod
     def get_columns_clause_froms(cls, statement: Any) -> Any:

@@ -39,7 +39,7 @@ def _unreduce_path(path: list[Any]) -> PathRegistry:
     return PathRegistry.deserialize(path)
 
 
-@_sa.self_inspects
+@_sa._self_inspects
 class PathRegistry(HasCacheKey):
     """A node of the tree of load paths; also the address of facts kept about this place in a dictionary."""
 

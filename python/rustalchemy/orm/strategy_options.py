@@ -166,7 +166,7 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
     def _coerce_strat(strategy: Optional[Dict[str, Any]]) -> Any:
         return None if strategy is None else tuple(sorted(strategy.items()))
 
-    @_sa.generative
+    @_sa._generative
     def _set_relationship_strategy(
         self,
         attr: Any,
@@ -185,7 +185,7 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         )
         return self
 
-    @_sa.generative
+    @_sa._generative
     def _set_column_strategy(
         self,
         attrs: Tuple[Any, ...],
@@ -203,7 +203,7 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         )
         return self
 
-    @_sa.generative
+    @_sa._generative
     def _set_generic_strategy(
         self, attrs: Tuple[Any, ...], strategy: Dict[str, Any], _reconcile_to_other: Optional[bool] = None
     ) -> Self:
@@ -212,7 +212,7 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         )
         return self
 
-    @_sa.generative
+    @_sa._generative
     def _set_class_strategy(self, strategy: Dict[str, Any], opts: Dict[str, Any]) -> Self:
         self._clone_for_bind_strategy(None, self._coerce_strat(strategy), None, opts=opts)
         return self
@@ -320,7 +320,7 @@ class Load(_AbstractLoad):
 
     # building
 
-    @_sa.generative
+    @_sa._generative
     def options(self, *opts: _AbstractLoad) -> Self:
         """Say further options about what this one has arrived at."""
         for opt in opts:

@@ -1,0 +1,342 @@
+"""From a compiled statement to the native core's row plan: which position of a row fills which attribute.
+
+A :class:`RowPlanBuilder` walks the entities of a compile state once per compiled statement; the result, a
+:class:`StatementPlan`, is kept with the compile state and run on every execution's rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from sqlalchemy import exc as sa_exc
+
+from .. import _core
+from ._context_entities import _regroup
+from ._processors import result_processor
+from .path_registry import PathRegistry
+
+if TYPE_CHECKING:
+    from .context import QueryContext
+
+# what a column property leaves in place of a column when its column is not in the statement
+DEFER_FOR_STATE = object()
+SET_DEFERRED_EXPIRED = object()
+RAISE_FOR_STATE = object()
+
+
+class RowSource:
+    """Where the columns of a compiled statement are found in its raw rows, and what processes their values."""
+
+    __slots__ = ("_columns", "_description", "_dialect", "_metadata", "_positions")
+
+    def __init__(self, compiled: Any, dialect: Any, description: Any, metadata: Any = None) -> None:
+        self._dialect = dialect
+        self._columns = compiled._result_columns
+        self._description = description
+        # positions of text and of DML results are known to the cursor's metadata only
+        self._metadata = metadata
+        self._positions: Dict[Any, int] = {}
+        if metadata is None:
+            for position, column in enumerate(self._columns):
+                for name in column.objects:
+                    self._positions.setdefault(name, position)
+
+    def position(self, column: Any) -> Optional[int]:
+        if self._metadata is None:
+            return self._positions.get(column)
+        return self._metadata._index_for_key(column, False)  # type: ignore[no-any-return]
+
+    def processor(self, position: int, column: Any) -> Any:
+        type_ = column.type
+        if self._metadata is None:
+            type_ = self._columns[position].type
+        else:
+            function = self._metadata._processors[position]
+            if function is None:
+                return None
+            index = self._metadata._keymap[column][1]
+            if index is None or index >= len(self._columns):
+                return _core.Processor.python(function)
+            type_ = self._columns[index].type
+        description = self._description
+        return result_processor(type_, self._dialect, description[position][1] if description else None)
+
+
+class StampedOptions(Tuple[Any, ...]):
+    """The options a state was loaded with, and the strategies they chose for attributes that load later."""
+
+    overrides: Dict[str, Tuple[Any, Any]]
+
+    def __reduce__(self) -> Any:
+        # strategies of criteria refer to this process' entities: the options alone travel
+        return tuple, (tuple(self),)
+
+
+class PostLoader:
+    """A loader that runs once the rows of its parents were read: select-in, immediate."""
+
+    __slots__ = ("args", "function", "limit_to_mapper", "token")
+
+    def __init__(self, token: Any, limit_to_mapper: Any, function: Callable[..., None], args: Tuple[Any, ...]) -> None:
+        self.token = token
+        self.limit_to_mapper = limit_to_mapper
+        self.function = function
+        self.args = args
+
+
+class EntityParts:
+    """What the properties of one entity contribute to its plan."""
+
+    __slots__ = ("columns", "eager", "expired", "on_new", "overrides", "reset")
+
+    def __init__(self) -> None:
+        self.columns: List[Tuple[int, int, Any]] = []
+        self.expired: List[int] = []
+        self.eager: List[Any] = []
+        self.reset: List[int] = []
+        self.on_new: List[Callable[..., None]] = []
+        #: attribute key -> (strategy key, loader option), where an option replaced the class' own strategy
+        self.overrides: Dict[str, Tuple[Any, Any]] = {}
+
+
+class StatementPlan:
+    """How the rows of one compiled statement become results."""
+
+    __slots__ = (
+        "composed",
+        "entities",
+        "extra",
+        "labels",
+        "only_load_props",
+        "post_loads",
+        "requires_uniquing",
+        "row_plan",
+        "single_entity",
+        "uniques_by_id",
+    )
+
+    def __init__(self, builder: RowPlanBuilder, entities: Sequence[Any], single_entity: bool) -> None:
+        parts = [entity.row_plan(builder) for entity in entities]
+        shapes: List[Any] = []
+        flat: List[Any] = []
+        for plan, _, _ in parts:
+            shapes.append(_flatten(plan, flat))
+        self.composed = shapes if any(shape is not None for shape in shapes) else None
+        self.single_entity = single_entity
+        self.entities = entities
+        self.labels = [label for _, label, _ in parts]
+        self.extra = [extra for _, _, extra in parts]
+        self.row_plan = _core.RowPlan(flat, single=single_entity and self.composed is None)
+        self.post_loads = [(path, index, loaders) for path, (index, loaders) in builder.post_loads.items()]
+        self.only_load_props = builder.only_load_props
+        self.requires_uniquing = builder.requires_uniquing
+
+    def compose(self, rows: List[Any], query: Any) -> List[Any]:
+        """Bundles and the like: flat rows back into the shape asked for."""
+        assert self.composed is not None
+        functions = _regroup(self.composed, query)
+        if self.single_entity:
+            (function,) = functions
+            return [function(row) for row in rows]
+        return [tuple([function(row) for function in functions]) for row in rows]
+
+
+def _flatten(plan: Any, flat: List[Any]) -> Any:
+    """Append the plain plans of a possibly composed one; its shape, None when it is plain."""
+    if not isinstance(plan, ComposedPlan):
+        flat.append(plan)
+        return None
+    return [_flatten(part, flat) for part in plan.parts], plan.compose
+
+
+class ComposedPlan:
+    """A value Python makes of several others: a Bundle."""
+
+    __slots__ = ("compose", "parts")
+
+    def __init__(self, parts: List[Any], compose: Callable[[Any, List[Any]], Any]) -> None:
+        self.parts = parts
+        self.compose = compose
+
+
+class RowPlanBuilder:
+    """Makes the plan of one compiled statement; properties' strategies contribute through :meth:`entity_plan`."""
+
+    def __init__(self, context: QueryContext, source: RowSource) -> None:
+        self.context = context
+        self.compile_state = context.compile_state
+        self.attributes = context.compile_state.attributes
+        self.query = context.query
+        self.source = source
+        self.identity_token = context.identity_token
+        self.refresh_state = context.refresh_state
+        #: off when something in the plan belongs to this execution only
+        self.cacheable = context.identity_token is None
+        self.names_depend_on_statement = False
+        self.requires_uniquing = False
+        self.only_load_props = self.compile_state.compile_options._only_load_props
+        self.post_loads: Dict[Tuple[Any, ...], Tuple[int, Dict[Any, PostLoader]]] = {}
+
+    def column(self, column: Any, attribute: int, parts: EntityParts) -> bool:
+        """Read ``attribute`` from ``column``, if the rows have it."""
+        position = None if column is None else self.source.position(column)
+        if position is None:
+            return False
+        parts.columns.append((position, attribute, self.source.processor(position, column)))
+        return True
+
+    def scalar_plan(self, column: Any) -> Any:
+        position = self.source.position(column)
+        if position is None:
+            raise sa_exc.NoSuchColumnError(f"Could not locate column in row for column '{column}'")
+        return _core.ScalarPlan(position, self.source.processor(position, column))
+
+    @staticmethod
+    def composed_plan(parts: List[Any], compose: Callable[[Any, List[Any]], Any]) -> ComposedPlan:
+        return ComposedPlan(parts, compose)
+
+    @staticmethod
+    def add_eager(parts: EntityParts, attribute: int, plan: Any, uselist: bool) -> None:
+        """Fill ``attribute`` with what ``plan`` makes of the same row."""
+        parts.eager.append(_core.EagerPlan(attribute, plan, uselist))
+
+    def post_load(self, path: PathRegistry, loader: PostLoader) -> None:
+        entry = self.post_loads.get(path.path)
+        if entry is None:
+            entry = self.post_loads[path.path] = (len(self.post_loads), {})
+        entry[1][loader.token] = loader
+
+    def has_post_load(self, path: PathRegistry, token: Any) -> bool:
+        entry = self.post_loads.get(path.path)
+        return entry is not None and token in entry[1]
+
+    def load_path(self, path: PathRegistry) -> PathRegistry:
+        current = self.compile_state.current_path
+        return current + path if current.path else path
+
+    # entities
+
+    def entity_plan(
+        self,
+        query_entity: Any,
+        mapper: Any,
+        path: Any,
+        adapter: Any,
+        *,
+        is_primary: bool = False,
+        polymorphic_discriminator: Any = None,
+        polymorphic_from: Any = None,
+    ) -> Any:
+        """The plan of ``mapper`` at ``path``, its joined eager loads included."""
+        only = self.only_load_props if is_primary else None
+        refresh = self.refresh_state if is_primary else None
+        parts = EntityParts()
+        self._add_properties(parts, query_entity, mapper, path, adapter, only)
+
+        load_path = self.load_path(path)
+        if polymorphic_from is not None and not refresh:
+            from ._polymorphic_loads import add_selectin_polymorphic
+
+            add_selectin_polymorphic(self, mapper, path, load_path, polymorphic_from)
+
+        polymorphic = None
+        if mapper.polymorphic_map and polymorphic_from is None and not refresh:
+            polymorphic = self._polymorphic_plans(query_entity, mapper, path, adapter, polymorphic_discriminator)
+
+        post = self.post_loads.get(load_path.path)
+        return _core.EntityPlan(
+            mapper.class_manager,
+            () if refresh else self._primary_key(mapper, adapter),
+            parts.columns,
+            expired=tuple(parts.expired),
+            eager=parts.eager,
+            reset=tuple(parts.reset),
+            on_new=_all_of(parts.on_new),
+            identity_token=self.identity_token,
+            polymorphic=polymorphic,
+            load_options=self._stamp(parts, load_path),
+            collect=None if post is None else post[0],
+        )
+
+    def _add_properties(
+        self, parts: EntityParts, query_entity: Any, mapper: Any, path: Any, adapter: Any, only: Any
+    ) -> None:
+        found = path.get(self.attributes, "memoized_setups", {})
+        manager = mapper.class_manager
+        for key, prop in mapper._props.items():
+            if only is not None and key not in only:
+                continue
+            column = found.get(prop)
+            if column is None:
+                strategy_for_path = getattr(prop, "_strategy_for_path", None)
+                if strategy_for_path is not None:
+                    option, strategy = strategy_for_path(self.context, path)
+                    strategy.plan_row(self, query_entity, path, option, mapper, adapter, parts)
+                continue
+            attribute = manager[key]._index
+            if column is DEFER_FOR_STATE or column is SET_DEFERRED_EXPIRED:
+                parts.reset.append(attribute)
+            elif column is RAISE_FOR_STATE:
+                parts.reset.append(attribute)
+                parts.overrides[key] = ((("deferred", True), ("instrument", True), ("raiseload", True)), None)
+            else:
+                adapted = adapter.columns[column] if adapter else None
+                if not self.column(adapted, attribute, parts) and not self.column(column, attribute, parts):
+                    option, strategy = prop._strategy_for_path(self.context, path)
+                    strategy.plan_row(self, query_entity, path, option, mapper, adapter, parts)
+
+    def _primary_key(self, mapper: Any, adapter: Any) -> Tuple[Any, ...]:
+        places = []
+        for column in mapper.primary_key:
+            if adapter:
+                column = adapter.columns[column]
+            position = self.source.position(column)
+            if position is None:
+                raise sa_exc.NoSuchColumnError(f"Could not locate column in row for column '{column}'")
+            processor = self.source.processor(position, column)
+            places.append(position if processor is None else (position, processor))
+        return tuple(places)
+
+    def _stamp(self, parts: EntityParts, load_path: PathRegistry) -> Optional[Tuple[Any, PathRegistry]]:
+        """Options and path for the states, when there is anything to remember."""
+        options = self.context.propagated_loader_options
+        if parts.overrides:
+            options = StampedOptions(options)
+            options.overrides = parts.overrides
+        elif not options:
+            return None
+        return options, load_path
+
+    def _polymorphic_plans(
+        self, query_entity: Any, mapper: Any, path: Any, adapter: Any, discriminator: Any
+    ) -> Optional[Tuple[Any, ...]]:
+        """(position of the discriminator, processor, plan by identity; None: not of this hierarchy part)."""
+        column = mapper.polymorphic_on if discriminator is None else discriminator
+        if column is None:
+            return None
+        if adapter:
+            column = adapter.columns[column]
+        position = self.source.position(column)
+        if position is None:
+            raise sa_exc.NoSuchColumnError(f"Could not locate column in row for column '{column}'")
+        plans: Dict[Any, Any] = {}
+        for identity, sub_mapper in mapper.polymorphic_map.items():
+            if sub_mapper is mapper:
+                continue
+            plans[identity] = (
+                self.entity_plan(query_entity, sub_mapper, path, adapter, polymorphic_from=mapper)
+                if sub_mapper.isa(mapper)
+                else None
+            )
+        return position, plans, self.source.processor(position, column)
+
+
+def _all_of(functions: List[Callable[..., None]]) -> Optional[Callable[..., None]]:
+    if len(functions) < 2:
+        return functions[0] if functions else None
+
+    def call_all(state: Any, row: Any, existing: bool) -> None:
+        for function in functions:
+            function(state, row, existing)
+
+    return call_all

@@ -1,0 +1,462 @@
+"""Relationships loaded when they are first read, or not at all: ``lazy="select"``, ``"raise"``, ``"noload"``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
+
+from sqlalchemy import exc as sa_exc
+from sqlalchemy import and_, inspect, util
+from sqlalchemy.sql import util as sql_util
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.selectable import Select
+
+from . import exc as orm_exc
+from . import interfaces, relationships
+from . import util as orm_util
+from .base import LoaderCallableStatus, PassiveFlag, state_str
+from .context import QueryContext, _ORMCompileState
+from .interfaces import LoaderStrategy
+from .strategies import _overridden_strategy, _register_attribute
+
+if TYPE_CHECKING:
+    from ._row_plans import EntityParts, RowPlanBuilder
+
+_NONE = frozenset((None,))
+_LAZY = (("lazy", "select"),)
+
+
+class _AbstractRelationshipLoader(LoaderStrategy):
+    """What strategies of relationships have in common."""
+
+    __slots__ = ("entity", "mapper", "target", "uselist")
+
+    def __init__(self, parent: Any, strategy_key: Any) -> None:
+        super().__init__(parent, strategy_key)
+        prop: Any = self.parent_property
+        self.mapper = prop.mapper
+        self.entity = prop.entity
+        self.target = prop.target
+        self.uselist = prop.uselist
+
+    def _immediate_plan_row(self, *args: Any) -> None:
+        self.parent_property._get_strategy((("lazy", "immediate"),)).plan_row(*args)  # type: ignore[attr-defined]
+
+    def plan_row(
+        self,
+        builder: RowPlanBuilder,
+        query_entity: Any,
+        path: Any,
+        loadopt: Any,
+        mapper: Any,
+        adapter: Any,
+        parts: EntityParts,
+    ) -> None:
+        pass
+
+
+@relationships.RelationshipProperty.strategy_for(do_nothing=True)
+class _DoNothingLoader(_AbstractRelationshipLoader):
+    """Leaves the attribute to what the class does by itself."""
+
+    __slots__ = ()
+
+    def __init__(self, parent: Any, strategy_key: Any) -> None:
+        LoaderStrategy.__init__(self, parent, strategy_key)
+
+
+@relationships.RelationshipProperty.strategy_for(lazy="noload")
+@relationships.RelationshipProperty.strategy_for(lazy=None)
+class _NoLoader(_AbstractRelationshipLoader):
+    """Answers None or an empty collection."""
+
+    __slots__ = ()
+
+    @util.deprecated(
+        "2.1",
+        "The ``noload`` loader strategy is deprecated and will be removed in a future release.  This option produces "
+        "incorrect results by returning ``None`` for related items.",
+    )
+    def init_class_attribute(self, mapper: Any) -> None:
+        self.is_class_level = True
+        _register_attribute(
+            self.parent_property,
+            mapper,
+            useobject=True,
+            typecallable=self.parent_property.collection_class,  # type: ignore[attr-defined]
+        )
+
+    def plan_row(
+        self,
+        builder: RowPlanBuilder,
+        query_entity: Any,
+        path: Any,
+        loadopt: Any,
+        mapper: Any,
+        adapter: Any,
+        parts: EntityParts,
+    ) -> None:
+        key = self.key
+        empty: Any = () if self.uselist else None
+
+        def leave_empty(state: Any, row: Any, existing: bool) -> None:
+            if not existing:
+                state.get_impl(key).set_committed_value(state, state.dict, empty)
+
+        parts.on_new.append(leave_empty)
+
+
+@relationships.RelationshipProperty.strategy_for(lazy=True)
+@relationships.RelationshipProperty.strategy_for(lazy="select")
+@relationships.RelationshipProperty.strategy_for(lazy="raise")
+@relationships.RelationshipProperty.strategy_for(lazy="raise_on_sql")
+@relationships.RelationshipProperty.strategy_for(lazy="baked_select")
+class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
+    """Loads by a SELECT of its own at the first access, or from the identity map."""
+
+    __slots__ = (
+        "_bind_to_col",
+        "_equated_columns",
+        "_lazywhere",
+        "_order_by",
+        "_prepared",
+        "_raise_always",
+        "_raise_on_sql",
+        "_rev_bind_to_col",
+        "_rev_equated_columns",
+        "_rev_lazywhere",
+        "_simple_lazy_clause",
+        "is_aliased_class",
+        "use_get",
+    )
+
+    parent_property: Any
+
+    def __init__(self, parent: Any, strategy_key: Any) -> None:
+        super().__init__(parent, strategy_key)
+        self._raise_always = self.strategy_opts["lazy"] == "raise"
+        self._raise_on_sql = self.strategy_opts["lazy"] == "raise_on_sql"
+        self._prepared: Any = None
+        self.is_aliased_class = inspect(self.entity).is_aliased_class
+
+        join = self.parent_property._join_condition
+        self._lazywhere, self._bind_to_col, self._equated_columns = join.create_lazy_clause()
+        self._rev_lazywhere, self._rev_bind_to_col, self._rev_equated_columns = join.create_lazy_clause(
+            reverse_direction=True
+        )
+        order_by = self.parent_property.order_by
+        self._order_by = util.to_list(order_by) if order_by else None
+
+        # many-to-one by primary key: a get()
+        self.use_get = (
+            not self.is_aliased_class
+            and not self.uselist
+            and self.entity._get_clause[0].compare(
+                self._lazywhere,
+                use_proxies=True,
+                compare_keys=False,
+                equivalents=self.mapper._equivalent_columns,
+            )
+        )
+        if self.use_get:
+            for column in list(self._equated_columns):
+                for equivalent in self.mapper._equivalent_columns.get(column, ()):
+                    self._equated_columns[equivalent] = self._equated_columns[column]
+
+    def init_class_attribute(self, mapper: Any) -> None:
+        self.is_class_level = True
+        prop = self.parent_property
+        active_history = prop.active_history
+        deferred_history = False
+        if not active_history and (prop.direction is not interfaces.MANYTOONE or not self.use_get):
+            active_history = prop._legacy_inactive_history_style
+            deferred_history = not active_history
+        _register_attribute(
+            prop,
+            mapper,
+            useobject=True,
+            callable_=self._load_at_class_level,
+            typecallable=prop.collection_class,
+            active_history=active_history,
+            _deferred_history=deferred_history,
+        )
+
+    def plan_row(
+        self,
+        builder: RowPlanBuilder,
+        query_entity: Any,
+        path: Any,
+        loadopt: Any,
+        mapper: Any,
+        adapter: Any,
+        parts: EntityParts,
+    ) -> None:
+        context = builder.context
+        only = builder.only_load_props
+        if context.load_options._is_user_refresh and only and self.key in only:
+            self._immediate_plan_row(builder, query_entity, path, loadopt, mapper, adapter, parts)
+            return
+        if not self.is_class_level or (loadopt and loadopt._extra_criteria):
+            parts.overrides[self.key] = (self.strategy_key, loadopt)
+            parts.reset.append(mapper.class_manager[self.key]._index)
+        elif context.populate_existing or mapper.always_refresh:
+            parts.reset.append(mapper.class_manager[self.key]._index)
+
+    # loading
+
+    def _load_at_class_level(self, state: Any, passive: Any) -> Any:
+        override = _overridden_strategy(state, self.parent_property)
+        if override is None:
+            return self._load_for_state(state, passive)
+        strategy, option = override
+        criteria = option._extra_criteria if option else ()
+        return strategy._load_for_state(state, passive, loadopt=option, extra_criteria=criteria)
+
+    def _invoke_raise_load(self, state: Any, passive: Any, lazy: str) -> None:
+        raise sa_exc.InvalidRequestError("'%s' is not available due to lazy='%s'" % (self, lazy))
+
+    def _load_for_state(
+        self,
+        state: Any,
+        passive: Any,
+        loadopt: Any = None,
+        extra_criteria: Tuple[Any, ...] = (),
+        extra_options: Tuple[Any, ...] = (),
+        alternate_effective_path: Any = None,
+        execution_options: Any = util.EMPTY_DICT,
+    ) -> Any:
+        pending = not state.key
+        if pending and (
+            not (self.parent_property.load_on_pending or state._load_pending) or not state.session_id
+        ):
+            return LoaderCallableStatus.ATTR_EMPTY
+
+        use_get = self.use_get and not (loadopt and loadopt._extra_criteria)
+        if (not passive & PassiveFlag.SQL_OK and not use_get) or (
+            pending and not passive & PassiveFlag.NON_PERSISTENT_OK
+        ):
+            return LoaderCallableStatus.PASSIVE_NO_RESULT
+        if (
+            self._raise_always
+            and not passive & PassiveFlag.NO_RAISE
+            # for history a get() from the map alone is no load
+            and (not use_get or passive & PassiveFlag.RELATED_OBJECT_OK)
+        ):
+            self._invoke_raise_load(state, passive, "raise")
+
+        session = state.session
+        if not session:
+            if passive & PassiveFlag.NO_RAISE:
+                return LoaderCallableStatus.PASSIVE_NO_RESULT
+            raise orm_exc.DetachedInstanceError(
+                "Parent instance %s is not bound to a Session; lazy load operation of attribute '%s' cannot proceed"
+                % (state_str(state), self.key)
+            )
+
+        identity = None
+        if use_get:
+            identity = self._get_ident_for_use_get(state, passive)
+            answer = self._answer_without_sql(session, state, identity, passive)
+            if answer is not _SQL_NEEDED:
+                return answer
+
+        return self._emit_lazyload(
+            session,
+            state,
+            identity,
+            passive,
+            loadopt,
+            extra_criteria,
+            extra_options,
+            alternate_effective_path,
+            execution_options,
+        )
+
+    def _answer_without_sql(self, session: Any, state: Any, identity: List[Any], passive: Any) -> Any:
+        """The object from the identity map, None for a NULL key; _SQL_NEEDED if the row has to be looked up."""
+        if LoaderCallableStatus.PASSIVE_NO_RESULT in identity:
+            return LoaderCallableStatus.PASSIVE_NO_RESULT
+        if LoaderCallableStatus.NEVER_SET in identity:
+            return LoaderCallableStatus.NEVER_SET
+        some_null = _NONE.intersection if not self.mapper.allow_partial_pks else _NONE.issuperset
+        if some_null(identity):
+            return None
+        if not passive & PassiveFlag.DEFERRED_HISTORY_LOAD and self.key in state.dict:
+            return LoaderCallableStatus.ATTR_WAS_SET
+        instance = session._identity_lookup(self.entity, identity, passive=passive, lazy_loaded_from=state)
+        if instance is LoaderCallableStatus.PASSIVE_CLASS_MISMATCH:
+            return None
+        if instance is not None:
+            return instance
+        if not passive & PassiveFlag.SQL_OK or not passive & PassiveFlag.RELATED_OBJECT_OK:
+            return LoaderCallableStatus.PASSIVE_NO_RESULT
+        return _SQL_NEEDED
+
+    def _get_ident_for_use_get(self, state: Any, passive: Any) -> List[Any]:
+        mapper = state.mapper
+        if passive & PassiveFlag.LOAD_AGAINST_COMMITTED:
+            get = mapper._get_committed_state_attr_by_column
+        else:
+            get = mapper._get_state_attr_by_column
+        values = state.dict
+        equated = self._equated_columns
+        return [get(state, values, equated[column], passive=passive) for column in self.mapper.primary_key]
+
+    def _emit_lazyload(
+        self,
+        session: Any,
+        state: Any,
+        primary_key_identity: Optional[Sequence[Any]],
+        passive: Any,
+        loadopt: Any,
+        extra_criteria: Tuple[Any, ...],
+        extra_options: Tuple[Any, ...],
+        alternate_effective_path: Any,
+        execution_options: Any,
+    ) -> Any:
+        from . import loading
+
+        statement = self._statement()
+        pending = not state.key
+        if pending or passive & PassiveFlag.NO_AUTOFLUSH:
+            statement._execution_options = util.immutabledict({"autoflush": False})
+        load_options = QueryContext.default_load_options + {
+            "_invoke_all_eagers": False,
+            "_lazy_loaded_from": state,
+        }
+
+        use_get = self.use_get
+        has_criteria = loadopt and loadopt._extra_criteria
+        path = alternate_effective_path
+        if state.load_options or has_criteria:
+            options = tuple(state.load_options)
+            if has_criteria:
+                use_get = False
+                options += (orm_util.LoaderCriteriaOption(self.entity, and_(*extra_criteria)),)
+            statement._with_options = options
+            path = path or state.load_path
+        path = path or state.mapper._path_registry
+        if extra_options:
+            statement._with_options += extra_options
+        statement._compile_options += {"_current_path": path[self.parent_property]}
+
+        if use_get:
+            if self._raise_on_sql and not passive & PassiveFlag.NO_RAISE:
+                self._invoke_raise_load(state, passive, "raise_on_sql")
+            return loading._load_on_pk_identity(
+                session,
+                statement,
+                primary_key_identity,
+                load_options=load_options,
+                execution_options=execution_options,
+            )
+
+        if self._order_by:
+            statement._order_by_clauses = self._order_by
+        statement = statement._add_compile_state_func(self._lazyload_reverse, self.parent_property)
+
+        criterion, params = self._generate_lazy_clause(state, passive)
+        if self.key in state.dict and not passive & PassiveFlag.DEFERRED_HISTORY_LOAD:
+            return LoaderCallableStatus.ATTR_WAS_SET
+        if pending:
+            if None in params.values():
+                return None
+        elif any(value is LoaderCallableStatus.NEVER_SET for value in params.values()):
+            return None
+        if self._raise_on_sql and not passive & PassiveFlag.NO_RAISE:
+            self._invoke_raise_load(state, passive, "raise_on_sql")
+
+        statement._where_criteria = (criterion,)
+        found = (
+            session.execute(
+                statement,
+                params,
+                execution_options=util.EMPTY_DICT.merge_with(
+                    execution_options, {"_sa_orm_load_options": load_options}
+                ),
+            )
+            .unique()
+            .scalars()
+            .all()
+        )
+        return self._value_of(found)
+
+    def _value_of(self, found: List[Any]) -> Any:
+        if self.uselist:
+            return found
+        if len(found) > 1:
+            util.warn(
+                "Multiple rows returned with uselist=False for lazily-loaded attribute '%s' " % self.parent_property
+            )
+        return found[0] if found else None
+
+    def _statement(self) -> Any:
+        prop = self.parent_property
+        entity = self.entity.__clause_element__()
+        statement = Select._create_raw_select(
+            _raw_columns=[entity],
+            _propagate_attrs=entity._propagate_attrs,
+            _compile_options=_ORMCompileState.default_compile_options,
+        )
+        if prop._target_correlates_to_parent:
+            # a LATERAL target can't be selected without the parent
+            parent = orm_util.AliasedClass(self.parent.class_)
+            statement = statement.select_from(parent).join(getattr(parent, self.key).of_type(self.entity))
+        if prop.secondary is not None:
+            statement = statement.select_from(self.mapper, prop.secondary)
+        return statement
+
+    def _lazyload_reverse(self, compile_state: Any) -> None:
+        """Keep eager loads from leading straight back to the parent: it is in the identity map."""
+        from .strategy_options import Load
+
+        for reverse in self.parent_property._reverse_property:
+            if (
+                reverse.direction is interfaces.MANYTOONE
+                and reverse._use_get
+                and not isinstance(reverse.strategy, _LazyLoader)
+            ):
+                Load._construct_for_existing_path(
+                    compile_state.compile_options._current_path[reverse.parent]
+                ).lazyload(reverse).process_compile_state(compile_state)
+
+    # parameters
+
+    def _memoized_attr__simple_lazy_clause(self) -> Tuple[Any, List[Tuple[str, Any, Any]]]:
+        """The criterion with parameters of fixed names, and what each takes: a column of the parent, or a value."""
+        bind_to_col = self._bind_to_col
+        params: List[Tuple[str, Any, Any]] = []
+
+        def fix_name(bind: Any) -> None:
+            bind.unique = False
+
+        def collect(bind: Any) -> None:
+            if bind._identifying_key in bind_to_col:
+                params.append((bind.key, bind_to_col[bind._identifying_key], None))
+            elif bind.callable is None:
+                params.append((bind.key, None, bind.value))
+
+        criterion = self._lazywhere
+        visitors.traverse(criterion, {}, {"bindparam": fix_name})
+        return visitors.cloned_traverse(criterion, {}, {"bindparam": collect}), params
+
+    def _generate_lazy_clause(self, state: Any, passive: Any) -> Any:
+        criterion, param_keys = self._simple_lazy_clause
+        if state is None:
+            return sql_util.adapt_criterion_to_null(criterion, [key for key, _, _ in param_keys])
+
+        mapper = self.parent_property.parent
+        passive &= ~PassiveFlag.INIT_OK
+        if passive & PassiveFlag.LOAD_AGAINST_COMMITTED:
+            get = mapper._get_committed_state_attr_by_column
+        else:
+            get = mapper._get_state_attr_by_column
+        values = state.dict
+        params: Dict[str, Any] = {
+            key: value if column is None else get(state, values, column, passive)
+            for key, column, value in param_keys
+        }
+        return criterion, params
+
+
+_SQL_NEEDED = object()
+
