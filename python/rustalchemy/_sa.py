@@ -11,6 +11,7 @@ from typing import Any, Final, Optional
 
 from sqlalchemy import inspection as _inspection
 from sqlalchemy.sql.base import CompileState
+from sqlalchemy.sql.dml import UpdateDMLState
 from sqlalchemy.sql.selectable import Select
 
 # inspection ---------------------------------------------------------------------------------------------------------
@@ -177,6 +178,12 @@ def create_raw_select(state: dict[str, Any]) -> Any:
 def plugin_class_for(statement: Any) -> Any:
     """Return our compile-state class for a kind of statement."""
     return CompileState._get_plugin_class_for_plugin(statement, COMPILE_STATE_PLUGIN)
+
+
+# sql.dml ------------------------------------------------------------------------------------------------------------
+def core_crud_kv_pairs(statement: Any, pairs: Any, cacheable: bool) -> Any:
+    """Return columns and coerced values as UPDATE's SET takes them."""
+    return UpdateDMLState._get_crud_kv_pairs(statement, pairs, cacheable)
 
 
 # sql.type_api -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,359 @@
+"""UPDATE and DELETE with criteria: options, and how objects in the session learn what the statement did to their rows.
+
+``evaluate`` finds the matching objects in Python before the statement runs; ``fetch`` learns their primary keys from
+RETURNING, or from a SELECT sent before; ``auto`` evaluates if it can and fetches otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import exc as sa_exc
+from sqlalchemy import util
+from sqlalchemy.engine import result as _result
+from sqlalchemy.sql import expression, select
+from sqlalchemy.sql.base import Options
+
+from . import context, evaluator
+from . import exc as orm_exc
+from ._dml_state import _ORMDMLState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .mapper import Mapper
+
+# execution options that have a say in how UPDATE and DELETE work
+_UPDATE_OPTION_NAMES = frozenset(
+    (
+        "synchronize_session",
+        "autoflush",
+        "populate_existing",
+        "identity_token",
+        "is_delete_using",
+        "is_update_from",
+        "dml_strategy",
+    )
+)
+
+
+class _BulkUDCompileState(_ORMDMLState):
+    """Compile state of UPDATE and DELETE of an entity."""
+
+    class default_update_options(Options):
+        """How one such statement is to be executed."""
+
+        _dml_strategy: Any = "auto"
+        _synchronize_session: Any = "auto"
+        _can_use_returning: bool = False
+        _is_delete_using: bool = False
+        _is_update_from: bool = False
+        _autoflush: bool = True
+        _subject_mapper: Any = None
+        _resolved_values = util.EMPTY_DICT
+        _eval_condition: Any = None
+        _matched_rows: Any = None
+        _identity_token: Any = None
+        _populate_existing: bool = False
+
+    @classmethod
+    def can_use_returning(
+        cls,
+        dialect: Any,
+        mapper: Mapper[Any],
+        *,
+        is_multitable: bool = False,
+        is_update_from: bool = False,
+        is_delete_using: bool = False,
+        is_executemany: bool = False,
+    ) -> bool:
+        raise NotImplementedError()
+
+    # -- before the statement ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def orm_pre_session_exec(
+        cls,
+        session: Any,
+        statement: Any,
+        params: Any,
+        execution_options: Any,
+        bind_arguments: Any,
+        is_pre_event: bool,
+    ) -> tuple[Any, Any, Any]:
+        options, execution_options = _BulkUDCompileState.default_update_options.from_execution_options(
+            "_sa_orm_update_options", _UPDATE_OPTION_NAMES, execution_options, statement._execution_options
+        )
+        bind_arguments["clause"] = statement
+        subject = statement._propagate_attrs["plugin_subject"]
+        if subject:
+            bind_arguments["mapper"] = subject.mapper
+            options += {"_subject_mapper": subject.mapper}
+        options += {"_dml_strategy": cls._choose_strategy(statement, params, options._dml_strategy)}
+        cls._check_synchronize(options)
+
+        if not is_pre_event:
+            if options._autoflush:
+                session._autoflush()
+            options = cls._before_synchronize(session, statement, params, execution_options, bind_arguments, options)
+            statement = statement._annotate(
+                {
+                    "synchronize_session": options._synchronize_session,
+                    "is_delete_using": options._is_delete_using,
+                    "is_update_from": options._is_update_from,
+                    "dml_strategy": options._dml_strategy,
+                    "can_use_returning": options._can_use_returning,
+                }
+            )
+            execution_options = util.immutabledict(execution_options or {}).union(context._orm_load_exec_options)
+        return (
+            statement,
+            util.immutabledict(execution_options).union({"_sa_orm_update_options": options}),
+            params,
+        )
+
+    @staticmethod
+    def _choose_strategy(statement: Any, params: Any, given: str) -> str:
+        if "parententity" not in statement.table._annotations:
+            return "core_only"
+        if isinstance(params, list):
+            return "bulk" if given == "auto" else given
+        if given == "bulk":
+            raise sa_exc.InvalidRequestError(
+                'Can\'t use "bulk" ORM insert strategy without passing separate parameters'
+            )
+        return "orm" if given == "auto" else given
+
+    @staticmethod
+    def _check_synchronize(options: Any) -> None:
+        sync = options._synchronize_session
+        if sync is None:
+            return
+        if sync not in ("auto", "evaluate", "fetch", False):
+            raise sa_exc.ArgumentError(
+                "Valid strategies for session synchronization are 'auto', 'evaluate', 'fetch', False"
+            )
+        if sync == "fetch" and options._dml_strategy == "bulk":
+            raise sa_exc.InvalidRequestError(
+                "The 'fetch' synchronization strategy is not available for 'bulk' ORM updates "
+                "(i.e. multiple parameter sets)"
+            )
+
+    @classmethod
+    def _before_synchronize(
+        cls, session: Any, statement: Any, params: Any, execution_options: Any, bind_arguments: Any, options: Any
+    ) -> Any:
+        """The options with what has to be known before the rows change."""
+        sync = options._synchronize_session
+        if options._dml_strategy == "bulk":
+            return options + {"_synchronize_session": "evaluate"} if sync == "auto" else options
+        if options._dml_strategy != "orm":
+            return options
+        if sync in ("auto", "evaluate"):
+            try:
+                condition = cls._eval_condition_from_statement(options, statement)
+            except evaluator.UnevaluatableError as err:
+                if sync == "evaluate":
+                    raise sa_exc.InvalidRequestError(
+                        f"Could not evaluate current criteria in Python: \"{err}\". Specify 'fetch' or False for the "
+                        "synchronize_session execution option."
+                    ) from err
+            else:
+                return options + {"_eval_condition": condition, "_synchronize_session": "evaluate"}
+        if sync in ("auto", "fetch"):
+            options += {"_synchronize_session": "fetch"}
+            return cls._do_pre_synchronize_fetch(session, statement, params, execution_options, bind_arguments, options)
+        return options
+
+    @classmethod
+    def _eval_condition_from_statement(cls, update_options: Any, statement: Any) -> Callable[[Any], Any]:
+        mapper = update_options._subject_mapper
+        criteria = tuple(statement._where_criteria)
+        global_attributes: dict[Any, Any] = {}
+        for option in statement._with_options:
+            if option._is_criteria_option:
+                option.get_global_criteria(global_attributes)
+        if global_attributes:
+            criteria += cls._adjust_for_extra_criteria(global_attributes, mapper)
+        if not criteria:
+            return lambda obj: True
+        return evaluator._EvaluatorCompiler(mapper.class_).process(*criteria)
+
+    @classmethod
+    def _do_pre_synchronize_fetch(
+        cls,
+        session: Any,
+        statement: Any,
+        params: Any,
+        execution_options: Any,
+        bind_arguments: Any,
+        update_options: Any,
+    ) -> Any:
+        mapper = update_options._subject_mapper
+        stmt = (
+            select(*mapper.primary_key, mapper.select_identity_token)
+            .select_from(mapper)
+            .options(*statement._with_options)
+        )
+        stmt._where_criteria = statement._where_criteria
+        can_use_returning: bool | None = None
+
+        def skip_for_returning(orm_context: Any) -> Any:
+            # runs once a bind, as a sharded session may have several
+            nonlocal can_use_returning
+            bind = orm_context.session.get_bind(**orm_context.bind_arguments)
+            answer = cls.can_use_returning(
+                bind.dialect,
+                mapper,
+                is_update_from=update_options._is_update_from,
+                is_delete_using=update_options._is_delete_using,
+                is_executemany=orm_context.is_executemany,
+            )
+            if can_use_returning is not None:
+                if can_use_returning != answer:
+                    raise sa_exc.InvalidRequestError(
+                        "For synchronize_session='fetch', can't mix multiple backends where some support RETURNING "
+                        "and others don't"
+                    )
+            elif orm_context.is_executemany and not answer:
+                raise sa_exc.InvalidRequestError(
+                    "For synchronize_session='fetch', can't use multiple parameter sets in ORM mode, which this "
+                    "backend does not support with RETURNING"
+                )
+            else:
+                can_use_returning = answer
+            return _result.null_result() if answer else None
+
+        result = session.execute(
+            stmt,
+            params,
+            execution_options=execution_options,
+            bind_arguments=bind_arguments,
+            _add_event=skip_for_returning,
+        )
+        return update_options + {"_matched_rows": result.fetchall(), "_can_use_returning": can_use_returning}
+
+    # -- after the statement -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def orm_setup_cursor_result(
+        cls,
+        session: Any,
+        statement: Any,
+        params: Any,
+        execution_options: Any,
+        bind_arguments: Any,
+        result: Any,
+    ) -> Any:
+        options = execution_options["_sa_orm_update_options"]
+        sync = options._synchronize_session
+        if options._dml_strategy == "bulk":
+            if sync == "evaluate":
+                cls._do_post_synchronize_bulk_evaluate(session, params, result, options)
+            return result
+        if options._dml_strategy == "orm":
+            if sync == "evaluate":
+                cls._do_post_synchronize_evaluate(session, statement, result, options)
+            elif sync == "fetch":
+                cls._do_post_synchronize_fetch(session, statement, result, options)
+        return cls._return_orm_returning(session, statement, params, execution_options, bind_arguments, result)
+
+    @classmethod
+    def _do_post_synchronize_evaluate(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
+        raise NotImplementedError()
+
+    @classmethod
+    def _do_post_synchronize_fetch(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
+        raise NotImplementedError()
+
+    @classmethod
+    def _do_post_synchronize_bulk_evaluate(cls, session: Any, params: Any, result: Any, options: Any) -> None:
+        raise NotImplementedError()
+
+    @classmethod
+    def _get_matched_objects_on_criteria(cls, update_options: Any, states: Iterable[Any]) -> list[tuple[Any, ...]]:
+        """``(object, state, dict, whether it could not be told)`` for loaded objects the statement may have matched."""
+        mapper = update_options._subject_mapper
+        condition = update_options._eval_condition
+        token = update_options._identity_token
+        matched = []
+        for state in list(states):
+            if not state.mapper.isa(mapper) or state.expired or (token is not None and state.identity_token != token):
+                continue
+            obj = state.obj()
+            if obj is None:
+                continue
+            answer = condition(obj)
+            unknown = answer is evaluator._EXPIRED_OBJECT
+            if answer is True or unknown:
+                matched.append((obj, state, state.dict, unknown))
+        return matched
+
+    @classmethod
+    def _matched_identity_keys(cls, result: Any, update_options: Any) -> list[Any]:
+        """Identity keys of the rows that RETURNING, or the SELECT before, reported."""
+        mapper = update_options._subject_mapper
+        token = update_options._identity_token
+        returned = result.returned_defaults_rows
+        if returned:
+            rows = [(*row, token) for row in cls._interpret_returning_rows(result, mapper, returned)]
+        else:
+            rows = [tuple(row) for row in update_options._matched_rows]
+        return [
+            mapper.identity_key_from_primary_key(list(row[:-1]), identity_token=row[-1])
+            for row in rows
+            if token is None or row[-1] == token
+        ]
+
+    @classmethod
+    def _interpret_returning_rows(cls, result: Any, mapper: Mapper[Any], rows: Any) -> list[Any]:
+        if mapper.local_table is not mapper.base_mapper.local_table:
+            columns = mapper.local_table.primary_key  # type: ignore[attr-defined]
+        else:
+            columns = mapper.primary_key
+        try:
+            primary_key_of = result._tuple_getter(columns)
+        except KeyError:
+            # the database said that it cannot return these columns
+            return []
+        return [primary_key_of(row) for row in rows]
+
+    # -- criteria and values -----------------------------------------------------------------------------------------
+
+    @classmethod
+    def _adjust_for_extra_criteria(cls, global_attributes: dict[Any, Any], ext_info: Any) -> tuple[Any, ...]:
+        """Criteria of ``with_loader_criteria()`` and of single-table inheritance for the entity."""
+        mapper = ext_info.mapper
+        criteria = tuple(
+            option._resolve_where_criteria(ext_info)
+            for option in global_attributes.get(("additional_entity_criteria", mapper), ())
+            if option.include_aliases or option.entity is ext_info
+        )
+        if mapper._single_table_criterion is not None:
+            criteria += (mapper._single_table_criterion,)
+        if ext_info.is_aliased_class:
+            criteria = tuple(ext_info._adapter.traverse(crit) for crit in criteria)
+        return criteria
+
+    @classmethod
+    def _get_resolved_values(cls, mapper: Mapper[Any], statement: Any) -> list[tuple[Any, Any]]:
+        if statement._multi_values or not statement._values:
+            return []
+        return list(statement._values.items())
+
+    @classmethod
+    def _resolved_keys_as_propnames(
+        cls, mapper: Mapper[Any], resolved_values: Iterable[tuple[Any, Any]]
+    ) -> list[tuple[str, Any]]:
+        values = []
+        for key, value in resolved_values:
+            if not mapper or not isinstance(key, expression.ColumnElement):
+                raise sa_exc.InvalidRequestError(
+                    f"Attribute name not found, can't be synchronized back to objects: {key!r}"
+                )
+            try:
+                attr = mapper._columntoproperty[key]
+            except orm_exc.UnmappedColumnError:
+                continue
+            values.append((attr.key, value))
+        return values
