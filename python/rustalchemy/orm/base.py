@@ -6,9 +6,9 @@ The ``Mapped`` family lives here too, because annotations are needed before anyt
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspection, util
@@ -21,8 +21,11 @@ from . import exc
 from ._typing import insp_is_mapper
 
 if TYPE_CHECKING:
+    from .attributes import InstrumentedAttribute
+    from .dynamic import AppenderQuery
     from .instrumentation import ClassManager
     from .mapper import Mapper
+    from .writeonly import WriteOnlyCollection
 
 _T = TypeVar("_T", bound=Any)
 _T_co = TypeVar("_T_co", bound=Any, covariant=True)
@@ -345,7 +348,18 @@ class ORMDescriptor(Generic[_T_co], TypingOnly):
 
     if TYPE_CHECKING:
 
-        def __get__(self, instance: Any, owner: Any) -> Any: ...
+        @overload
+        def __get__(self, instance: Any, owner: Literal[None]) -> ORMDescriptor[_T_co]: ...
+
+        @overload
+        def __get__(self, instance: Literal[None], owner: Any) -> SQLCoreOperations[_T_co]: ...
+
+        @overload
+        def __get__(self, instance: object, owner: Any) -> _T_co: ...
+
+        def __get__(
+            self, instance: object, owner: Any
+        ) -> ORMDescriptor[_T_co] | SQLCoreOperations[_T_co] | _T_co: ...
 
 
 class _MappedAnnotationBase(Generic[_T_co], TypingOnly):
@@ -373,12 +387,18 @@ class Mapped(
 
     if TYPE_CHECKING:
 
-        def __get__(self, instance: Any, owner: Any) -> Any: ...
+        @overload
+        def __get__(self, instance: None, owner: Any) -> InstrumentedAttribute[_T_co]: ...
+
+        @overload
+        def __get__(self, instance: object, owner: Any) -> _T_co: ...
+
+        def __get__(self, instance: object | None, owner: Any) -> InstrumentedAttribute[_T_co] | _T_co: ...
 
         @classmethod
         def _empty_constructor(cls, arg1: Any) -> Mapped[_T_co]: ...
 
-        def __set__(self, instance: Any, value: Any) -> None: ...
+        def __set__(self, instance: Any, value: SQLCoreOperations[_T_co] | _T_co) -> None: ...
 
         def __delete__(self, instance: Any) -> None: ...
 
@@ -421,9 +441,15 @@ class DynamicMapped(_MappedAnnotationBase[_T_co]):
 
     if TYPE_CHECKING:
 
-        def __get__(self, instance: Any, owner: Any) -> Any: ...
+        @overload
+        def __get__(self, instance: None, owner: Any) -> InstrumentedAttribute[_T_co]: ...
 
-        def __set__(self, instance: Any, value: Any) -> None: ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> AppenderQuery[_T_co]: ...
+
+        def __get__(self, instance: object | None, owner: Any) -> InstrumentedAttribute[_T_co] | AppenderQuery[_T_co]: ...
+
+        def __set__(self, instance: Any, value: Collection[_T_co]) -> None: ...
 
 
 class WriteOnlyMapped(_MappedAnnotationBase[_T_co]):
@@ -433,9 +459,15 @@ class WriteOnlyMapped(_MappedAnnotationBase[_T_co]):
 
     if TYPE_CHECKING:
 
-        def __get__(self, instance: Any, owner: Any) -> Any: ...
+        @overload
+        def __get__(self, instance: None, owner: Any) -> InstrumentedAttribute[_T_co]: ...
 
-        def __set__(self, instance: Any, value: Any) -> None: ...
+        @overload
+        def __get__(self, instance: object, owner: Any) -> WriteOnlyCollection[_T_co]: ...
+
+        def __get__(self, instance: object | None, owner: Any) -> InstrumentedAttribute[_T_co] | WriteOnlyCollection[_T_co]: ...
+
+        def __set__(self, instance: Any, value: Collection[_T_co]) -> None: ...
 
 
 # The type of User[int] for a generic mapped class.
