@@ -334,7 +334,7 @@ class Session(_SessionClassMethods, ObjectLoading, _core.UnitOfWork, EventTarget
             raise sa_exc.InvalidRequestError("Session is already flushing")
         self._flushing = True
         try:
-            return self._uow_plan()
+            return self._uow_plan(preview=True)
         finally:
             self._flushing = False
 

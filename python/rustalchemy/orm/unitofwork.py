@@ -37,11 +37,11 @@ class UOWTransaction:
 
         self.transaction = transaction = session._autobegin_t()._begin()
         try:
-            session._warn_on_events = True
+            session._warn_on_events = session._uow_warn_on_events = True
             try:
                 self._execute(objects)
             finally:
-                session._warn_on_events = False
+                session._warn_on_events = session._uow_warn_on_events = False
             if session._event_bits:
                 session.dispatch.after_flush(session, self)
             self._finish()
