@@ -29,7 +29,7 @@ def test_099_autobegin(world: Any) -> None:
 def test_100_begin_inside_a_transaction(world: Any) -> None:
     session = world.session()
     session.begin()
-    with pytest.raises(exc.InvalidRequestError, match="A transaction is already begun on this Session."):
+    with pytest.raises(exc.InvalidRequestError, match="A transaction is already begun on this Session"):
         session.begin()
 
 
@@ -57,7 +57,7 @@ def test_101_failed_flush(world: Any) -> None:
     for call in (session.flush, session.commit, lambda: session.execute(sa.text("SELECT 1")), session.connection):
         if call == session.flush:
             session.add(world.User(name="x"))
-        with pytest.raises(exc.PendingRollbackError, match="Original exception was: .*UNIQUE") as pending:
+        with pytest.raises(exc.PendingRollbackError, match=r"Original exception was: .*UNIQUE") as pending:
             call()
         assert pending.value.code == "7s2a"
     with pytest.warns(exc.SAWarning, match="changed on a non-active transaction"):

@@ -25,17 +25,17 @@ class ORMExecuteState(util.MemoizedSlots):
     """One call of ``Session.execute()``, handed to the listeners of ``do_orm_execute``."""
 
     __slots__ = (
+        "_compile_state_cls",
+        "_events_todo",
+        "_starting_event_idx",
+        "_update_execution_options",
+        "bind_arguments",
+        "execution_options",
+        "identity_token",
+        "local_execution_options",
+        "parameters",
         "session",
         "statement",
-        "parameters",
-        "execution_options",
-        "local_execution_options",
-        "bind_arguments",
-        "identity_token",
-        "_compile_state_cls",
-        "_starting_event_idx",
-        "_events_todo",
-        "_update_execution_options",
     )
 
     def __init__(

@@ -1,8 +1,9 @@
 """The statement lane: planned statements go straight to the DB-API cursor when nobody could notice.
 
-Core's ``Connection.execute()`` costs some 15 µs a statement, most of it for events, logging, options and result objects. When
-a connection has none of these, the text compiled once and positional parameters are enough. In every other case ``Lane.of``
-returns None and the statement goes through Core, so that listeners, ``echo`` and options see what SQLAlchemy's ORM sends.
+Core's ``Connection.execute()`` costs some 15 µs a statement, most of it for events, logging, options and result
+objects. When a connection has none of these, the text compiled once and positional parameters are enough. In every
+other case ``Lane.of`` returns None and the statement goes through Core, so that listeners, ``echo`` and options see
+what SQLAlchemy's ORM sends.
 """
 
 from __future__ import annotations

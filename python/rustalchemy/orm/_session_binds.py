@@ -141,7 +141,7 @@ class SessionBinds:
         if clause is not None:
             context.append("SQL expression")
         raise sa_exc.UnboundExecutionError(
-            f'Could not locate a bind configured on {", ".join(context)} or this Session.'
+            f"Could not locate a bind configured on {', '.join(context)} or this Session."
         )
 
     def _configured_bind(self, mapper: Any, clause: Any) -> Engine | Connection | None:

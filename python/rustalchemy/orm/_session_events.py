@@ -1,7 +1,7 @@
 """Session events: their names, which targets they accept, and the bits that say that somebody listens.
 
-A Session asks its ``_event_bits`` before it builds a dispatch object; the native core asks the same bits before it calls
-back for a lifecycle event, so that a session without listeners pays one test of an integer.
+A Session asks its ``_event_bits`` before it builds a dispatch object; the native core asks the same bits before it
+calls back for a lifecycle event, so that a session without listeners pays one test of an integer.
 """
 
 from __future__ import annotations

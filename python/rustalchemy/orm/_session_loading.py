@@ -11,8 +11,8 @@ from sqlalchemy import inspect, sql, util
 
 from .. import _sa
 from . import attributes, exc
-from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
 from ._session_execution import StatementExecution
+from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -307,9 +307,7 @@ class ObjectLoading(StatementExecution):
             merged_state.load_options = state.load_options
             merged_state._copy_callables(state)
             for prop in mapper.iterate_properties:
-                prop.merge(
-                    self, state, state_dict, merged_state, merged_dict, load, _recursive, _resolve_conflict_map
-                )
+                prop.merge(self, state, state_dict, merged_state, merged_dict, load, _recursive, _resolve_conflict_map)
 
         if not load:
             merged_state._commit_all(merged_dict, self.identity_map)

@@ -1,7 +1,8 @@
 """The transaction of a Session: connections, nesting and the frames of the unit of work.
 
-A ``SessionTransaction`` is made by ``Session.begin()``, by autobegin, for a SAVEPOINT, and (as a *subtransaction*) around
-every flush. Roots and SAVEPOINTs own a frame in the native unit of work, which knows what has to be restored on rollback.
+A ``SessionTransaction`` is made by ``Session.begin()``, by autobegin, for a SAVEPOINT, and (as a *subtransaction*)
+around every flush. Roots and SAVEPOINTs own a frame in the native unit of work, which knows what has to be restored on
+rollback.
 """
 
 from __future__ import annotations
@@ -400,9 +401,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
                 break
 
         if rollback_err is None and not session._uow_is_clean():
-            util.warn(
-                "Session's state has been changed on a non-active transaction - this state will be discarded."
-            )
+            util.warn("Session's state has been changed on a non-active transaction - this state will be discarded.")
             boundary._restore_snapshot()
 
         with self._expect_state(CLOSED):

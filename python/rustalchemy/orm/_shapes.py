@@ -1,7 +1,8 @@
 """Statements of the flush, one set per statement shape.
 
-A *shape* is table, kind and columns. For each shape there is Core's construct, which is what a Connection with listeners gets
-to see, and the compiled text with the places of its parameters, which is what the lane sends. Both are made once.
+A *shape* is table, kind and columns. For each shape there is Core's construct, which is what a Connection with
+listeners gets to see, and the compiled text with the places of its parameters, which is what the lane sends. Both are
+made once.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class PythonDefault:
 class LaneStatement:
     """The text of one statement, where its parameters come from, and what comes back."""
 
-    __slots__ = ("defaults", "order", "permutation", "postfetch", "processors", "returning", "result_processors", "sql")
+    __slots__ = ("defaults", "order", "permutation", "postfetch", "processors", "result_processors", "returning", "sql")
 
     sql: str
     order: tuple[int, ...]
@@ -73,8 +74,8 @@ class LaneStatement:
     ) -> tuple[LaneStatement, Any] | None:
         """Compile for the lane; None if the statement needs Core's execution context.
 
-        ``entries`` says for each bound name which batch entry (see ``Batch.rows``) fills it, ``numbers`` which column has
-        which number.
+        ``entries`` says for each bound name which batch entry (see ``Batch.rows``) fills it, ``numbers`` which column
+        has which number.
         """
         compiled = statement.compile(dialect=dialect, column_keys=list(entries), for_executemany=executemany)
         if not compiled.positional or compiled.escaped_bind_names or _sa.has_late_parameters(compiled):
@@ -120,10 +121,10 @@ class LaneStatement:
         made = [default.values(len(rows)) for default in self.defaults]
         bound = [
             values if default.processor is None else [default.processor(value) for value in values]
-            for default, values in zip(self.defaults, made)
+            for default, values in zip(self.defaults, made, strict=True)
         ]
         pick = self._picker(self.permutation)
-        return [pick(row + extra) for row, extra in zip(rows, zip(*bound))], made
+        return [pick(row + extra) for row, extra in zip(rows, zip(*bound, strict=True), strict=True)], made
 
     @staticmethod
     def _picker(permutation: tuple[int, ...]) -> Callable[[Row], Row]:
@@ -136,15 +137,17 @@ class LaneStatement:
         if not any(self.result_processors):
             return rows
         return [
-            tuple(value if fn is None else fn(value) for value, fn in zip(row, self.result_processors))
+            tuple(value if fn is None else fn(value) for value, fn in zip(row, self.result_processors, strict=True))
             for row in rows
         ]
 
     def store(self, batch: _core.Batch, made: Sequence[list[Any]]) -> None:
         """Put values made by Python-side defaults on the objects, and expire what the database made unseen."""
-        numbered = [(d.number, values) for d, values in zip(self.defaults, made) if d.number is not None]
+        numbered = [(d.number, values) for d, values in zip(self.defaults, made, strict=True) if d.number is not None]
         if numbered:
-            batch.set_columns(tuple(number for number, _ in numbered), zip(*(values for _, values in numbered)))
+            batch.set_columns(
+                tuple(number for number, _ in numbered), zip(*(values for _, values in numbered), strict=True)
+            )
         if self.postfetch:
             batch.expire_columns(self.postfetch)
 
@@ -231,7 +234,7 @@ class InsertShape(Shape):
             statement = statement.return_defaults(*self.table.primary_key, sort_by_parameter_order=True)
         return statement
 
-    # --- lane ----------------------------------------------------------------------------------------------------------
+    # --- lane --------------------------------------------------------------------------------------------------------
 
     @property
     def plain(self) -> LaneStatement | None:
@@ -344,9 +347,7 @@ class UpdateShape(Shape):
             found = (
                 None
                 if self.returns
-                else LaneStatement.compile(
-                    self.statement, self.dialect, self.entries, self.numbers, executemany=True
-                )
+                else LaneStatement.compile(self.statement, self.dialect, self.entries, self.numbers, executemany=True)
             )
             self._lane = found and found[0]
         return self._lane

@@ -1,7 +1,8 @@
 """Execution of a flush: batches of the native core become statements.
 
-The core calls the ``FlushExecutor`` once per batch, in the order of the plan. A batch goes through the statement lane where
-that is possible, otherwise through ``Connection.execute()``; what comes back (keys, defaults) is given to the batch by row.
+The core calls the ``FlushExecutor`` once per batch, in the order of the plan. A batch goes through the statement lane
+where that is possible, otherwise through ``Connection.execute()``; what comes back (keys, defaults) is given to the
+batch by row.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class FlushExecutor:
         connection, _ = self._connection_of(mapper)
         getattr(mapper.dispatch, event)(mapper, connection, state)
 
-    # --- connections and shapes ----------------------------------------------------------------------------------------
+    # --- connections and shapes --------------------------------------------------------------------------------------
 
     def _connection(self, batch: _core.Batch) -> tuple[Connection, Lane | None]:
         return self._connection_of(batch.mapper.mapper)
@@ -121,7 +122,7 @@ class FlushExecutor:
     def _options(self, shape: Shape) -> dict[str, Any]:
         return {"compiled_cache": self._cache(shape.mapper).compiled}
 
-    # --- INSERT --------------------------------------------------------------------------------------------------------
+    # --- INSERT ------------------------------------------------------------------------------------------------------
 
     def _insert_in_lane(self, lane: Lane, shape: InsertShape, batch: _core.Batch) -> bool:
         """Send a batch through the lane; False if it has to go through Core."""
@@ -183,7 +184,9 @@ class FlushExecutor:
         rows = batch.dicts(shape.names)
         options = self._options(shape)
         dialect = connection.dialect
-        nothing_back = not shape.missing_key and not batch.has_sql and (not shape.wants_defaults or not shape.can_return)
+        nothing_back = (
+            not shape.missing_key and not batch.has_sql and (not shape.wants_defaults or not shape.can_return)
+        )
         if nothing_back:
             result = connection.execute(shape.statement, rows, execution_options=options)
             self._store_core_rows(shape, batch, result, [], False)
@@ -242,7 +245,7 @@ class FlushExecutor:
                 [tuple(identity[index] for index, _ in wanted) for identity in identities],
             )
 
-    # --- UPDATE --------------------------------------------------------------------------------------------------------
+    # --- UPDATE ------------------------------------------------------------------------------------------------------
 
     def _update_through_core(self, connection: Connection, shape: UpdateShape, batch: _core.Batch) -> None:
         rows = batch.dicts(shape.names)
@@ -269,7 +272,13 @@ class FlushExecutor:
         self._check_updated(shape, len(rows), matched, connection.dialect)
 
     def _check_updated(
-        self, shape: UpdateShape, expected: int, matched: int, dialect: Dialect | None = None, *, executemany: bool = False
+        self,
+        shape: UpdateShape,
+        expected: int,
+        matched: int,
+        dialect: Dialect | None = None,
+        *,
+        executemany: bool = False,
     ) -> None:
         if dialect is not None:
             verifiable = dialect.supports_sane_rowcount and (
@@ -288,7 +297,7 @@ class FlushExecutor:
                 f"{matched} were matched."
             )
 
-    # --- DELETE --------------------------------------------------------------------------------------------------------
+    # --- DELETE ------------------------------------------------------------------------------------------------------
 
     def _delete_through_core(self, connection: Connection, shape: DeleteShape, batch: _core.Batch) -> int:
         rows = batch.dicts(shape.names)
@@ -297,9 +306,7 @@ class FlushExecutor:
         if shape.version_column is None or dialect.supports_sane_multi_rowcount:
             return connection.execute(shape.statement, rows, execution_options=options).rowcount
         if dialect.supports_sane_rowcount:
-            return sum(
-                connection.execute(shape.statement, row, execution_options=options).rowcount for row in rows
-            )
+            return sum(connection.execute(shape.statement, row, execution_options=options).rowcount for row in rows)
         util.warn(
             f"Dialect {dialect.dialect_description} does not support deleted rowcount - versioning cannot be verified."
         )
@@ -323,7 +330,7 @@ class FlushExecutor:
             raise exc.StaleDataError(message)
         util.warn(message)
 
-    # --- what came back through Core -------------------------------------------------------------------------------------
+    # --- what came back through Core ---------------------------------------------------------------------------------
 
     def _store_core_rows(
         self,
@@ -350,9 +357,7 @@ class FlushExecutor:
                     [tuple(row[index] for index, _ in wanted) for row in returned],
                 )
         sent = context.compiled_parameters
-        prefetched = [
-            column.key for column in compiled.prefetch if column.key in numbers and column.key in sent[0]
-        ]
+        prefetched = [column.key for column in compiled.prefetch if column.key in numbers and column.key in sent[0]]
         if prefetched and len(sent) == len(batch):
             batch.set_columns(
                 tuple(numbers[key] for key in prefetched), [tuple(row[key] for key in prefetched) for row in sent]
@@ -365,16 +370,16 @@ def _parameters(text: LaneStatement, batch: _core.Batch) -> tuple[list[Row], lis
     """The parameters of a batch; None if a value could not be processed: Core then raises the proper error."""
     try:
         return text.parameters(batch)
-    except Exception:  # noqa: BLE001 - a user's type may raise anything
+    except Exception:
         return None
 
 
 def _in_values_order(rows: list[Row], key: int) -> list[Row]:
     """Returned rows in the order of VALUES, told by the generated key.
 
-    SQLite numbers the rows of one statement consecutively in the order of VALUES; RETURNING promises no order. Where keys have
-    gaps (a trigger inserts into the same table, or the table has used up its largest rowid) the order of RETURNING is kept,
-    which has been the order of insertion in every release so far.
+    SQLite numbers the rows of one statement consecutively in the order of VALUES; RETURNING promises no order. Where
+    keys have gaps (a trigger inserts into the same table, or the table has used up its largest rowid) the order of
+    RETURNING is kept, which has been the order of insertion in every release so far.
     """
     ordered = sorted(rows, key=lambda row: row[key])
     return ordered if ordered[-1][key] - ordered[0][key] == len(rows) - 1 else rows

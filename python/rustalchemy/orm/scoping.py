@@ -70,7 +70,7 @@ class QueryPropertyDescriptor:
         return session.query(owner)
 
 
-class scoped_session(Generic[_S]):  # noqa: N801 - SQLAlchemy's name
+class scoped_session(Generic[_S]):
     """A registry of sessions by scope, usable in place of the session of the current scope."""
 
     _support_async: bool = False
@@ -92,9 +92,7 @@ class scoped_session(Generic[_S]):  # noqa: N801 - SQLAlchemy's name
         if not kw:
             return self.registry()
         if self.registry.has():
-            raise sa_exc.InvalidRequestError(
-                "Scoped session is already present; no new arguments may be specified."
-            )
+            raise sa_exc.InvalidRequestError("Scoped session is already present; no new arguments may be specified.")
         session = self.session_factory(**kw)
         self.registry.set(session)
         return session

@@ -1,7 +1,8 @@
 """The Session: the user's handle on one unit of work and its identity map.
 
-Everything that happens once per object (add, delete, expire, object states, the identity map) is inherited from the native
-``_core.UnitOfWork``. This class adds what happens once per call: construction, transactions, flush, binds, statements.
+Everything that happens once per object (add, delete, expire, object states, the identity map) is inherited from the
+native ``_core.UnitOfWork``. This class adds what happens once per call: construction, transactions, flush, binds,
+statements.
 """
 
 from __future__ import annotations
@@ -147,9 +148,7 @@ class Session(_SessionClassMethods, ObjectLoading, _core.UnitOfWork, EventTarget
             raise sa_exc.ArgumentError("The 'future' parameter passed to Session() may only be set to True.")
         if join_transaction_mode != "conditional_savepoint":
             if join_transaction_mode and join_transaction_mode not in _JOIN_TRANSACTION_MODES:
-                raise sa_exc.ArgumentError(
-                    f'invalid selection for join_transaction_mode: "{join_transaction_mode}"'
-                )
+                raise sa_exc.ArgumentError(f'invalid selection for join_transaction_mode: "{join_transaction_mode}"')
             self.join_transaction_mode = join_transaction_mode
         if bind is not None:
             self.bind = bind
@@ -228,9 +227,7 @@ class Session(_SessionClassMethods, ObjectLoading, _core.UnitOfWork, EventTarget
             raise sa_exc.InvalidRequestError(
                 "Autobegin is disabled on this Session; please call session.begin() to start a new transaction"
             )
-        return SessionTransaction(
-            self, SessionTransactionOrigin.BEGIN if begin else SessionTransactionOrigin.AUTOBEGIN
-        )
+        return SessionTransaction(self, SessionTransactionOrigin.BEGIN if begin else SessionTransactionOrigin.AUTOBEGIN)
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         """Begin a transaction, or a SAVEPOINT; the result is a context manager."""
@@ -394,7 +391,7 @@ class Session(_SessionClassMethods, ObjectLoading, _core.UnitOfWork, EventTarget
 _S = TypeVar("_S", bound=Session)
 
 
-class sessionmaker(_SessionClassMethods, Generic[_S]):  # noqa: N801 - SQLAlchemy's name
+class sessionmaker(_SessionClassMethods, Generic[_S]):
     """A factory of sessions with the same arguments; also a target for session events."""
 
     class_: type[_S]

@@ -104,9 +104,9 @@ class _StateChange:
 
     def _expect_state(self, expected: _StateChangeState) -> _Expectation:
         """Allow one nested state change, to ``expected``, inside a declared method."""
-        assert (
-            self._next_state is _StateChangeStates.CHANGE_IN_PROGRESS
-        ), "Unexpected call to _expect_state outside of state-changing method"
+        assert self._next_state is _StateChangeStates.CHANGE_IN_PROGRESS, (
+            "Unexpected call to _expect_state outside of state-changing method"
+        )
         return _Expectation(self, expected)
 
 

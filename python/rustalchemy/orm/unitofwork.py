@@ -1,7 +1,7 @@
 """One flush, seen from Python: events, the subtransaction, and the native core's stages in their order.
 
-register → group → graph → plan is ``UnitOfWork._uow_plan``; execute is ``_uow_execute``, which hands batches of rows to the
-``FlushExecutor``; finish is ``_uow_finish``.
+register → group → graph → plan is ``UnitOfWork._uow_plan``; execute is ``_uow_execute``, which hands batches of rows
+to the ``FlushExecutor``; finish is ``_uow_finish``.
 """
 
 from __future__ import annotations
