@@ -19,6 +19,7 @@ from sqlalchemy.event import EventTarget
 from .. import _core, _sa
 from . import attributes, exc
 from ._execute_state import ORMExecuteState
+from ._session_bulk import BulkOperations
 from ._session_loading import ObjectLoading
 from ._session_transaction import (
     ACTIVE,
@@ -97,7 +98,7 @@ class _SessionClassMethods:
         return object_session(instance)
 
 
-class Session(_SessionClassMethods, ObjectLoading, _core.UnitOfWork, EventTarget):
+class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfWork, EventTarget):
     """One unit of work with its identity map, its transaction and its connections."""
 
     _is_asyncio = False
@@ -308,6 +309,14 @@ class Session(_SessionClassMethods, ObjectLoading, _core.UnitOfWork, EventTarget
         obj = state.obj()
         return obj is not None and obj in self
 
+    def _register_altered(self, states: Iterable[InstanceState[Any]]) -> None:
+        """Note states that a statement changed, so that a rollback expires them."""
+        self._uow_register_altered(list(states))
+
+    def _remove_newly_deleted(self, states: Iterable[InstanceState[Any]]) -> None:
+        """Make states deleted whose rows a statement has deleted."""
+        self._uow_register_deleted(list(states))
+
     def _listen_bits(self, bits: int) -> None:
         """Note that events have listeners, here and in the native core."""
         self._event_bits = bits
@@ -352,40 +361,6 @@ class Session(_SessionClassMethods, ObjectLoading, _core.UnitOfWork, EventTarget
 
     def _is_clean(self) -> bool:
         return self._uow_is_clean()
-
-    # --- bulk ------------------------------------------------------------------------------------------------------
-
-    def bulk_save_objects(
-        self,
-        objects: Iterable[object],
-        return_defaults: bool = False,
-        update_changed_only: bool = True,
-        preserve_order: bool = True,
-    ) -> None:
-        """INSERT or UPDATE the rows of objects, without unit of work."""
-        from . import _bulk_mappings
-
-        _bulk_mappings.save_objects(
-            self, [_instance_state(obj) for obj in objects], return_defaults, update_changed_only, preserve_order
-        )
-
-    def bulk_insert_mappings(
-        self,
-        mapper: Any,
-        mappings: Iterable[dict[str, Any]],
-        return_defaults: bool = False,
-        render_nulls: bool = False,
-    ) -> None:
-        """INSERT rows from dictionaries by attribute name."""
-        from . import _bulk_mappings
-
-        _bulk_mappings.insert_mappings(self, mapper, mappings, return_defaults, render_nulls)
-
-    def bulk_update_mappings(self, mapper: Any, mappings: Iterable[dict[str, Any]]) -> None:
-        """UPDATE rows, found by the primary key in each dictionary."""
-        from . import _bulk_mappings
-
-        _bulk_mappings.update_mappings(self, mapper, mappings)
 
 
 _S = TypeVar("_S", bound=Session)
