@@ -19,7 +19,7 @@ pub struct ColumnLayout<P> {
 /// Where one entity stands in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntityLayout<P> {
-    /// The identity: one column for each primary key column, in the mapper's order.
+    /// The identity: one column for each primary key column, in the mapper's order. Empty where the object is given.
     pub key: Box<[ColumnLayout<P>]>,
     /// The attributes the row brings.
     pub columns: Box<[ColumnLayout<P>]>,
@@ -34,8 +34,6 @@ pub struct EntityLayout<P> {
 /// Why a layout cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayoutError {
-    /// An entity needs at least one key column.
-    NoKey,
     /// The attribute would be filled twice by one row.
     AttributeTwice(usize),
 }
@@ -43,7 +41,6 @@ pub enum LayoutError {
 impl std::fmt::Display for LayoutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoKey => write!(f, "an entity of a row plan needs a primary key"),
             Self::AttributeTwice(attribute) => {
                 write!(
                     f,
@@ -68,9 +65,6 @@ pub enum KeyPresence {
 impl<P> EntityLayout<P> {
     /// Checks a layout.
     pub fn check(self) -> Result<Self, LayoutError> {
-        if self.key.is_empty() {
-            return Err(LayoutError::NoKey);
-        }
         let mut seen = HashSet::new();
         match self
             .columns
@@ -148,11 +142,6 @@ mod tests {
     fn width_and_slots_cover_all_columns() {
         let entity = layout(&[4], &[(4, 0), (5, 7)]).check().unwrap();
         assert_eq!((entity.row_width(), entity.slot_count()), (6, 8));
-    }
-
-    #[test]
-    fn an_entity_without_key_is_refused() {
-        assert_eq!(layout(&[], &[(0, 0)]).check(), Err(LayoutError::NoKey));
     }
 
     #[test]

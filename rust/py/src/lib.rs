@@ -5,16 +5,22 @@ pub mod attribute;
 pub mod errors;
 pub mod flags;
 pub mod hooks;
+pub mod hydrate;
+pub mod identity;
 pub mod imports;
 pub mod instance;
 pub mod instance_dict;
 pub mod instance_state;
+pub mod load_batch;
+pub mod load_context;
+pub mod loaded_values;
 pub mod manager;
 pub mod mapper;
 pub mod names;
 pub mod pickling;
 pub mod processors;
 pub mod raw;
+pub mod row_plan;
 pub mod slots;
 pub mod state;
 pub mod unit_of_work_core;
@@ -29,6 +35,10 @@ mod _core {
     #[pymodule_export]
     use crate::instance_state::InstanceState;
     #[pymodule_export]
+    use crate::load_batch::{group_rows, read_loaded, store_loaded};
+    #[pymodule_export]
+    use crate::load_context::LoadContext;
+    #[pymodule_export]
     use crate::manager::ClassManager;
     #[pymodule_export]
     use crate::manager::mappers_changed;
@@ -36,6 +46,8 @@ mod _core {
     use crate::names::symbol;
     #[pymodule_export]
     use crate::processors::Processor;
+    #[pymodule_export]
+    use crate::row_plan::{EagerPlan, EntityPlan, RowPlan, ScalarPlan};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

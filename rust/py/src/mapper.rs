@@ -144,6 +144,8 @@ pub struct MapperDescriptor {
     pub confirm_deleted_rows: bool,
     /// Part-NULL composite keys are keys.
     pub allow_partial_pks: bool,
+    /// Every load overwrites what is in memory.
+    pub always_refresh: bool,
     /// "auto", True or False.
     pub eager_defaults: Option<Py<PyAny>>,
     /// Attribute number of the version id.
@@ -294,6 +296,7 @@ impl MapperDescriptor {
             batch: truth(dict, "batch", true)?,
             confirm_deleted_rows: truth(dict, "confirm_deleted_rows", true)?,
             allow_partial_pks: truth(dict, "allow_partial_pks", true)?,
+            always_refresh: truth(dict, "always_refresh", false)?,
             eager_defaults: optional(dict, "eager_defaults")?.map(Bound::unbind),
             version_id: optional(dict, "version_id")?.map(|value| value.extract()).transpose()?,
             version_generator: optional(dict, "version_generator")?.map(Bound::unbind),

@@ -36,6 +36,8 @@ pub struct StateCore {
     pub owner: *mut UnitOfWorkCore,
     /// Identity, owned: primary key value, or tuple of values when composite; null without identity.
     pub key: *mut ffi::PyObject,
+    /// Hash under which the identity table keeps this state; set whenever it is entered.
+    pub key_hash: u64,
     /// What few objects have.
     pub extra: Option<Box<StateExtra>>,
     /// Serial of the transaction in which the object became new.
@@ -168,6 +170,8 @@ impl StateRef {
         list_pos / set_list_pos: u32,
         /// Owning unit of work or null.
         owner / set_owner: *mut UnitOfWorkCore,
+        /// Hash of the identity in the identity table.
+        key_hash / set_key_hash: u64,
         /// Transaction serial.
         new_tx / set_new_tx: u32,
         /// Transaction serial.
@@ -488,6 +492,7 @@ impl StateCore {
             manager,
             owner: ptr::null_mut(),
             key: ptr::null_mut(),
+            key_hash: 0,
             extra: None,
             new_tx: 0,
             dirty_tx: 0,

@@ -21,6 +21,10 @@ pub struct UnitOfWorkCore {
     pub new: StateList,
     /// Persistent objects with changes, in order of their first change.
     pub dirty: StateList,
+    /// Persistent objects by identity, borrowed.
+    pub identity: crate::identity::IdentityMap,
+    /// Which session events about single states have listeners.
+    pub events: u32,
 }
 
 /// A borrowed pointer to the session object.

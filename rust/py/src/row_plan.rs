@@ -1,0 +1,273 @@
+//! Row plans as Python hands them over: how the rows of one statement become objects.
+//!
+//! Plans are values: made once per compiled statement, never changed, shared by all sessions.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use pyo3::{PyTraverseError, ffi};
+use rustalchemy_core::row_plan::{ColumnLayout, EntityLayout, KeyPresence};
+
+use crate::manager::{ClassManager, ManagerCore};
+use crate::processors::Processor;
+
+/// What one entity of a statement's rows becomes.
+#[pyclass(frozen, module = "rustalchemy._core")]
+pub struct EntityPlan {
+    pub(crate) manager: Py<ClassManager>,
+    layout: EntityLayout<Py<Processor>>,
+    /// For every column: the key column at the same place of the row, whose processed value is shared.
+    key_of_column: Box<[Option<usize>]>,
+    width: usize,
+    pub(crate) has_processors: bool,
+    pub(crate) eager: Box<[Py<EagerPlan>]>,
+    identity_token: Option<Py<PyAny>>,
+    pub(crate) polymorphic: Option<PolymorphicSwitch>,
+    /// `load_options` and `load_path` of the states.
+    pub(crate) load_options: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// The list of the `LoadContext` that gathers this plan's objects.
+    pub(crate) collect: Option<usize>,
+    /// Called `(state, row, is_new)` for every object that was built or overwritten.
+    pub(crate) on_new: Option<Py<PyAny>>,
+}
+
+/// Which plan a row has, by its discriminator.
+pub struct PolymorphicSwitch {
+    pub(crate) position: usize,
+    pub(crate) processor: Option<Py<Processor>>,
+    /// Discriminator to plan; None stands for the plan that has the switch.
+    pub(crate) branches: Py<PyDict>,
+    /// Called `(identity)` where the discriminator is NULL but the identity is not.
+    pub(crate) on_missing: Option<Py<PyAny>>,
+}
+
+impl EntityPlan {
+    /// The manager of the class.
+    pub fn manager_core<'a>(&'a self, py: Python<'a>) -> &'a ManagerCore {
+        ManagerCore::of(self.manager.bind(py))
+    }
+    /// The key columns.
+    pub fn key(&self) -> &[ColumnLayout<Py<Processor>>] {
+        &self.layout.key
+    }
+    /// The columns, each with the key column that shares its value.
+    pub fn columns(&self) -> impl Iterator<Item = (&ColumnLayout<Py<Processor>>, Option<usize>)> {
+        self.layout.columns.iter().zip(self.key_of_column.iter().copied())
+    }
+    /// Attributes that are expired where the row does not bring them.
+    pub fn expired(&self) -> impl Iterator<Item = u32> + '_ {
+        self.layout.expired.iter().map(|&attribute| index(attribute))
+    }
+    /// Attributes that a load gives back to their own loader.
+    pub fn reset(&self) -> impl Iterator<Item = u32> + '_ {
+        self.layout.reset.iter().map(|&attribute| index(attribute))
+    }
+    /// Number of values a row must have.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+    /// Whether a key with so many NULLs stands for no object.
+    pub fn is_absent(&self, null_count: usize) -> bool {
+        self.layout.presence(null_count) == KeyPresence::Absent
+    }
+    /// The identity token.
+    pub fn token<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.identity_token.as_ref().map(|token| token.bind(py).clone())
+    }
+    /// The identity token, borrowed; null for none.
+    pub fn token_ptr(&self) -> *mut ffi::PyObject {
+        self.identity_token.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr)
+    }
+}
+
+/// An attribute number as states count them. Python gave it, so it fits; the largest number stands for what does not.
+pub fn index(attribute: usize) -> u32 {
+    u32::try_from(attribute).unwrap_or(u32::MAX)
+}
+
+type ColumnArgument<'py> = (usize, usize, Option<Bound<'py, Processor>>);
+
+fn key_column(entry: &Bound<'_, PyAny>, columns: &[ColumnLayout<Py<Processor>>]) -> PyResult<ColumnLayout<Py<Processor>>> {
+    let py = entry.py();
+    let (position, processor) = if let Ok(pair) = entry.cast::<PyTuple>() {
+        let (position, processor): (usize, Option<Bound<'_, Processor>>) = pair.extract()?;
+        (position, processor.map(Bound::unbind))
+    } else {
+        let position = entry.extract()?;
+        let column = columns.iter().find(|column| column.position == position);
+        (position, column.and_then(|column| column.processor.as_ref()).map(|processor| processor.clone_ref(py)))
+    };
+    Ok(ColumnLayout { position, attribute: 0, processor })
+}
+
+#[pymethods]
+impl EntityPlan {
+    #[new]
+    #[pyo3(signature = (manager, pk, columns, *, expired=Vec::new(), reset=Vec::new(), eager=Vec::new(), identity_token=None,
+        polymorphic=None, load_options=None, collect=None, on_new=None, allow_partial_pks=None))]
+    #[allow(clippy::too_many_arguments, clippy::type_complexity)] // the keywords of the contract
+    fn new(
+        manager: &Bound<'_, ClassManager>,
+        pk: Vec<Bound<'_, PyAny>>,
+        columns: Vec<ColumnArgument<'_>>,
+        expired: Vec<usize>,
+        reset: Vec<usize>,
+        eager: Vec<Py<EagerPlan>>,
+        identity_token: Option<Py<PyAny>>,
+        polymorphic: Option<(usize, Option<Py<Processor>>, Py<PyDict>, Option<Py<PyAny>>)>,
+        load_options: Option<(Py<PyAny>, Py<PyAny>)>,
+        collect: Option<usize>,
+        on_new: Option<Py<PyAny>>,
+        allow_partial_pks: Option<bool>,
+    ) -> PyResult<Self> {
+        let columns: Box<[_]> = columns
+            .into_iter()
+            .map(|(position, attribute, processor)| ColumnLayout {
+                position,
+                attribute,
+                processor: processor.map(Bound::unbind),
+            })
+            .collect();
+        let key = pk.iter().map(|entry| key_column(entry, &columns)).collect::<PyResult<Box<[_]>>>()?;
+        let allow_partial_key = allow_partial_pks.unwrap_or_else(|| {
+            ManagerCore::of(manager).descriptor().is_none_or(|mapper| mapper.allow_partial_pks)
+        });
+        let key_of_column = columns
+            .iter()
+            .map(|column| key.iter().position(|part: &ColumnLayout<_>| part.position == column.position))
+            .collect();
+        let layout = EntityLayout { key, columns, expired: expired.into(), reset: reset.into(), allow_partial_key };
+        let layout = layout.check().map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let polymorphic = polymorphic.map(|(position, processor, branches, on_missing)| PolymorphicSwitch {
+            position,
+            processor,
+            branches,
+            on_missing,
+        });
+        Ok(Self {
+            manager: manager.clone().unbind(),
+            width: layout.row_width().max(polymorphic.as_ref().map_or(0, |switch| switch.position + 1)),
+            has_processors: layout.columns.iter().any(|column| column.processor.is_some()),
+            layout,
+            key_of_column,
+            eager: eager.into(),
+            identity_token,
+            polymorphic,
+            load_options,
+            collect,
+            on_new,
+        })
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.manager)?;
+        for column in self.layout.key.iter().chain(&self.layout.columns) {
+            visit.call(&column.processor)?;
+        }
+        for eager in &self.eager {
+            visit.call(eager)?;
+        }
+        visit.call(&self.identity_token)?;
+        if let Some(switch) = &self.polymorphic {
+            visit.call(&switch.processor)?;
+            visit.call(&switch.branches)?;
+            visit.call(&switch.on_missing)?;
+        }
+        if let Some((options, path)) = &self.load_options {
+            visit.call(options)?;
+            visit.call(path)?;
+        }
+        visit.call(&self.on_new)
+    }
+}
+
+/// A relationship that the same rows bring (joined eager loading).
+#[pyclass(frozen, module = "rustalchemy._core")]
+pub struct EagerPlan {
+    /// Attribute number of the relationship.
+    pub(crate) attr: u32,
+    pub(crate) entity: Py<EntityPlan>,
+    pub(crate) uselist: bool,
+}
+
+#[pymethods]
+impl EagerPlan {
+    #[new]
+    fn new(attr: u32, entity: Py<EntityPlan>, uselist: bool) -> Self {
+        Self { attr, entity, uselist }
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.entity)
+    }
+}
+
+/// A plain value of a row.
+#[pyclass(frozen, module = "rustalchemy._core")]
+pub struct ScalarPlan {
+    pub(crate) position: usize,
+    pub(crate) processor: Option<Py<Processor>>,
+}
+
+#[pymethods]
+impl ScalarPlan {
+    #[new]
+    #[pyo3(signature = (position, processor=None))]
+    fn new(position: usize, processor: Option<Py<Processor>>) -> Self {
+        Self { position, processor }
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.processor)
+    }
+}
+
+/// One thing a row has.
+pub enum RowItem {
+    /// An object.
+    Entity(Py<EntityPlan>),
+    /// A value.
+    Scalar(Py<ScalarPlan>),
+}
+
+/// What the rows of one statement become.
+#[pyclass(frozen, module = "rustalchemy._core")]
+pub struct RowPlan {
+    pub(crate) items: Box<[RowItem]>,
+    /// Rows are single things instead of tuples.
+    pub(crate) single: bool,
+}
+
+#[pymethods]
+impl RowPlan {
+    #[new]
+    #[pyo3(signature = (entities, *, single))]
+    fn new(entities: Vec<Bound<'_, PyAny>>, single: bool) -> PyResult<Self> {
+        let items = entities
+            .into_iter()
+            .map(|entity| match entity.cast_into::<EntityPlan>() {
+                Ok(entity) => Ok(RowItem::Entity(entity.unbind())),
+                Err(error) => match error.into_inner().cast_into::<ScalarPlan>() {
+                    Ok(scalar) => Ok(RowItem::Scalar(scalar.unbind())),
+                    Err(_) => Err(PyTypeError::new_err("a row plan is made of EntityPlan and ScalarPlan")),
+                },
+            })
+            .collect::<PyResult<Box<[_]>>>()?;
+        if single && items.len() != 1 {
+            return Err(PyValueError::new_err("rows that are single things have one plan"));
+        }
+        Ok(Self { items, single })
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.items.iter().try_for_each(|item| match item {
+            RowItem::Entity(entity) => visit.call(entity),
+            RowItem::Scalar(scalar) => visit.call(scalar),
+        })
+    }
+}
