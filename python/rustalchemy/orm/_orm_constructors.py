@@ -16,9 +16,9 @@ from sqlalchemy.sql.schema import SchemaConst
 
 from .. import _sa
 from .._sa import _NoArg
-from . import mapper as mapperlib
 from ._attribute_options import _AttributeOptions
 from .descriptor_props import Composite, Synonym
+from .mapper import _all_registries, _dispose_registries
 from .properties import MappedColumn, MappedSQLExpression, UnmappedColumn
 from .relationships import RelationshipProperty, _RelationshipDeclared
 
@@ -547,4 +547,4 @@ def _mapper_fn(*arg: Any, **kw: Any) -> NoReturn:
 
 def clear_mappers() -> None:
     """Undo all mappings of all registries."""
-    mapperlib._dispose_registries(mapperlib._all_registries(), False)
+    _dispose_registries(_all_registries(), False)

@@ -20,7 +20,6 @@ from .. import _sa
 from .._core import Instance
 from .._sa import _NoArg
 from . import clsregistry, instrumentation
-from . import mapper as mapperlib
 from ._decl_dataclass import _generate_dc_transforms
 from ._decl_lookup import _get_immediate_cls_attr
 from ._decl_scan import _ORMClassConfigurator
@@ -28,6 +27,7 @@ from ._declarative_metaclass import DeclarativeMeta
 from ._orm_constructors import composite, deferred, mapped_column, relationship, synonym, unmapped_column
 from .decl_base import _declarative_constructor
 from .descriptor_props import Composite, Synonym
+from .mapper import _CONFIGURE_MUTEX, _configure_registries, _dispose_registries, _mapper_registries
 from .properties import MappedColumn
 from .relationships import RelationshipProperty
 
@@ -85,8 +85,8 @@ class registry(EventTarget):
         self._declare_last_classes: weakref.WeakKeyDictionary[Any, Literal[True]] = weakref.WeakKeyDictionary()
         self._listen_for_configuration()
         self._new_mappers = False
-        with mapperlib._CONFIGURE_MUTEX:
-            mapperlib._mapper_registries[self] = True
+        with _CONFIGURE_MUTEX:
+            _mapper_registries[self] = True
 
     def _listen_for_configuration(self) -> None:
         event.listen(self, "before_configured", _declare_first_for_registry)
@@ -229,14 +229,14 @@ class registry(EventTarget):
 
         :param cascade: configure the registries that this one depends on as well; without it, a dependency raises.
         """
-        mapperlib._configure_registries({self}, cascade=cascade)
+        _configure_registries({self}, cascade=cascade)
 
     def dispose(self, cascade: bool = False) -> None:
         """Undo all mappings of this registry; its classes are plain classes again.
 
         :param cascade: dispose the registries that depend on this one as well; without it, such a registry raises.
         """
-        mapperlib._dispose_registries({self}, cascade=cascade)
+        _dispose_registries({self}, cascade=cascade)
 
     def _dispose_manager_and_mapper(self, manager: ClassManager[Any]) -> None:
         mapper = manager.__dict__.get("mapper")

@@ -17,7 +17,6 @@ from sqlalchemy.util import topological
 
 from . import attributes, clsregistry, instrumentation
 from . import exc as orm_exc
-from . import mapper as mapperlib
 from ._attribute_options import _DataclassArguments, _MapsColumns
 from ._decl_attributes import _AttributeScan, _extract_mappable_attributes
 from ._decl_attributes import _mapped_column_for_annotation as _mapped_column_for_annotation
@@ -43,7 +42,7 @@ from ._mapped_column import _name_column as _undefer_column_name
 from .attributes import QueryableAttribute
 from .descriptor_props import SynonymProperty
 from .interfaces import MapperProperty
-from .mapper import Mapper
+from .mapper import _CONFIGURE_MUTEX, Mapper
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import NamedColumn
@@ -123,7 +122,7 @@ class _ImperativeMapperConfig(_MapperConfig):
     ) -> None:
         super().__init__(registry, cls_)
         self.local_table = self.set_cls_attribute("__table__", table)
-        with mapperlib._CONFIGURE_MUTEX:
+        with _CONFIGURE_MUTEX:
             clsregistry._add_class(self.classname, self.cls, registry._class_registry)
             # Checks for several mapped bases too, although the mapper is told by its own argument.
             self.inherits = _find_inherits(self.cls)
@@ -199,7 +198,7 @@ class _DeclarativeMapperConfig(_MapperConfig, _ClassScanAbstractConfig):
         _AttributeScan(self).run()
         _setup_dataclasses_transforms(self, enable_descriptor_defaults=True)
 
-        with mapperlib._CONFIGURE_MUTEX:
+        with _CONFIGURE_MUTEX:
             clsregistry._add_class(self.classname, self.cls, registry._class_registry)
             self._setup_inheriting_mapper()
             _extract_mappable_attributes(self)
