@@ -218,6 +218,9 @@ def object_state(instance: Any) -> Any:
 
 
 def _inspect_mapped_object(instance: Any) -> Any:
+    # A class whose objects carry their state has an attribute for it, which is a descriptor.
+    if isinstance(instance, type):
+        return None
     try:
         return instance_state(instance)
     except (exc.UnmappedClassError, *exc.NO_STATE):
