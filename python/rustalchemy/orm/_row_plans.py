@@ -310,7 +310,7 @@ class RowPlanBuilder:
     def _polymorphic_plans(
         self, query_entity: Any, mapper: Any, path: Any, adapter: Any, discriminator: Any
     ) -> Optional[Tuple[Any, ...]]:
-        """(position of the discriminator, processor, plan by identity; None: not of this hierarchy part)."""
+        """(position of the discriminator, processor, plan by identity, what complains of NULL)."""
         column = mapper.polymorphic_on if discriminator is None else discriminator
         if column is None:
             return None
@@ -319,16 +319,47 @@ class RowPlanBuilder:
         position = self.source.position(column)
         if position is None:
             raise sa_exc.NoSuchColumnError(f"Could not locate column in row for column '{column}'")
-        plans: Dict[Any, Any] = {}
-        for identity, sub_mapper in mapper.polymorphic_map.items():
-            if sub_mapper is mapper:
-                continue
-            plans[identity] = (
-                self.entity_plan(query_entity, sub_mapper, path, adapter, polymorphic_from=mapper)
-                if sub_mapper.isa(mapper)
-                else None
-            )
-        return position, plans, self.source.processor(position, column)
+        plans = PolymorphicPlans(self, query_entity, mapper, path, adapter, column)
+        for identity in mapper.polymorphic_map:
+            plans[identity]
+        return position, self.source.processor(position, column), plans, plans.missing
+
+
+class PolymorphicPlans(Dict[Any, Any]):
+    """The plan of each subclass by its polymorphic identity; None for the mapper's own."""
+
+    def __init__(
+        self, builder: RowPlanBuilder, query_entity: Any, mapper: Any, path: Any, adapter: Any, column: Any
+    ) -> None:
+        self._plan_of = lambda sub_mapper: builder.entity_plan(
+            query_entity, sub_mapper, path, adapter, polymorphic_from=mapper
+        )
+        self._mapper = mapper
+        self._column = column
+
+    def __missing__(self, identity: Any) -> Any:
+        mapper = self._mapper
+        sub_mapper = mapper.polymorphic_map.get(identity)
+        if sub_mapper is None:
+            raise AssertionError("No such polymorphic_identity %r is defined" % identity)
+        if sub_mapper is mapper:
+            plan = None
+        elif sub_mapper.isa(mapper):
+            plan = self._plan_of(sub_mapper)
+        else:
+            return None
+        self[identity] = plan
+        return plan
+
+    def missing(self, identity: Any) -> None:
+        raise sa_exc.InvalidRequestError(
+            "Row with identity key %s can't be loaded into an object; the polymorphic discriminator column '%s' is "
+            "NULL" % (self._mapper.identity_key_from_primary_key(_as_tuple(identity)), self._column)
+        )
+
+
+def _as_tuple(identity: Any) -> Tuple[Any, ...]:
+    return identity if isinstance(identity, tuple) else (identity,)
 
 
 def _all_of(functions: List[Callable[..., None]]) -> Optional[Callable[..., None]]:

@@ -10,10 +10,12 @@ from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import Select
 
+from .. import _core
 from . import exc as orm_exc
 from . import interfaces, relationships
 from . import util as orm_util
-from .base import LoaderCallableStatus, PassiveFlag, state_str
+from ._statement_cache import NO_LANE, load_by_identity, owned_rows, plain_session
+from .base import LoaderCallableStatus, PassiveFlag, instance_state, state_str
 from .context import QueryContext, _ORMCompileState
 from .interfaces import LoaderStrategy
 from .strategies import _overridden_strategy, _register_attribute
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ._row_plans import EntityParts, RowPlanBuilder
 
 _NONE = frozenset((None,))
+_PASSIVE_OFF = PassiveFlag.PASSIVE_OFF.value
 _LAZY = (("lazy", "select"),)
 
 
@@ -118,7 +121,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         "_equated_columns",
         "_lazywhere",
         "_order_by",
-        "_prepared",
+        "_quick",
         "_raise_always",
         "_raise_on_sql",
         "_rev_bind_to_col",
@@ -135,7 +138,6 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         super().__init__(parent, strategy_key)
         self._raise_always = self.strategy_opts["lazy"] == "raise"
         self._raise_on_sql = self.strategy_opts["lazy"] == "raise_on_sql"
-        self._prepared: Any = None
         self.is_aliased_class = inspect(self.entity).is_aliased_class
 
         join = self.parent_property._join_condition
@@ -204,6 +206,10 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
     # loading
 
     def _load_at_class_level(self, state: Any, passive: Any) -> Any:
+        if passive == _PASSIVE_OFF and not state.load_options and self._quick is not None:
+            answer = self._quick_load(state)
+            if answer is not NO_LANE:
+                return answer
         override = _overridden_strategy(state, self.parent_property)
         if override is None:
             return self._load_for_state(state, passive)
@@ -270,6 +276,60 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             alternate_effective_path,
             execution_options,
         )
+
+    def _memoized_attr__quick(self) -> Optional[Tuple[Tuple[int, ...], Any, Tuple[Any, ...]]]:
+        """(parent attributes to read, names of the parameters they fill, constant parameters); None: no plain case."""
+        prop = self.parent_property
+        if self._raise_always or self._raise_on_sql or prop._target_correlates_to_parent:
+            return None
+        parent = prop.parent
+        manager = parent.class_manager
+        if self.use_get:
+            names = [self.mapper._get_clause[1][column].key for column in self.mapper.primary_key]
+            pairs = list(zip(names, (self._equated_columns[column] for column in self.mapper.primary_key)))
+            constants: Tuple[Any, ...] = ()
+        else:
+            keys = self._simple_lazy_clause[1]
+            pairs = [(key, column) for key, column, _ in keys if column is not None]
+            constants = tuple((key, value) for key, column, value in keys if column is None)
+        if any(column not in parent._columntoproperty for _, column in pairs):
+            return None
+        attributes = tuple(manager[parent._columntoproperty[column].key]._index for _, column in pairs)
+        return attributes, tuple(name for name, _ in pairs), constants
+
+    def _quick_load(self, state: Any) -> Any:
+        """A persistent parent in a session nobody listens to, its key loaded; NO_LANE in any other case."""
+        session = state.session
+        if session is None or state.key is None or not plain_session(session) or state.identity_token is not None:
+            return NO_LANE
+        places, names, constants = self._quick
+        value = _core.read_loaded([state.obj()], places)[0]
+        if value is LoaderCallableStatus.NO_VALUE:
+            return NO_LANE
+        values = (value,) if len(places) == 1 else value
+        mapper = self.mapper
+        if self.use_get:
+            if None in values:
+                return None if mapper.allow_partial_pks is False or _NONE.issuperset(values) else NO_LANE
+            if type(session)._identity_lookup is not _plain_identity_lookup():
+                return NO_LANE
+            found = session.identity_map.get((mapper._identity_class, values, None))
+            if found is not None:
+                usable = not mapper.inherits or isinstance(found, mapper.class_)
+                return found if usable and not instance_state(found).expired else NO_LANE
+            found = load_by_identity(session, mapper, values)
+            return found
+        rows = owned_rows(session, self, mapper, self._quick_statement, dict(zip(names, values), **dict(constants)))
+        return NO_LANE if rows is NO_LANE else self._value_of(rows)
+
+    def _quick_statement(self) -> Any:
+        statement = self._statement()
+        statement._compile_options += {"_current_path": self.parent_property.parent._path_registry[self.parent_property]}
+        if self._order_by:
+            statement._order_by_clauses = self._order_by
+        statement = statement._add_compile_state_func(self._lazyload_reverse, self.parent_property)
+        statement._where_criteria = (self._simple_lazy_clause[0],)
+        return statement
 
     def _answer_without_sql(self, session: Any, state: Any, identity: List[Any], passive: Any) -> Any:
         """The object from the identity map, None for a NULL key; _SQL_NEEDED if the row has to be looked up."""
@@ -460,3 +520,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
 
 _SQL_NEEDED = object()
 
+
+def _plain_identity_lookup() -> Any:
+    from .session import Session
+
+    return Session._identity_lookup

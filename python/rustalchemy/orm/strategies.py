@@ -7,7 +7,7 @@ relationships stand in modules of their own and are imported at the end, so that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional
+from typing import TYPE_CHECKING, Any, Iterable, Optional
 
 from sqlalchemy import event, sql
 from sqlalchemy import exc as sa_exc
@@ -40,18 +40,6 @@ def _register_attribute(
 ) -> None:
     """Put the attribute of ``prop`` on the class of ``mapper`` and of those that inherit it."""
     uselist = useobject and prop.uselist
-    before: list[Callable[[Any, Any], None]] = []
-    after: list[Callable[[Any, Any], None]] = []
-    if useobject:
-        from . import unitofwork
-
-        if prop.single_parent:
-            before.append(_single_parent_validator)
-        after.append(unitofwork._track_cascade_events)
-        backref = prop.back_populates
-        if backref and prop._effective_sync_backref:
-            after.append(lambda desc, prop: attributes._backref_listeners(desc, backref, uselist))
-
     for sub_mapper in mapper.self_and_descendants:
         if prop is not sub_mapper._props.get(prop.key) or sub_mapper.class_manager._attr_has_impl(prop.key):
             continue
@@ -72,16 +60,14 @@ def _register_attribute(
             doc=prop.doc,
             **kw,
         )
-        # the order of listeners: single parent, the user's validators, cascades and backrefs
-        for hook in before:
-            hook(descriptor, prop)
+        # the order of listeners: single parent, then the user's validators; cascades and backrefs are native
+        if useobject and prop.single_parent:
+            _single_parent_validator(descriptor, prop)
         for parent in sub_mapper.iterate_to_root():
             if prop.key in parent.validators:
                 function, options = parent.validators[prop.key]
                 orm_util._validator_events(descriptor, prop.key, function, **options)
                 break
-        for hook in after:
-            hook(descriptor, prop)
 
 
 def _single_parent_validator(desc: Any, prop: Any) -> None:

@@ -1,0 +1,307 @@
+"""SELECTs compiled once and run many times: SQL text, places of the parameters, row plan.
+
+Lazy loads, ``get()``, refreshes and user statements that were seen before go from here straight to the statement lane
+(:mod:`._lane`), past Core's per-execution machinery. Where a session has no lane, or a statement needs more than text and
+parameters, the functions answer None or :data:`NO_LANE` and the caller takes the way through Core.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from sqlalchemy import util
+from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy.sql.compiler import WARN_LINTING
+from sqlalchemy.sql.selectable import Select
+
+from . import loading
+from ._row_plans import RowSource, StatementPlan
+from .context import PLUGIN, QueryContext
+
+NO_LANE = object()
+
+# session._event_bits: do_orm_execute has a listener
+_EXECUTE_BIT = 1 << 13
+
+# statements kept per dialect; beyond it the cache starts anew
+_LIMIT = 1000
+
+_FROM_STATEMENT, _CONSTANT, _BY_NAME = range(3)
+
+_DEFAULT_OPTIONS = QueryContext.default_load_options
+_LAZY_OPTIONS = _DEFAULT_OPTIONS + {"_invoke_all_eagers": False}
+
+
+class PreparedSelect:
+    """A compiled SELECT of entities."""
+
+    __slots__ = (
+        "_compiled",
+        "_metadata",
+        "_needs_context",
+        "_places",
+        "_plans",
+        "_statement",
+        "dialect",
+        "parameter_keys",
+        "sql",
+    )
+
+    def __init__(self, compiled: Any, statement: Any, places: List[Tuple[int, Any, Any]], dialect: Any) -> None:
+        self._compiled = compiled
+        self._statement = statement
+        self._places = places
+        self._plans: Dict[Any, Tuple[StatementPlan, bool]] = {}
+        self._metadata: Any = None
+        self.dialect = dialect
+        self.sql: str = compiled.string
+        #: names of the parameters, in their order
+        self.parameter_keys = [payload for kind, payload, _ in places if kind == _BY_NAME]
+
+    @classmethod
+    def of(
+        cls, statement: Any, dialect: Any, cache_key: Any = None, names: Sequence[str] = ()
+    ) -> Optional[PreparedSelect]:
+        """Compile ``statement``; None when it needs more than its text and plain parameters.
+
+        ``names``: parameters that will be given by name though they have a value.
+        """
+        if not dialect.positional:
+            return None
+        compiled = statement._compiler(
+            dialect,
+            cache_key=cache_key,
+            column_keys=[],
+            for_executemany=False,
+            linting=dialect.compiler_linting | WARN_LINTING,
+        )
+        if compiled.post_compile_params or compiled.literal_execute_params or compiled.positiontup is None:
+            return None
+        compile_state = compiled.compile_state
+        if compile_state is None or compile_state.compile_options._is_star or not compiled._ordered_columns:
+            return None
+        places = _places(compiled, cache_key, names)
+        return None if places is None else cls(compiled, statement, places, dialect)
+
+    # parameters
+
+    def parameters(self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]] = None) -> Optional[Tuple[Any, ...]]:
+        """Positional parameters of one execution; None when some is missing."""
+        values = []
+        for kind, payload, processor in self._places:
+            if kind == _FROM_STATEMENT:
+                bind = extracted[payload]
+                value = bind.value
+                if given and bind.key in given:
+                    value = given[bind.key]
+                elif bind.callable is not None:
+                    value = bind.callable()
+                elif bind.required:
+                    return None
+            elif kind == _CONSTANT:
+                value = payload
+            else:
+                if not given or payload not in given:
+                    return None
+                value = given[payload]
+            values.append(value if processor is None else processor(value))
+        return tuple(values)
+
+    # execution
+
+    def run(
+        self,
+        session: Any,
+        lane: Any,
+        parameters: Sequence[Any],
+        statement: Any = None,
+        load_options: Any = _DEFAULT_OPTIONS,
+    ) -> List[Any]:
+        """Entities, or tuples, of all rows. Flushes nothing: the caller has done that."""
+        rows, description = lane.fetch(self.sql, parameters)
+        variant = load_options is _LAZY_OPTIONS
+        known = self._plans.get(variant)
+        if known is None or known[1] or load_options._refresh_state is not None:
+            context = self.context(session, statement, load_options)
+            return loading._Load(context, self._plan(context, variant, description)).rows(rows)
+        return session._hydrate(known[0].row_plan, rows, loaded=None)  # type: ignore[no-any-return]
+
+    def context(self, session: Any, statement: Any, load_options: Any) -> QueryContext:
+        return QueryContext(
+            self._compiled.compile_state,
+            statement if statement is not None else self._statement,
+            statement if statement is not None else self._statement,
+            None,
+            session,
+            load_options,
+        )
+
+    def _plan(self, context: QueryContext, variant: bool, description: Any) -> StatementPlan:
+        plan = loading.statement_plan(context, lambda: RowSource(self._compiled, self.dialect, description))
+        cached = context.compile_state.__dict__["_row_plans"]
+        if context.refresh_state is None and any(kept is plan for kept in cached.values()):
+            needs_context = bool(plan.post_loads or plan.composed or _has_load_listeners(plan))
+            self._plans[variant] = (plan, needs_context)
+        return plan
+
+    def result(self, session: Any, lane: Any, parameters: Sequence[Any], statement: Any) -> Any:
+        """A Result of all rows."""
+        rows = self.run(session, lane, parameters, statement)
+        known = self._plans.get(False)
+        context = self.context(session, statement, _DEFAULT_OPTIONS) if known is None or known[1] else None
+        plan = known[0] if known is not None else self._plan(context, False, None)  # type: ignore[arg-type]
+        if self._metadata is None:
+            uniquing = loading._Uniquing(
+                context or self.context(session, statement, _DEFAULT_OPTIONS), plan
+            )
+            metadata = SimpleResultMetaData(plan.labels, plan.extra, _create_unique_filters=uniquing.filters)
+            if known is not None:
+                self._metadata = metadata
+        else:
+            metadata = self._metadata
+        return _RowsResult(metadata, rows, plan, self._compiled.compile_state, context)
+
+
+class _RowsResult(IteratorResult[Any]):
+    """A Result over rows that were fetched as a whole."""
+
+    def __init__(self, metadata: Any, rows: List[Any], plan: StatementPlan, compile_state: Any, context: Any) -> None:
+        super().__init__(metadata, iter(rows), _source_supports_scalars=plan.single_entity)
+        self.context = context
+        if compile_state.multi_row_eager_loaders:
+            self._unique_filter_state = (set(), loading._require_unique)
+
+    @property
+    def _attributes(self) -> Any:
+        return util.EMPTY_DICT
+
+
+def _has_load_listeners(plan: StatementPlan) -> bool:
+    for entity in plan.entities:
+        mapper = getattr(entity, "mapper", None)
+        if mapper is not None:
+            dispatch = mapper.class_manager.dispatch
+            if dispatch.load or dispatch.refresh:
+                return True
+    return False
+
+
+def _places(compiled: Any, cache_key: Any, names: Sequence[str]) -> Optional[List[Tuple[int, Any, Any]]]:
+    """Where each positional parameter comes from; None for parameters that are computed."""
+    index_of: Dict[Any, int] = {}
+    if cache_key is not None:
+        match = compiled._cache_key_bind_match[0]
+        for index, original in enumerate(cache_key.bindparams):
+            for bind in match.get(original, ()):
+                index_of[bind] = index
+    places: List[Tuple[int, Any, Any]] = []
+    processors = compiled._bind_processors
+    for name in compiled.positiontup:
+        bind = compiled.binds[name]
+        processor = processors.get(name)
+        if bind in index_of:
+            places.append((_FROM_STATEMENT, index_of[bind], processor))
+        elif bind.callable is not None:
+            return None
+        elif bind.required or bind.key in names:
+            places.append((_BY_NAME, bind.key, processor))
+        else:
+            places.append((_CONSTANT, bind.value, processor))
+    return places
+
+
+_caches: WeakKeyDictionary[Any, Dict[Any, Any]] = WeakKeyDictionary()
+
+
+def _cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]]) -> Optional[PreparedSelect]:
+    cache = _caches.get(dialect)
+    if cache is None:
+        cache = _caches[dialect] = {}
+    prepared: Any = cache.get(key)
+    if prepared is None:
+        prepared = make()
+        if len(cache) >= _LIMIT:
+            cache.clear()
+        cache[key] = False if prepared is None else prepared
+    return prepared or None
+
+
+def prepare(session: Any, statement: Any) -> Optional[PreparedSelect]:
+    """``statement`` compiled for the session's lane, for callers that keep it; None if it can't take the lane.
+
+    Parameters are given by name: the statement's ``bindparam("name")`` objects without a value.
+    """
+    lane = session._lane(statement._propagate_attrs["plugin_subject"].mapper)
+    return None if lane is None else PreparedSelect.of(statement, lane.dialect)
+
+
+def execute_cached(session: Any, statement: Any, params: Any) -> Any:
+    """The Result of a user's SELECT of entities through the lane; None if it has to go through Core."""
+    if type(statement) is not Select or statement._execution_options or isinstance(params, (list, tuple)):
+        return None
+    attrs = statement._propagate_attrs
+    if attrs.get("compile_state_plugin") != PLUGIN:
+        return None
+    if not plain_session(session):
+        return None
+    session._autoflush()
+    lane = session._lane(attrs["plugin_subject"].mapper)
+    if lane is None:
+        return None
+    cache_key = statement._generate_cache_key()
+    if cache_key is None:
+        return None
+    dialect = lane.dialect
+    prepared = _cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
+    if prepared is None:
+        return None
+    parameters = prepared.parameters(cache_key.bindparams, params)
+    if parameters is None:
+        return None
+    return prepared.result(session, lane, parameters, statement)
+
+
+def plain_session(session: Any) -> bool:
+    """Whether nobody but us has a say in what this session's loads do: no listeners, no session-wide options."""
+    return not session.execution_options and not session._event_bits & _EXECUTE_BIT
+
+
+def owned_rows(
+    session: Any, owner: Any, mapper: Any, make: Callable[[], Any], values: Mapping[str, Any], autoflush: bool = True
+) -> Any:
+    """Rows of a loader's own statement, made by ``make`` at first use; NO_LANE if it has to go through Core."""
+    if autoflush:
+        session._autoflush()
+    lane = session._lane(mapper)
+    if lane is None:
+        return NO_LANE
+    dialect = lane.dialect
+    prepared = _cached(dialect, owner, lambda: PreparedSelect.of(make(), dialect, names=tuple(values)))
+    if prepared is None:
+        return NO_LANE
+    parameters = prepared.parameters((), values)
+    if parameters is None:
+        return NO_LANE
+    return prepared.run(session, lane, parameters, load_options=_LAZY_OPTIONS)
+
+
+def load_by_identity(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
+    """The object of a primary key from the database, None if there is none; NO_LANE if Core has to be asked."""
+    if None in identity or not plain_session(session):
+        return NO_LANE
+    criterion, bind_of = mapper._get_clause
+    values = {bind_of[column].key: value for column, value in zip(mapper.primary_key, identity)}
+    rows = owned_rows(
+        session, ("get", mapper), mapper, lambda: _select_where(mapper, criterion), values
+    )
+    if rows is NO_LANE:
+        return NO_LANE
+    return rows[0] if rows else None
+
+
+def _select_where(mapper: Any, criterion: Any) -> Any:
+    statement: Any = sa.select(mapper)
+    statement._where_criteria = (criterion,)
+    return statement
