@@ -109,7 +109,7 @@ class _Load:
         # a nested load leaves its post loads to the outermost one, which runs them level by level
         self.post_loads: Dict[Any, _PostLoad] = context.post_load_paths if top is None else top.post_load_paths
         context.post_load_paths = self.post_loads
-        self.collected = _core.LoadContext()
+        self.collected = _core.LoadContext(context)
 
     def rows(self, fetched: List[Any]) -> List[Any]:
         """Objects, or tuples, for a chunk of raw rows; post loads done."""
@@ -119,6 +119,7 @@ class _Load:
             fetched,
             populate_existing=context.populate_existing,
             refresh_state=context.refresh_state,
+            only_attributes=bool(plan.only_load_props),
             loaded=self.collected,
         )
         if plan.post_loads:
