@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session as _Session  # noqa: F401  both ORMs live in one process
 
-from tests.querying._models import Statements, make_database, make_models
+from orm_models import Statements, make_database, make_models
 
 ORMS = ("sqlalchemy.orm", "rustalchemy.orm")
 MODELS = {name: make_models(importlib.import_module(name)) for name in ORMS}

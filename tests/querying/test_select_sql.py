@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import and_, case, exists, func, literal_column, or_, select, text, union_all
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from ._models import make_models
+from orm_models import make_models
 
 MODELS = {name: make_models(importlib.import_module(name)) for name in ("sqlalchemy.orm", "rustalchemy.orm")}
 

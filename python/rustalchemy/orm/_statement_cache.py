@@ -20,7 +20,8 @@ from . import loading
 from ._row_plans import RowSource, StatementPlan
 from .context import PLUGIN, QueryContext
 
-NO_LANE = object()
+# the caller has to go through Core
+NO_LANE: Any = NotImplemented
 
 # session._event_bits: do_orm_execute has a listener
 _EXECUTE_BIT = 1 << 13
@@ -108,6 +109,18 @@ class PreparedSelect:
                 value = given[payload]
             values.append(value if processor is None else processor(value))
         return tuple(values)
+
+    def layout(self, names: Sequence[str]) -> Tuple[List[Any], List[Tuple[int, int, Any]]]:
+        """Constants in their places, None in the others; (place, index into ``names``, processor) of those."""
+        constants: List[Any] = []
+        named: List[Tuple[int, int, Any]] = []
+        for place, (kind, payload, processor) in enumerate(self._places):
+            if kind == _BY_NAME:
+                named.append((place, names.index(payload), processor))
+                constants.append(None)
+            else:
+                constants.append(payload if processor is None else processor(payload))
+        return constants, named
 
     # execution
 
