@@ -12,6 +12,7 @@ from typing import Any, Final, Optional
 from sqlalchemy import inspection as _inspection
 from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.dml import UpdateDMLState
+from sqlalchemy.sql.elements import True_
 from sqlalchemy.sql.selectable import Select
 
 # inspection ---------------------------------------------------------------------------------------------------------
@@ -29,6 +30,10 @@ from sqlalchemy.event.registry import _stored_in_collection as stored_in_collect
 # The error for keywords that exist for type checkers only.
 from sqlalchemy.sql._typing import _no_kw as _no_kw
 
+# sql.annotation -----------------------------------------------------------------------------------------------------
+# Annotates what can be annotated inside loader criteria and leaves the rest.
+from sqlalchemy.sql.annotation import _safe_annotate as _safe_annotate
+
 # sql.base -----------------------------------------------------------------------------------------------------------
 # The "argument was not given" marker of public signatures; users may compare with it.
 from sqlalchemy.sql.base import _NoArg as _NoArg
@@ -41,6 +46,9 @@ from sqlalchemy.sql.base import _entity_namespace_key as _entity_namespace_key
 from sqlalchemy.sql.base import _expand_cloned as _expand_cloned
 from sqlalchemy.sql.base import _from_objects as _from_objects
 from sqlalchemy.sql.base import _select_iterables as _select_iterables
+
+# Columns that are in a table but in no SELECT (insert sentinels).
+from sqlalchemy.sql.base import _never_select_column as _never_select_column
 
 # The decorator of generative methods: change a copy, return it.
 from sqlalchemy.sql.base import _generative as _generative
@@ -76,6 +84,9 @@ from sqlalchemy.sql.sqltypes import _type_map_get as _type_map_get
 # How join conditions get their local, remote and foreign marks.
 from sqlalchemy.sql.util import _deep_annotate as _deep_annotate
 from sqlalchemy.sql.util import _deep_deannotate as _deep_deannotate
+
+# All columns inside an expression.
+from sqlalchemy.sql.util import _find_columns as _find_columns
 
 # Which FROM elements a LATERAL on the right side of a join refers to.
 from sqlalchemy.sql.util import _lateral_correlated_froms as _lateral_correlated_froms
@@ -185,6 +196,50 @@ def core_crud_kv_pairs(statement: Any, pairs: Any, cacheable: bool) -> Any:
     """Return columns and coerced values as UPDATE's SET takes them."""
     return UpdateDMLState._get_crud_kv_pairs(statement, pairs, cacheable)
 
+
+def annotations_of(element: Any) -> Any:
+    """Return the annotations of a SQL element, a mapping."""
+    return element._annotations
+
+
+def with_annotations(element: Any, annotations: dict[str, Any]) -> Any:
+    """Return a copy of a SQL element with these annotations in place of its own."""
+    return element._with_annotations(annotations)
+
+
+def deannotate(element: Any) -> Any:
+    """Return a SQL element without annotations."""
+    return element._deannotate()
+
+
+def copy_internals(element: Any, clone: Any) -> None:
+    """Replace the parts of a SQL element by their clones."""
+    element._copy_internals(clone=clone)
+
+
+def anonymous_fromclause(selectable: Any, *, flat: bool = False) -> Any:
+    """Return an anonymous alias of a FROM element."""
+    return selectable._anonymous_fromclause(flat=flat)
+
+
+def is_subquery(selectable: Any) -> bool:
+    """Return whether a FROM element is a subquery."""
+    return bool(selectable._is_subquery)
+
+
+def identifying_key(bindparam: Any) -> Any:
+    """Return what tells a bound parameter from its clones."""
+    return bindparam._identifying_key
+
+
+def true_if_none(criterion: Any) -> Any:
+    """Return the criterion, or SQL TRUE."""
+    return True_._ifnone(criterion)
+
+
+def set_label_key(label: Any, key: str) -> None:
+    """Name a mapped label after its attribute, as columns are."""
+    label.key = label._tq_key_label = key
 
 # sql.type_api -------------------------------------------------------------------------------------------------------
 def resolve_for_python_type(sql_type: Any, python_type: Any, matched_on: Any, matched_on_flattened: Any) -> Optional[Any]:

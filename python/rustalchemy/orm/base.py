@@ -6,6 +6,7 @@ The ``Mapped`` family lives here too, because annotations are needed before anyt
 from __future__ import annotations
 
 import operator
+import typing
 from collections.abc import Callable, Collection
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload

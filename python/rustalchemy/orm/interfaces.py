@@ -196,7 +196,7 @@ class MapperProperty(HasCacheKey, _DCAttributeOptions, _MappedAttribute[_T], Ins
 class PropComparator(SQLORMOperations[_T_co], Generic[_T_co], ColumnOperators):
     """The SQL operators of one mapped attribute; users may derive their own."""
 
-    __slots__ = "prop", "_parententity", "_adapt_to_entity"
+    # no __slots__: an attribute of a class is both this and a native descriptor, and their layouts must combine
 
     __visit_name__ = "orm_prop_comparator"
 
