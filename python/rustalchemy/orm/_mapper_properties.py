@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
+from sqlalchemy.util import HasMemoized
 from sqlalchemy.sql import base as sql_base
 from sqlalchemy.sql import expression
 
-from .._sa import HasMemoized, _never_select_column, refresh_for_new_column, set_label_key
+from .._sa import _never_select_column, refresh_for_new_column, set_label_key
 from . import attributes, instrumentation
 from . import exc as orm_exc
 from .base import _MappedAttribute

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import schema, sql, util
+from sqlalchemy.util import HasMemoized
 from sqlalchemy.schema import Column
 from sqlalchemy.sql import coercions, expression, operators, roles, visitors
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.selectable import LABEL_STYLE_TABLENAME_PLUS_COL
 
-from .._sa import HasMemoized, _find_columns
+from .._sa import _find_columns
 from .base import _none_set, instance_state
 from .base import PassiveFlag
 

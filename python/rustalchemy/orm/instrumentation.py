@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import util
+from sqlalchemy.util import HasMemoized
 from sqlalchemy.event import EventTarget
 
 from .. import _core
-from .._sa import HasMemoized
 from . import base, collections, exc, interfaces
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import event, inspection, log, util
+from sqlalchemy.util import HasMemoized
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.event import EventTarget
 from sqlalchemy.sql import coercions, expression, roles
 from sqlalchemy.sql.cache_key import MemoizedHasCacheKey
 
-from .._sa import HasMemoized, _self_inspects, annotate_for_entity
+from .._sa import _self_inspects, annotate_for_entity
 from . import attributes, instrumentation
 from ._mapper_inheritance import _MapperInheritance
 from ._mapper_properties import _ColumnMapping as _ColumnMapping
