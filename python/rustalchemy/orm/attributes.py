@@ -14,6 +14,7 @@ from sqlalchemy import inspection, util
 from sqlalchemy.event import EventTarget
 from sqlalchemy.sql import base as sql_base
 from sqlalchemy.sql import cache_key, coercions, roles, visitors
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .. import _core
 from .._sa import COMPILE_STATE_PLUGIN, _self_inspects, annotate
@@ -390,13 +391,24 @@ def _register_attribute_impl(
     )
     if callable_ is not None:
         descriptor._set_loader(callable_)
-    if impl.compare_function is not None:
+    if not _compares_plainly(impl.compare_function):
         descriptor._set_compare(impl.compare_function)
+    if impl._default_scalar_value is not None:
+        descriptor._set_default(impl._default_scalar_value)
     if uselist and impl_class is None:
         descriptor._set_collection_factory(None if typecallable is _core.InstrumentedList else typecallable)
     descriptor._hear()
     manager.post_configure_attribute(key)
     return descriptor
+
+
+def _compares_plainly(compare_function: Any) -> bool:
+    """Whether a comparison is ``==``: then the native core does it itself."""
+    function = getattr(compare_function, "__func__", None)
+    type_ = getattr(compare_function, "__self__", None)
+    if function is TypeDecorator.compare_values:
+        return _compares_plainly(type_.impl_instance.compare_values)
+    return compare_function is None or function is TypeEngine.compare_values
 
 
 def _register_descriptor(

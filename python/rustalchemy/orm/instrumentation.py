@@ -47,6 +47,7 @@ class ClassManager(_core.ClassManager, HasMemoized, Generic[_O], EventTarget):
         self.local_attrs: dict[str, QueryableAttribute[Any]] = {}
         self.originals: dict[str, Any] = {}
         self._finalized = False
+        self._was_mapped = False
         self.factory: Any = None
         self.init_method = None
         managers = (base.opt_manager_of_class(parent) for parent in class_.__bases__ if isinstance(parent, type))
@@ -143,11 +144,18 @@ class ClassManager(_core.ClassManager, HasMemoized, Generic[_O], EventTarget):
 
     @property
     def is_mapped(self) -> bool:
-        return "mapper" in self.__dict__
+        return self._was_mapped
 
-    @util.memoized_property
+    @property
     def mapper(self) -> Mapper[_O]:
-        raise exc.UnmappedClassError(self.class_)
+        if not self._was_mapped:
+            raise exc.UnmappedClassError(self.class_)
+        return super().mapper
+
+    @mapper.setter
+    def mapper(self, mapper: Mapper[_O] | None) -> None:
+        self._was_mapped = True
+        _core.ClassManager.mapper.__set__(self, mapper)
 
     @HasMemoized.memoized_attribute
     def _all_key_set(self) -> frozenset[str]:
@@ -211,6 +219,12 @@ class ClassManager(_core.ClassManager, HasMemoized, Generic[_O], EventTarget):
             if self.dispatch.init or self.dispatch.init_failure:
                 self.new_init = _generate_listening_init(self.class_, self.class_.__init__)
                 self.install_member("__init__", self.new_init)
+
+    def _hear(self) -> None:
+        """Somebody listens to events of this class' objects: put what announces them in place."""
+        self._wrap_init_if_heard()
+        if self._was_mapped and self.mapper is not None:
+            self.mapper._hear()
 
     def manage(self) -> None:
         setattr(self.class_, self.MANAGER_ATTR, self)

@@ -17,6 +17,7 @@ from sqlalchemy.event import EventTarget
 from sqlalchemy.sql import coercions, expression, roles
 from sqlalchemy.sql.cache_key import MemoizedHasCacheKey
 
+from .. import _core
 from .._sa import _self_inspects, annotate_for_entity
 from . import attributes, instrumentation
 from ._mapper_inheritance import _MapperInheritance
@@ -174,6 +175,7 @@ class Mapper(
             self.registry._flag_new_mapper(self)
             self._log("constructed")
             self._expire_memoizations()
+        _core.mappers_changed()
         self.dispatch.after_mapper_constructed(self, self.class_)
 
     def _take_version_id(self, version_id_col: Any, version_id_generator: Any) -> None:
@@ -185,9 +187,13 @@ class Mapper(
                 roles.ColumnArgumentOrKeyRole, version_id_col, argname="version_id_col"
             )
         if version_id_generator is None:
-            self.version_id_generator: Any = lambda version: (version or 0) + 1
+            self.version_id_generator: Any = _next_version
         else:
             self.version_id_generator = version_id_generator
+
+    def _version_id_generator_or_none(self) -> Any:
+        """The generator as the native core wants it: None is the counting one it has itself."""
+        return None if self.version_id_generator is _next_version else self.version_id_generator
 
     def _gen_cache_key(self, anon_map: Any, bindparams: Any) -> Any:
         return (self,)
@@ -274,6 +280,11 @@ class Mapper(
         for mapper in self.self_and_descendants:
             if mapper.configured:
                 hand_over(mapper)
+
+    def _hear(self) -> None:
+        """Somebody listens to events of this mapper: the native core must know."""
+        if self.configured and not self._dispose_called:
+            self._hand_over_descriptor()
 
     def _expire_memoizations(self) -> None:
         for mapper in self.iterate_to_root():
@@ -387,6 +398,10 @@ class Mapper(
 
     def path_string(self) -> str:
         return self.class_.__name__
+
+
+def _next_version(version: Any) -> Any:
+    return (version or 0) + 1
 
 
 def reconstructor(fn: _Fn) -> _Fn:

@@ -1,0 +1,62 @@
+"""What the native core calls in Python: loading of expired values, events, warnings, exceptions.
+
+One object with these functions is installed when `rustalchemy.orm` is imported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import util
+
+from .. import _core
+from . import base
+from . import exc as orm_exc
+from ._attribute_fire import fire
+from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
+
+
+class _Hooks:
+    """The functions and symbols that the native core knows."""
+
+    PASSIVE_NO_RESULT = base.PASSIVE_NO_RESULT
+    PASSIVE_CLASS_MISMATCH = base.PASSIVE_CLASS_MISMATCH
+    ATTR_WAS_SET = base.ATTR_WAS_SET
+    ATTR_EMPTY = base.ATTR_EMPTY
+    NO_VALUE = base.NO_VALUE
+    DONT_SET = base.DONT_SET
+    NO_KEY = base.NO_KEY
+
+    fire = staticmethod(fire)
+
+    @staticmethod
+    def load_expired(state: Any, passive: Any) -> Any:
+        """Load all expired column values of a state with one SELECT."""
+        if not passive & SQL_OK:
+            return PASSIVE_NO_RESULT
+        manager = state.manager
+        wanted = {
+            key
+            for key in state.expired_attributes.intersection(state.unmodified)
+            if manager[key].impl.load_on_unexpire
+        }
+        manager.expired_attribute_loader(state, wanted, passive)
+        # what the row did not bring must not be asked for again and again
+        state.expired_attributes.clear()
+        return ATTR_WAS_SET
+
+    @staticmethod
+    def warn(message: str) -> None:
+        util.warn(message)
+
+    @staticmethod
+    def unmapped_instance(obj: object) -> Exception:
+        return orm_exc.UnmappedInstanceError(obj)
+
+    @staticmethod
+    def session_of(uow: Any) -> Any:
+        return uow
+
+
+hooks = _Hooks()
+_core.install_hooks(hooks)

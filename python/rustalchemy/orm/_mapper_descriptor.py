@@ -1,0 +1,194 @@
+"""Writes a configured mapper down as plain data and hands it to the native core, once (again only if it changes)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from . import exc as orm_exc
+from .interfaces import MANYTOMANY, MANYTOONE
+
+_CASCADE_BITS = {
+    "save-update": 1,
+    "delete": 2,
+    "delete-orphan": 4,
+    "merge": 8,
+    "expunge": 16,
+    "refresh-expire": 32,
+}
+_ROW_EVENTS = ("before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete")
+_INSTANCE_EVENTS = ("load", "refresh", "refresh_flush", "expire", "init", "init_failure", "pickle", "unpickle")
+_PASSIVE_DELETES = {False: 0, True: 1, "all": 2}
+
+
+def hand_over(mapper: Any) -> None:
+    """Give the native core the present description of a mapper and of its relationships' attributes."""
+    manager = mapper.class_manager
+    descriptor = describe(mapper)
+    manager.configure_mapper(descriptor)
+    for entry in descriptor["relationships"]:
+        attribute = manager.get(entry["key"])
+        # write-only and dynamic attributes have storage of their own kind
+        if attribute is not None and attribute.impl is not None:
+            attribute._set_relationship(entry)
+
+
+def describe(mapper: Any) -> dict[str, Any]:
+    """The description of one mapper: keys, tables with their columns, relationships, events that have listeners."""
+    manager = mapper.class_manager
+    version = mapper._version_id_prop
+    return {
+        "name": mapper._sort_key,
+        "base": mapper.base_mapper.class_manager,
+        "parent": mapper.inherits.class_manager if mapper.inherits else None,
+        "primary_key": tuple(manager.allocate(prop.key) for prop in mapper._identity_key_props),
+        "batch": mapper.batch,
+        "confirm_deleted_rows": mapper.confirm_deleted_rows,
+        "allow_partial_pks": mapper.allow_partial_pks,
+        "always_refresh": mapper.always_refresh,
+        "eager_defaults": mapper.eager_defaults,
+        "passive_updates": mapper.passive_updates,
+        "version_id": None if version is None else manager.allocate(version.key),
+        "version_generator": mapper._version_id_generator_or_none(),
+        "polymorphic_attr": _allocated(manager, mapper._polymorphic_attr_key),
+        "polymorphic_identity": mapper.polymorphic_identity,
+        "polymorphic_abstract": mapper.polymorphic_abstract,
+        "inline_events": _event_bits(mapper.dispatch, _ROW_EVENTS),
+        "instance_events": _event_bits(manager.dispatch, _INSTANCE_EVENTS),
+        "load_hook": manager.dispatch.load if manager.dispatch.load else None,
+        "tables": [_table(mapper, table) for table in _written_tables(mapper)],
+        "relationships": list(_relationships(mapper)),
+    }
+
+
+def _allocated(manager: Any, key: str | None) -> int | None:
+    return None if key is None else manager.allocate(key)
+
+
+def _event_bits(dispatch: Any, names: tuple[str, ...]) -> int:
+    return sum(1 << position for position, name in enumerate(names) if getattr(dispatch, name))
+
+
+def _written_tables(mapper: Any) -> Iterator[Any]:
+    """The tables rows of this mapper go to, those of ancestors first."""
+    for table in mapper.base_mapper._sorted_tables:
+        if table in mapper._pks_by_table:
+            yield table
+
+
+def _table(mapper: Any, table: Any) -> dict[str, Any]:
+    columns = list(mapper._cols_by_table[table])
+    positions = {column: number for number, column in enumerate(columns)}
+    fetched = mapper._server_default_cols[table]
+    return {
+        "table": table,
+        "name": table.fullname,
+        "pk": tuple(positions[column] for column in mapper._pks_by_table[table]),
+        "columns": [_column(mapper, column, column in fetched) for column in columns],
+    }
+
+
+def _column(mapper: Any, column: Any, fetched: bool) -> dict[str, Any]:
+    return {
+        "key": column.key,
+        "attr": mapper.class_manager.allocate(mapper._columntoproperty[column].key),
+        "pk": column.primary_key,
+        # a primary key column without a value is always left to the database or refused by it
+        "default": bool(column.primary_key) or column.default is not None or column.server_default is not None,
+        "eval_none": column.type.should_evaluate_none,
+        "onupdate": column.onupdate is not None,
+        "server_onupdate": column.server_onupdate is not None,
+        "server_default": column.server_default is not None,
+        "fetched": fetched,
+    }
+
+
+def _relationships(mapper: Any) -> Iterator[dict[str, Any]]:
+    for prop in mapper._props.values():
+        # a relationship whose target is not configured yet comes when the mapper is handed over again
+        if prop._is_relationship and prop._configure_finished:
+            yield _relationship(mapper, prop)
+
+
+def _relationship(mapper: Any, prop: Any) -> dict[str, Any]:
+    manager, target = mapper.class_manager, prop.mapper.class_manager
+    secondary = None
+    if prop.direction is MANYTOMANY:
+        sync: tuple[tuple[int, int], ...] = ()
+        secondary = _secondary(mapper, prop)
+        destinations: list[Any] = []
+    else:
+        source, destination = (prop.mapper, mapper) if prop.direction is MANYTOONE else (mapper, prop.mapper)
+        pairs = [] if prop.viewonly else _mapped_pairs(prop.synchronize_pairs, source, destination)
+        sync = tuple(
+            (
+                source.class_manager.allocate(source._columntoproperty[left].key),
+                destination.class_manager.allocate(destination._columntoproperty[right].key),
+            )
+            for left, right in pairs
+        )
+        destinations = [right for _, right in pairs]
+    return {
+        "attr": manager.allocate(prop.key),
+        "key": prop.key,
+        "direction": prop.direction.name,
+        "target": target,
+        "uselist": bool(prop.uselist),
+        "viewonly": prop.viewonly,
+        "sync": sync,
+        "dest_pk": any(column.primary_key for column in destinations),
+        "nullable": all(column.nullable for column in destinations),
+        "cascade": sum(_CASCADE_BITS[name] for name in prop._cascade),
+        "passive_deletes": _PASSIVE_DELETES[prop.passive_deletes],
+        "passive_updates": prop.passive_updates,
+        "post_update": prop.post_update,
+        "single_parent": prop.single_parent,
+        "enable_typechecks": prop.enable_typechecks,
+        "secondary": secondary,
+        "reverse": _reverse(prop, target),
+        "active_history": _active_history(manager, prop),
+        "self_referential": prop._is_self_referential,
+        "inherited": prop.parent is not mapper,
+        "prop": prop,
+    }
+
+
+def _mapped_pairs(pairs: Any, source: Any, destination: Any) -> list[tuple[Any, Any]]:
+    """The pairs whose columns are attributes on both sides."""
+    found = []
+    for left, right in pairs:
+        try:
+            source._columntoproperty[left], destination._columntoproperty[right]
+        except orm_exc.UnmappedColumnError:
+            continue
+        found.append((left, right))
+    return found
+
+
+def _secondary(mapper: Any, prop: Any) -> dict[str, Any]:
+    """The association table: which of its columns take which attribute's value, by side."""
+
+    def side(owner: Any, pairs: Any) -> tuple[tuple[int, str], ...]:
+        return tuple(
+            (owner.class_manager.allocate(owner._columntoproperty[left].key), right.key) for left, right in pairs
+        )
+
+    return {
+        "table": prop.secondary,
+        "name": getattr(prop.secondary, "fullname", str(prop.secondary)),
+        "parent": side(mapper, prop.synchronize_pairs),
+        "child": side(prop.mapper, prop.secondary_synchronize_pairs),
+    }
+
+
+def _reverse(prop: Any, target: Any) -> tuple[tuple[Any, int], ...]:
+    """The attributes of the target that are kept in step when this one changes."""
+    key = prop.back_populates
+    if not key or not prop._effective_sync_backref:
+        return ()
+    return ((target, target.allocate(key)),)
+
+
+def _active_history(manager: Any, prop: Any) -> bool:
+    attribute = manager.get(prop.key)
+    return attribute is not None and attribute.impl is not None and bool(attribute.impl.active_history)

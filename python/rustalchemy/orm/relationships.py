@@ -1,0 +1,934 @@
+"""Relationships between mapped classes: `relationship()` as the mapper knows it.
+
+The join condition is worked out in `_join_condition`, the SQL operators are in `_relationship_comparator`. What a flush
+does along a relationship is native; `_mapper_descriptor` hands over what it needs to know.
+"""
+
+from __future__ import annotations
+
+import inspect as py_inspect
+import re
+import typing
+from collections import abc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar, Union
+
+from sqlalchemy import exc as sa_exc
+from sqlalchemy import log, util
+from sqlalchemy.inspection import inspect
+from sqlalchemy.sql import coercions, expression, roles, visitors
+from sqlalchemy.sql.util import ClauseAdapter, adapt_criterion_to_null
+from sqlalchemy.util.typing import de_optionalize_union_types, resolve_name_to_real_class_name
+
+from .._sa import (
+    _lateral_correlated_froms,
+    _NoArg,
+    annotate,
+    anonymous_fromclause,
+    copy_internals,
+    identifying_key,
+    is_subquery,
+)
+from . import attributes
+from ._cascades import CascadeOptions
+from ._join_condition import _ColInAnnotations as _ColInAnnotations
+from ._join_condition import _JoinCondition
+from ._relationship_args import _RelationshipArg as _RelationshipArg
+from ._relationship_args import _RelationshipArgs
+from ._relationship_comparator import _RelationshipComparator
+from ._typing import insp_is_aliased_class, is_has_collection_adapter
+from .base import (
+    DynamicMapped,
+    LoaderCallableStatus,
+    PassiveFlag,
+    WriteOnlyMapped,
+    _DeclarativeMapped,
+    _is_mapped_class,
+    class_mapper,
+    state_str,
+)
+from .interfaces import (
+    MANYTOMANY,
+    MANYTOONE,
+    ONETOMANY,
+    PropComparator,
+    StrategizedProperty,
+    _DataclassDefaultsDontSet,
+    _IntrospectsAnnotations,
+)
+
+_T = TypeVar("_T", bound=Any)
+
+# what the arguments of relationship() may be; late ones may be strings or callables
+_RelationshipArgumentType = Union[str, type[Any], Callable[[], Any], Any]
+_LazyLoadArgumentType = Literal[
+    "select",
+    "joined",
+    "selectin",
+    "subquery",
+    "raise",
+    "raise_on_sql",
+    "noload",
+    "immediate",
+    "write_only",
+    "dynamic",
+    True,
+    False,
+    None,
+]
+_RelationshipJoinConditionArgument = Union[str, Any]
+_RelationshipSecondaryArgument = Union[str, Callable[[], Any], Any]
+_ORMOrderByArgument = Union[Literal[False], str, Callable[[], Any], Iterable[Any], Any]
+_RelationshipBackPopulatesArgument = Union[str, PropComparator[Any], Callable[[], Any]]
+ORMBackrefArgument = Union[str, tuple[str, dict[str, Any]]]
+_ORMColCollectionElement = Any
+_ORMColCollectionArgument = Union[str, Sequence[Any], Callable[[], Any], Any]
+
+_LATE_ARGUMENTS = (
+    "order_by",
+    "primaryjoin",
+    "secondaryjoin",
+    "secondary",
+    "foreign_keys",
+    "remote_side",
+    "back_populates",
+)
+
+
+def remote(expr: Any) -> Any:
+    """Mark the columns of an expression inside a join condition as those of the related class."""
+    return _annotate_columns(coercions.expect(roles.ColumnArgumentRole, expr), {"remote": True})
+
+
+def foreign(expr: Any) -> Any:
+    """Mark the columns of an expression inside a join condition as those that refer to others."""
+    return _annotate_columns(coercions.expect(roles.ColumnArgumentRole, expr), {"foreign": True})
+
+
+def _annotate_columns(element: Any, annotations: dict[str, Any]) -> Any:
+    def clone(part: Any, **kw: Any) -> Any:
+        if isinstance(part, expression.ColumnClause):
+            part = annotate(part, dict(annotations))
+        copy_internals(part, clone)
+        return part
+
+    return None if element is None else clone(element)
+
+
+@log.class_logger
+class RelationshipProperty(
+    _DataclassDefaultsDontSet, _IntrospectsAnnotations, StrategizedProperty[_T], log.Identified
+):
+    """An attribute that holds one or many objects of another mapped class."""
+
+    strategy_wildcard_key = "relationship"
+    inherit_cache = True
+    _links_to_entity = True
+    _is_relationship = True
+
+    Comparator = _RelationshipComparator
+
+    # arguments that only a relationship that writes can use, with their defaults
+    _persistence_only = {
+        "passive_deletes": False,
+        "passive_updates": True,
+        "enable_typechecks": True,
+        "active_history": False,
+        "cascade_backrefs": False,
+    }
+    _disable_dataclass_default_factory = True
+
+    logger: Any
+    direction: Any
+    order_by: Any
+    primaryjoin: Any
+    secondaryjoin: Any
+    secondary: Any
+    local_remote_pairs: Any
+    remote_side: Any
+    local_columns: set[Any]
+    synchronize_pairs: Any
+    secondary_synchronize_pairs: Any
+    _join_condition: _JoinCondition
+    _lazy_strategy: Any
+    _overlaps: Any
+
+    def __init__(
+        self,
+        argument: Any = None,
+        secondary: Any = None,
+        *,
+        uselist: bool | None = None,
+        collection_class: Any = None,
+        primaryjoin: Any = None,
+        secondaryjoin: Any = None,
+        back_populates: Any = None,
+        order_by: Any = False,
+        backref: ORMBackrefArgument | None = None,
+        overlaps: str | None = None,
+        post_update: bool = False,
+        cascade: str = "save-update, merge",
+        viewonly: bool = False,
+        attribute_options: Any = None,
+        lazy: Any = "select",
+        passive_deletes: Any = False,
+        passive_updates: bool = True,
+        active_history: bool = False,
+        enable_typechecks: bool = True,
+        foreign_keys: Any = None,
+        remote_side: Any = None,
+        join_depth: int | None = None,
+        comparator_factory: Any = None,
+        single_parent: bool = False,
+        innerjoin: Any = False,
+        distinct_target_key: bool | None = None,
+        load_on_pending: bool = False,
+        query_class: Any = None,
+        info: dict[Any, Any] | None = None,
+        omit_join: bool | None = None,
+        sync_backref: bool | None = None,
+        doc: str | None = None,
+        bake_queries: Literal[True] = True,
+        cascade_backrefs: Literal[False] = False,
+        _local_remote_pairs: Any = None,
+        _legacy_inactive_history_style: bool = False,
+    ) -> None:
+        super().__init__(attribute_options=attribute_options)
+        self.uselist = uselist
+        self.argument = argument
+        self._init_args = _RelationshipArgs.from_arguments(
+            secondary=secondary,
+            primaryjoin=primaryjoin,
+            secondaryjoin=secondaryjoin,
+            order_by=order_by,
+            foreign_keys=foreign_keys,
+            remote_side=remote_side,
+            back_populates=back_populates,
+        )
+        if self._attribute_options.dataclasses_default not in (_NoArg.NO_ARG, None):
+            raise sa_exc.ArgumentError("Only 'None' is accepted as dataclass default for a relationship()")
+
+        self.post_update = post_update
+        self.viewonly = viewonly
+        if viewonly:
+            self._warn_for_persistence_only_flags(
+                passive_deletes=passive_deletes,
+                passive_updates=passive_updates,
+                enable_typechecks=enable_typechecks,
+                active_history=active_history,
+                cascade_backrefs=cascade_backrefs,
+            )
+        if viewonly and sync_backref:
+            raise sa_exc.ArgumentError("sync_backref and viewonly cannot both be True")
+        self.sync_backref = sync_backref
+        self.lazy = lazy
+        self.single_parent = single_parent
+        self.collection_class = collection_class
+        self.passive_deletes = passive_deletes
+        if cascade_backrefs:
+            raise sa_exc.ArgumentError(
+                "The 'cascade_backrefs' parameter passed to relationship() may only be set to False."
+            )
+        self.passive_updates = passive_updates
+        self.enable_typechecks = enable_typechecks
+        self.query_class = query_class
+        self.innerjoin = innerjoin
+        self.distinct_target_key = distinct_target_key
+        self.doc = doc
+        self.active_history = active_history
+        self._legacy_inactive_history_style = _legacy_inactive_history_style
+        self.join_depth = join_depth
+        if omit_join:
+            util.warn(
+                "setting omit_join to True is not supported; selectin loading of this relationship may not work "
+                "correctly if this flag is set explicitly.  omit_join optimization is automatically detected for "
+                "conditions under which it is supported."
+            )
+        self.omit_join = omit_join
+        self.local_remote_pairs = _local_remote_pairs or ()
+        self.load_on_pending = load_on_pending
+        self.comparator_factory = comparator_factory or RelationshipProperty.Comparator
+        util.set_creation_order(self)
+        if info is not None:
+            self.info.update(info)
+        self.strategy_key = (("lazy", self.lazy),)
+        self._reverse_property: set[RelationshipProperty[Any]] = set()
+        self._overlaps = set(re.split(r"\s*,\s*", overlaps)) if overlaps else ()
+        self.cascade = cascade
+        if back_populates and backref:
+            raise sa_exc.ArgumentError("backref and back_populates keyword arguments are mutually exclusive")
+        self.backref = None if back_populates else backref
+
+    @property
+    def back_populates(self) -> str:
+        return self._init_args.back_populates.effective_value()
+
+    @back_populates.setter
+    def back_populates(self, value: str) -> None:
+        self._init_args.back_populates.argument = value
+
+    def _warn_for_persistence_only_flags(self, **kw: Any) -> None:
+        for name, value in kw.items():
+            if value != self._persistence_only[name]:
+                util.warn(
+                    f"Setting {name} on relationship() while also setting viewonly=True does not make sense, as a "
+                    "viewonly=True relationship does not perform persistence operations. This configuration may "
+                    "raise an error in a future release."
+                )
+
+    def instrument_class(self, mapper: Any) -> None:
+        attributes._register_descriptor(
+            mapper.class_,
+            self.key,
+            comparator=self.comparator_factory(self, mapper),
+            parententity=mapper,
+            doc=self.doc,
+        )
+
+    # --- comparison with objects
+
+    def _with_parent(self, instance: Any, alias_secondary: bool = True, from_entity: Any = None) -> Any:
+        """The criterion that a row of the target is related to the given object."""
+        assert instance is not None
+        adapt_source = None
+        if from_entity is not None:
+            insp = inspect(from_entity)
+            if insp_is_aliased_class(insp):
+                adapt_source = insp._adapter.adapt_clause
+        return self._optimized_compare(
+            instance, value_is_parent=True, adapt_source=adapt_source, alias_secondary=alias_secondary
+        )
+
+    def _lazy_criterion(self, reverse_direction: bool) -> tuple[Any, Any]:
+        strategy = self._lazy_strategy
+        if reverse_direction:
+            return strategy._rev_lazywhere, strategy._rev_bind_to_col
+        return strategy._lazywhere, strategy._bind_to_col
+
+    def _optimized_compare(
+        self,
+        state: Any,
+        value_is_parent: bool = False,
+        adapt_source: Any = None,
+        alias_secondary: bool = True,
+    ) -> Any:
+        """The criterion that compares columns of one side with the values of an object on the other."""
+        reverse_direction = not value_is_parent
+        if state is None:
+            return self._lazy_none_clause(reverse_direction, adapt_source=adapt_source)
+        try:
+            state = inspect(state)
+        except sa_exc.NoInspectionAvailable:
+            state = None
+        if state is None or not getattr(state, "is_instance", False):
+            raise sa_exc.ArgumentError(
+                "Mapped instance expected for relationship comparison to object.   Classes, queries and other SQL "
+                "elements are not accepted in this context; for comparison with a subquery, use "
+                f"{self}.has(**criteria)."
+            )
+        criterion, bind_to_col = self._lazy_criterion(reverse_direction)
+        mapper = self.mapper if reverse_direction else self.parent
+        dict_ = attributes.instance_dict(state.obj())
+
+        def visit_bindparam(bindparam: Any) -> None:
+            key = identifying_key(bindparam)
+            if key in bind_to_col:
+                # read when the statement runs: a flush may come in between
+                bindparam.callable = self._get_attr_w_warn_on_none(mapper, state, dict_, bind_to_col[key])
+
+        if self.secondary is not None and alias_secondary:
+            criterion = ClauseAdapter(anonymous_fromclause(self.secondary)).traverse(criterion)
+        criterion = visitors.cloned_traverse(criterion, {}, {"bindparam": visit_bindparam})
+        return adapt_source(criterion) if adapt_source else criterion
+
+    def _get_attr_w_warn_on_none(self, mapper: Any, state: Any, dict_: Any, column: Any) -> Callable[[], Any]:
+        """A callable for the value of a column of an object, as it is then or as it was last known."""
+        key = mapper.get_property_by_column(column).key
+        state._track_last_known_value(key)
+        last_known_values = state._last_known_values
+
+        def current() -> Any:
+            last_known = last_known_values[key]
+            passive = (
+                PassiveFlag.PASSIVE_OFF
+                if state.persistent
+                else PassiveFlag.PASSIVE_NO_FETCH ^ PassiveFlag.INIT_OK
+            )
+            value = mapper._get_state_attr_by_column(state, dict_, column, passive=passive)
+            unavailable = {
+                LoaderCallableStatus.NEVER_SET: "no value has been set for this column",
+                LoaderCallableStatus.PASSIVE_NO_RESULT: "the object is detached and the value was expired",
+            }
+            reason = unavailable.get(value) if isinstance(value, LoaderCallableStatus) else None
+            if reason is not None:
+                if last_known is LoaderCallableStatus.NO_VALUE:
+                    raise sa_exc.InvalidRequestError(
+                        f"Can't resolve value for column {column} on object {state_str(state)}; {reason}"
+                    )
+                value = last_known
+            if value is None:
+                util.warn(
+                    f"Got None for value of column {column}; this is unsupported for a relationship comparison and "
+                    "will not currently produce an IS comparison (but may in a future release)"
+                )
+            return value
+
+        return current
+
+    def _lazy_none_clause(self, reverse_direction: bool = False, adapt_source: Any = None) -> Any:
+        criterion, bind_to_col = self._lazy_criterion(reverse_direction)
+        criterion = adapt_criterion_to_null(criterion, bind_to_col)
+        return adapt_source(criterion) if adapt_source else criterion
+
+    def _format_as_string(self, class_: type[Any], key: str) -> str:
+        return f"{class_.__name__}.{key}"
+
+    def __str__(self) -> str:
+        return self._format_as_string(self.parent.class_, self.key)
+
+    # --- merge and cascades
+
+    def merge(
+        self,
+        session: Any,
+        source_state: Any,
+        source_dict: dict[str, Any],
+        dest_state: Any,
+        dest_dict: dict[str, Any],
+        load: bool,
+        _recursive: dict[Any, object],
+        _resolve_conflict_map: dict[Any, object],
+    ) -> None:
+        if load and any((source_state, reverse) in _recursive for reverse in self._reverse_property):
+            return
+        if "merge" not in self._cascade or self.key not in source_dict:
+            return
+
+        def merged(current: Any) -> Any:
+            current_state = attributes.instance_state(current)
+            _recursive[(current_state, self)] = True
+            return session._merge(
+                current_state,
+                attributes.instance_dict(current),
+                load=load,
+                _recursive=_recursive,
+                _resolve_conflict_map=_resolve_conflict_map,
+            )
+
+        dest_impl = dest_state.get_impl(self.key)
+        if self.uselist:
+            members = list(source_state.get_impl(self.key).get_collection(source_state, source_dict))
+            if load:
+                # the collection is loaded first, so that what merge replaces is seen as removed
+                dest_impl.get(dest_state, dest_dict, passive=PassiveFlag.PASSIVE_MERGE)
+            merged_members = [obj for obj in map(merged, members) if obj is not None]
+            if load:
+                dest_impl.set(
+                    dest_state, dest_dict, merged_members, _adapt=False, passive=PassiveFlag.PASSIVE_MERGE
+                )
+            else:
+                collection = attributes.init_state_collection(dest_state, dest_dict, self.key)
+                for obj in merged_members:
+                    collection.append_without_event(obj)
+            return
+
+        current = source_dict[self.key]
+        obj = None if current is None else merged(current)
+        if load:
+            dest_impl.set(dest_state, dest_dict, obj, None)
+        else:
+            dest_impl.set_committed_value(dest_state, dest_dict, obj)
+
+    def _value_as_iterable(
+        self, state: Any, dict_: dict[str, Any], key: str, passive: Any = PassiveFlag.PASSIVE_OFF
+    ) -> Sequence[tuple[Any, Any]]:
+        """The related objects with their states, whether the attribute holds one or many."""
+        impl = state.manager[key].impl
+        value = impl.get(state, dict_, passive=passive)
+        if value is LoaderCallableStatus.PASSIVE_NO_RESULT or value is None:
+            return []
+        if is_has_collection_adapter(impl):
+            members = impl.get_collection(state, dict_, value, passive=passive)
+            return [(attributes.instance_state(member), member) for member in members]
+        return [(attributes.instance_state(value), value)]
+
+    def cascade_iterator(
+        self,
+        type_: str,
+        state: Any,
+        dict_: dict[str, Any],
+        visited_states: set[Any],
+        halt_on: Callable[[Any], bool] | None = None,
+    ) -> Iterator[tuple[Any, Any, Any, Any]]:
+        if type_ != "delete" or self.passive_deletes:
+            passive = PassiveFlag.PASSIVE_NO_INITIALIZE
+        else:
+            passive = PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_RAISE
+        if type_ == "save-update":
+            pairs = state.manager[self.key].impl.get_all_pending(state, dict_)
+        else:
+            pairs = self._value_as_iterable(state, dict_, self.key, passive=passive)
+        # pending members are left alone by refresh, unless they would be orphans
+        skip_pending = type_ == "refresh-expire" and "delete-orphan" not in self._cascade
+
+        for member_state, member in pairs:
+            if member_state in visited_states or member is None:
+                continue
+            if halt_on and halt_on(member_state):
+                continue
+            if skip_pending and not member_state.key:
+                continue
+            mapper = member_state.manager.mapper
+            if not mapper.isa(self.mapper.class_manager.mapper):
+                raise AssertionError(
+                    f"Attribute '{self.key}' on class '{self.parent.class_}' doesn't handle objects of type "
+                    f"'{member.__class__}'"
+                )
+            visited_states.add(member_state)
+            yield member, mapper, member_state, attributes.instance_dict(member)
+
+    @property
+    def cascade(self) -> CascadeOptions:  # type: ignore[override]
+        return self._cascade
+
+    @cascade.setter
+    def cascade(self, cascade: Any) -> None:
+        self._set_cascade(cascade)
+
+    def _set_cascade(self, cascade_arg: Any) -> None:
+        cascade = CascadeOptions(cascade_arg)
+        if self.viewonly:
+            cascade = CascadeOptions(cascade.intersection(CascadeOptions._viewonly_cascades))
+        if "mapper" in self.__dict__:
+            self._check_cascade_settings(cascade)
+        self._cascade = cascade
+
+    def _check_cascade_settings(self, cascade: CascadeOptions) -> None:
+        if cascade.delete_orphan and not self.single_parent and self.direction in (MANYTOMANY, MANYTOONE):
+            direction = "many-to-one" if self.direction is MANYTOONE else "many-to-many"
+            raise sa_exc.ArgumentError(
+                f"For {direction} relationship {self}, delete-orphan cascade is normally configured only on the "
+                '"one" side of a one-to-many relationship, and not on the "many" side of a many-to-one or '
+                "many-to-many relationship.  To force this relationship to allow a particular "
+                f'"{self.mapper.class_.__name__}" object to be referenced by only a single '
+                f'"{self.parent.class_.__name__}" object at a time via the {self} relationship, which would allow '
+                "delete-orphan cascade to take place in this direction, set the single_parent=True flag.",
+                code="bbf0",
+            )
+        if self.passive_deletes == "all" and ("delete" in cascade or "delete-orphan" in cascade):
+            raise sa_exc.ArgumentError(
+                f"On {self}, can't set passive_deletes='all' in conjunction with 'delete' or 'delete-orphan' cascade"
+            )
+        if cascade.delete_orphan:
+            self.mapper.primary_mapper()._delete_orphans.append((self.key, self.parent.class_))
+
+    # --- the other side
+
+    @property
+    def _effective_sync_backref(self) -> bool:
+        return not self.viewonly and self.sync_backref is not False
+
+    @staticmethod
+    def _check_sync_backref(rel_a: RelationshipProperty[Any], rel_b: RelationshipProperty[Any]) -> None:
+        if rel_a.viewonly and rel_b.sync_backref:
+            raise sa_exc.InvalidRequestError(
+                f"Relationship {rel_b} cannot specify sync_backref=True since {rel_a} includes viewonly=True."
+            )
+        if rel_a.viewonly and not rel_b.viewonly and rel_b.sync_backref is not False:
+            rel_b.sync_backref = False
+
+    def _add_reverse_property(self, key: str) -> None:
+        other = self.mapper.get_property(key, _configure_mappers=False)
+        if not isinstance(other, RelationshipProperty):
+            raise sa_exc.InvalidRequestError(
+                f"back_populates on relationship '{self}' refers to attribute '{other}' that is not a relationship.  "
+                "The back_populates parameter should refer to the name of a relationship on the target class."
+            )
+        self._check_sync_backref(self, other)
+        self._check_sync_backref(other, self)
+        self._reverse_property.add(other)
+        other._reverse_property.add(self)
+        other._setup_entity()
+        if not other.mapper.common_parent(self.parent):
+            raise sa_exc.ArgumentError(
+                f"reverse_property {key!r} on relationship {self} references relationship {other}, which does not "
+                f"reference mapper {self.parent}"
+            )
+        if (
+            other._configure_started
+            and self.direction in (ONETOMANY, MANYTOONE)
+            and self.direction == other.direction
+        ):
+            raise sa_exc.ArgumentError(
+                f"{other} and back-reference {self} are both of the same direction {self.direction!r}.  Did you mean "
+                "to set remote_side on the many-to-one side ?"
+            )
+
+    def _generate_backref(self) -> None:
+        """Make the other side for ``backref``, or find it for ``back_populates``."""
+        resolved = self._init_args.back_populates.resolved
+        if self.backref is not None and not resolved:
+            if isinstance(self.backref, str):
+                key, kwargs = self.backref, {}
+            else:
+                key, kwargs = self.backref
+            self._make_backref(key, kwargs)
+        if not resolved:
+            return
+        if isinstance(resolved, PropComparator):
+            resolved = resolved.prop.key
+        elif not isinstance(resolved, str):
+            raise sa_exc.ArgumentError(f"Invalid back_populates value: {resolved!r}")
+        self._add_reverse_property(resolved)
+
+    def _make_backref(self, key: str, kwargs: dict[str, Any]) -> None:
+        mapper = self.mapper.primary_mapper()
+        if not mapper.concrete:
+            for relative in {*mapper.iterate_to_root(), *mapper.self_and_descendants}:
+                if relative.has_property(key) and not relative.concrete:
+                    raise sa_exc.ArgumentError(
+                        f"Error creating backref '{key}' on relationship '{self}': property of that name exists on "
+                        f"mapper '{relative}'"
+                    )
+        condition = self._join_condition
+        if self.secondary is not None:
+            # the conditions change places
+            primaryjoin = kwargs.pop("primaryjoin", condition.secondaryjoin_minus_local)
+            secondaryjoin = kwargs.pop("secondaryjoin", condition.primaryjoin_minus_local)
+        else:
+            primaryjoin = kwargs.pop("primaryjoin", condition.primaryjoin_reverse_remote)
+            secondaryjoin = kwargs.pop("secondaryjoin", None)
+            if secondaryjoin:
+                raise sa_exc.InvalidRequestError(
+                    "Can't assign 'secondaryjoin' on a backref against a non-secondary relationship."
+                )
+        foreign_keys = kwargs.pop("foreign_keys", self._user_defined_foreign_keys)
+        for name in ("viewonly", "post_update", "passive_updates", "sync_backref"):
+            kwargs.setdefault(name, getattr(self, name))
+        self.back_populates = key
+        other: RelationshipProperty[Any] = RelationshipProperty(
+            self.parent.primary_mapper(),
+            self.secondary,
+            primaryjoin=primaryjoin,
+            secondaryjoin=secondaryjoin,
+            foreign_keys=foreign_keys,
+            back_populates=self.key,
+            **kwargs,
+        )
+        mapper._configure_property(key, other, warn_for_existing=True)
+
+    # --- configuration
+
+    @util.memoized_property
+    def entity(self) -> Any:
+        """The mapper or alias this relationship refers to."""
+        self.parent._check_configure()
+        return self.entity
+
+    @util.memoized_property
+    def mapper(self) -> Any:
+        return self.entity.mapper
+
+    def do_init(self) -> None:
+        self._process_dependent_arguments()
+        self._setup_entity()
+        self.parent.mapper.registry._set_depends_on(self.entity.mapper.registry)
+        self._setup_join_conditions()
+        self._check_cascade_settings(self._cascade)
+        self._post_init()
+        self._generate_backref()
+        self._join_condition._warn_for_conflicting_sync_targets()
+        super().do_init()
+        self._lazy_strategy = self._get_strategy((("lazy", "select"),))
+
+    def _process_dependent_arguments(self) -> None:
+        """Resolve the arguments that were strings or callables, now that everything is defined."""
+        args = self._init_args
+        for name in _LATE_ARGUMENTS:
+            getattr(args, name)._resolve_against_registry(self._clsregistry_resolvers[1])
+        for argument in (args.primaryjoin, args.secondaryjoin):
+            if argument.resolved is not None:
+                argument.resolved = coercions.expect(
+                    roles.ColumnArgumentRole, argument.resolved, argname=argument.name
+                )
+        secondary = args.secondary.resolved
+        if secondary is not None and _is_mapped_class(secondary):
+            raise sa_exc.ArgumentError(
+                f"secondary argument {secondary} passed to to relationship() {self} must be a Table object or other "
+                "FROM clause; can't send a mapped class directly as rows in 'secondary' are persisted independently "
+                "of a class that is mapped to that same table."
+            )
+        order_by = args.order_by.resolved
+        if order_by is not False and order_by is not None:
+            self.order_by = tuple(
+                coercions.expect(roles.ColumnArgumentRole, column, argname="order_by")
+                for column in util.to_list(order_by)
+            )
+        else:
+            self.order_by = False
+        self._user_defined_foreign_keys = _column_set(args.foreign_keys)
+        self.remote_side = _column_set(args.remote_side)
+
+    def _setup_entity(self, __argument: Any = None, /) -> None:
+        if "entity" in self.__dict__:
+            return
+        from .mapper import Mapper
+
+        argument = __argument or self.argument
+        if isinstance(argument, str):
+            resolved = self._clsregistry_resolve_name(argument)()
+        elif callable(argument) and not isinstance(argument, (type, Mapper)):
+            resolved = argument()
+        else:
+            resolved = argument
+
+        if isinstance(resolved, type):
+            entity: Any = class_mapper(resolved, configure=False)
+        else:
+            entity = inspect(resolved, raiseerr=False)
+            if not hasattr(entity, "mapper"):
+                raise sa_exc.ArgumentError(
+                    f"relationship '{self.key}' expects a class or a mapper argument (received: {type(resolved)})"
+                )
+        self.entity = entity
+        self.target = entity.persist_selectable
+
+    def _setup_join_conditions(self) -> None:
+        args = self._init_args
+        self._join_condition = condition = _JoinCondition(
+            parent_persist_selectable=self.parent.persist_selectable,
+            child_persist_selectable=self.entity.persist_selectable,
+            parent_local_selectable=self.parent.local_table,
+            child_local_selectable=self.entity.local_table,
+            primaryjoin=args.primaryjoin.resolved,
+            secondary=args.secondary.resolved,
+            secondaryjoin=args.secondaryjoin.resolved,
+            parent_equivalents=self.parent._equivalent_columns,
+            child_equivalents=self.mapper._equivalent_columns,
+            consider_as_foreign_keys=self._user_defined_foreign_keys,
+            local_remote_pairs=self.local_remote_pairs,
+            remote_side=self.remote_side,
+            self_referential=self._is_self_referential,
+            prop=self,
+            support_sync=not self.viewonly,
+            can_be_synced_fn=self._columns_are_mapped,
+        )
+        self.primaryjoin = condition.primaryjoin
+        self.secondaryjoin = condition.secondaryjoin
+        self.secondary = condition.secondary
+        self.direction = condition.direction
+        self.local_remote_pairs = condition.local_remote_pairs
+        self.remote_side = condition.remote_columns
+        self.local_columns = condition.local_columns
+        self.synchronize_pairs = condition.synchronize_pairs
+        self._calculated_foreign_keys = condition.foreign_key_columns
+        self.secondary_synchronize_pairs = condition.secondary_synchronize_pairs
+
+    @property
+    def _clsregistry_resolve_arg(self) -> Any:
+        return self._clsregistry_resolvers[1]
+
+    @property
+    def _clsregistry_resolve_name(self) -> Any:
+        return self._clsregistry_resolvers[0]
+
+    @util.memoized_property
+    def _clsregistry_resolvers(self) -> Any:
+        from .clsregistry import _resolver
+
+        return _resolver(self.parent.class_, self)
+
+    def _persists_for(self, mapper: Any) -> bool:
+        return self.key in mapper.relationships and mapper.relationships[self.key] is self
+
+    def _columns_are_mapped(self, *cols: Any) -> bool:
+        secondary = self._init_args.secondary.resolved
+        return all(
+            (secondary is not None and secondary.c.contains_column(column))
+            or self.parent.persist_selectable.c.contains_column(column)
+            or self.target.c.contains_column(column)
+            for column in cols
+        )
+
+    def _post_init(self) -> None:
+        if self.uselist is None:
+            self.uselist = self.direction is not MANYTOONE
+        if not self.viewonly and not self.synchronize_pairs:
+            raise sa_exc.ArgumentError(
+                f"Can't build a DependencyProcessor for relationship {self}. No target attributes to populate between "
+                "parent and child are present"
+            )
+        if self.uselist and self._attribute_options.dataclasses_default is not _NoArg.NO_ARG:
+            raise sa_exc.ArgumentError(
+                f"On relationship {self}, the dataclass default for relationship may only be set for a relationship "
+                "that references a scalar value, i.e. many-to-one or explicitly uselist=False"
+            )
+
+    @util.memoized_property
+    def _use_get(self) -> bool:
+        """Whether the target is found by its primary key."""
+        return self._lazy_strategy.use_get
+
+    @util.memoized_property
+    def _is_self_referential(self) -> bool:
+        return self.mapper.common_parent(self.parent)
+
+    @util.memoized_property
+    def _target_correlates_to_parent(self) -> bool:
+        return bool(_lateral_correlated_froms(self.entity.selectable, self.parent.selectable))
+
+    def _create_joins(
+        self,
+        source_polymorphic: bool = False,
+        source_selectable: Any = None,
+        dest_selectable: Any = None,
+        of_type_entity: Any = None,
+        alias_secondary: bool = False,
+        extra_criteria: tuple[Any, ...] = (),
+    ) -> tuple[Any, Any, Any, Any, Any, Any]:
+        """The join condition between two selectables, with aliases made where the tables would be ambiguous."""
+        aliased = alias_secondary and self.secondary is not None
+        if source_selectable is None and source_polymorphic and self.parent.with_polymorphic:
+            source_selectable = self.parent._with_polymorphic_selectable
+
+        if of_type_entity:
+            dest_mapper = of_type_entity.mapper
+            if dest_selectable is None:
+                dest_selectable = of_type_entity.selectable
+                aliased = True
+        else:
+            dest_mapper = self.mapper
+
+        if dest_selectable is None:
+            dest_selectable = self.entity.selectable
+            if self.mapper.with_polymorphic:
+                aliased = True
+            if self._is_self_referential and source_selectable is None:
+                dest_selectable = anonymous_fromclause(dest_selectable)
+                aliased = True
+        elif dest_selectable is not self.mapper._with_polymorphic_selectable or self.mapper.with_polymorphic:
+            aliased = True
+
+        aliased = aliased or (
+            source_selectable is not None
+            and (
+                source_selectable is not self.parent._with_polymorphic_selectable
+                or is_subquery(source_selectable)
+            )
+        )
+        primaryjoin, secondaryjoin, secondary, target_adapter, dest_selectable = self._join_condition.join_targets(
+            source_selectable, dest_selectable, aliased, dest_mapper._single_table_criterion, extra_criteria
+        )
+        return (
+            primaryjoin,
+            secondaryjoin,
+            self.parent.local_table if source_selectable is None else source_selectable,
+            self.entity.local_table if dest_selectable is None else dest_selectable,
+            secondary,
+            target_adapter,
+        )
+
+    # --- declarative
+
+    def declarative_scan(
+        self,
+        decl_scan: Any,
+        registry: Any,
+        cls: type[Any],
+        originating_module: str | None,
+        key: str,
+        mapped_container: type[Any] | None,
+        annotation: Any,
+        extracted_mapped_annotation: Any,
+        is_dataclass_field: bool,
+    ) -> None:
+        """Read target, collection class and cardinality from the annotation."""
+        if extracted_mapped_annotation is None:
+            if self.argument is None:
+                self._raise_for_required(key, cls)
+            return
+        assert originating_module is not None
+        holds_statements = False
+        if mapped_container is not None:
+            for container, lazy in ((WriteOnlyMapped, "write_only"), (DynamicMapped, "dynamic")):
+                if issubclass(mapped_container, container):
+                    self.lazy = lazy
+                    self.strategy_key = (("lazy", lazy),)
+                    holds_statements = True
+                    break
+
+        argument = de_optionalize_union_types(extracted_mapped_annotation)
+        if hasattr(argument, "__origin__"):
+            argument = self._target_of_generic(argument, originating_module, holds_statements)
+        elif hasattr(argument, "__forward_arg__"):
+            argument = resolve_name_to_real_class_name(argument.__forward_arg__, originating_module)
+
+        if self.collection_class is None and not holds_statements:
+            self.uselist = False
+        # an explicit argument wins over the annotation
+        if self.argument is None:
+            self.argument = argument
+        if self._attribute_options.dataclasses_default_factory is not _NoArg.NO_ARG:
+            self._check_default_factory(cls, key, list if holds_statements else self.collection_class)
+
+    def _target_of_generic(self, argument: Any, originating_module: str, holds_statements: bool) -> Any:
+        """The target named inside ``List[...]``, ``Dict[..., ...]`` and the like."""
+        origin = argument.__origin__
+        if isinstance(origin, type) and issubclass(origin, abc.Collection):
+            if self.collection_class is None:
+                if py_inspect.isabstract(origin):
+                    raise sa_exc.ArgumentError(
+                        f"Collection annotation type {origin} cannot be instantiated; please provide an explicit "
+                        "'collection_class' parameter (e.g. list, set, etc.) to the relationship() function to "
+                        "accompany this annotation"
+                    )
+                self.collection_class = origin
+        elif not holds_statements:
+            self.uselist = False
+
+        if not argument.__args__:
+            raise sa_exc.ArgumentError(f"Generic alias {argument} requires an argument")
+        if isinstance(origin, type) and issubclass(origin, typing.Mapping):
+            target = argument.__args__[-1]
+        else:
+            target = argument.__args__[0]
+        if hasattr(target, "__forward_arg__"):
+            return resolve_name_to_real_class_name(target.__forward_arg__, originating_module)
+        return target
+
+    def _check_default_factory(self, cls: type[Any], key: str, exact: Any) -> None:
+        default_factory = self._attribute_options.dataclasses_default_factory
+        plain = util.duck_type_collection(exact)
+        if plain is exact:
+            plain = None
+        if default_factory is not exact and (plain is None or default_factory is not plain):
+            expected = str(exact)
+            if plain is not None:
+                expected += f" or {plain}"
+            raise sa_exc.ArgumentError(
+                f"For relationship {self._format_as_string(cls, key)} using dataclass options, default_factory must "
+                f"be exactly {expected}"
+            )
+
+
+def _column_set(argument: _RelationshipArg) -> Any:
+    return util.column_set(
+        coercions.expect(roles.ColumnArgumentRole, column, argname=argument.name)
+        for column in util.to_column_set(argument.resolved)
+    )
+
+
+class Relationship(RelationshipProperty[_T], _DeclarativeMapped[_T]):
+    """The public face of a relationship property."""
+
+    inherit_cache = True
+
+
+class _RelationshipDeclared(Relationship[_T], WriteOnlyMapped[_T], DynamicMapped[_T]):  # type: ignore[misc]
+    """What ``relationship()`` returns: fits every kind of annotation."""
+
+    inherit_cache = True
+
+    @classmethod
+    def _mapper_property_name(cls) -> str:
+        return "Relationship"
