@@ -22,9 +22,9 @@ from sqlalchemy.inspection import _self_inspects as _self_inspects
 
 # event --------------------------------------------------------------------------------------------------------------
 # What holds listeners of classes that are not mapped yet needs: entering a listener, and taking one out again.
-from sqlalchemy.event.legacy import _omit_standard_example as omit_standard_example
-from sqlalchemy.event.registry import _EventKey as event_key_for
-from sqlalchemy.event.registry import _stored_in_collection as stored_in_collection
+from sqlalchemy.event.legacy import _omit_standard_example as _omit_standard_example
+from sqlalchemy.event.registry import _EventKey as _EventKey
+from sqlalchemy.event.registry import _stored_in_collection as _stored_in_collection
 
 # sql._typing --------------------------------------------------------------------------------------------------------
 # The error for keywords that exist for type checkers only.

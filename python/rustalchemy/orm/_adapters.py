@@ -14,7 +14,7 @@ from sqlalchemy.sql import expression
 from sqlalchemy.sql import util as sql_util
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Set
 
     from sqlalchemy.sql.elements import ClauseElement
     from sqlalchemy.sql.selectable import FromClause, Selectable
@@ -46,7 +46,7 @@ class ORMStatementAdapter(sql_util.ColumnAdapter):
         role: _TraceAdaptRole,
         selectable: Selectable,
         *,
-        equivalents: Mapping[Any, Set[Any]] | None = None,
+        equivalents: dict[Any, Any] | None = None,
         adapt_required: bool = False,
         allow_label_resolve: bool = True,
         anonymize_labels: bool = False,
@@ -77,7 +77,7 @@ class ORMAdapter(sql_util.ColumnAdapter):
         role: _TraceAdaptRole,
         entity: Any,
         *,
-        equivalents: Mapping[Any, Set[Any]] | None = None,
+        equivalents: dict[Any, Any] | None = None,
         adapt_required: bool = False,
         allow_label_resolve: bool = True,
         anonymize_labels: bool = False,

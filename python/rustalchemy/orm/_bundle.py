@@ -79,7 +79,8 @@ class Bundle(
     @property
     def mapper(self) -> Mapper[Any] | None:
         """The mapper of the first expression, if it is an attribute of a mapped class."""
-        return self.exprs[0]._annotations.get("parentmapper")
+        mapper: Mapper[Any] | None = self.exprs[0]._annotations.get("parentmapper")
+        return mapper
 
     @property
     def entity(self) -> Any:

@@ -24,17 +24,15 @@ if TYPE_CHECKING:
     from .mapper import Mapper
 
 # execution options that have a say in how UPDATE and DELETE work
-_UPDATE_OPTION_NAMES = frozenset(
-    (
-        "synchronize_session",
-        "autoflush",
-        "populate_existing",
-        "identity_token",
-        "is_delete_using",
-        "is_update_from",
-        "dml_strategy",
-    )
-)
+_UPDATE_OPTION_NAMES = {
+    "synchronize_session",
+    "autoflush",
+    "populate_existing",
+    "identity_token",
+    "is_delete_using",
+    "is_update_from",
+    "dml_strategy",
+}
 
 
 class _BulkUDCompileState(_ORMDMLState):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy.sql.elements import ColumnElement
-    from sqlalchemy.sql.selectable import Alias
+    from sqlalchemy.sql.selectable import Subquery
 
     from .mapper import Mapper
 
@@ -51,7 +51,7 @@ def identity_key(
 
 def polymorphic_union(
     table_map: dict[Any, Any], typecolname: str | None, aliasname: str = "p_union", cast_nulls: bool = True
-) -> Alias:
+) -> Subquery[Any]:
     """Return a UNION ALL of tables, each padded with NULLs to all columns, for concrete inheritance.
 
     :param table_map: polymorphic identity → table.

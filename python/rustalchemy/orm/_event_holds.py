@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 
-from .._sa import stored_in_collection
+from .._sa import _stored_in_collection
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -40,7 +40,7 @@ class _EventsHold(event.RefCollection[Any]):
         ) -> None:
             hold = event_key.dispatch_target
             listeners = hold.all_holds.setdefault(hold.class_, {})
-            stored_in_collection(event_key, hold)
+            _stored_in_collection(event_key, hold)
             listeners[event_key._key] = (event_key, raw, propagate, retval, kw)
             if not propagate:
                 return

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from .._sa import omit_standard_example
+from .._sa import _omit_standard_example
 from ._event_holds import _EventsHold
 from .base import EXT_CONTINUE, _mapper_or_none
 from .mapper import Mapper
@@ -76,18 +76,18 @@ class MapperEvents(event.Events[Mapper[Any]]):
     def after_mapper_constructed(self, mapper: Mapper[Any], class_: type[Any]) -> None:
         """A mapper was made and has its properties; relationships are not configured yet."""
 
-    @omit_standard_example
+    @_omit_standard_example
     def before_mapper_configured(self, mapper: Mapper[Any], class_: type[Any]) -> None:
         """A mapper is about to be configured; ``EXT_SKIP`` leaves it for later (with ``retval=True``)."""
 
     def mapper_configured(self, mapper: Mapper[Any], class_: type[Any]) -> None:
         """A mapper was configured."""
 
-    @omit_standard_example
+    @_omit_standard_example
     def before_configured(self) -> None:
         """Mappers are about to be configured."""
 
-    @omit_standard_example
+    @_omit_standard_example
     def after_configured(self) -> None:
         """Mappers were configured."""
 

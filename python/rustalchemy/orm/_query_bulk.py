@@ -82,7 +82,7 @@ class _QueryBulk(_QueryResults):
         stmt: Any = sql.delete(*query._raw_columns)
         if delete_args:
             stmt = stmt.with_dialect_options(**delete_args)
-        rowcount = query._execute_bulk(stmt, context, synchronize_session)
+        rowcount: int = query._execute_bulk(stmt, context, synchronize_session)
         query.session.dispatch.after_bulk_delete(context)
         context.result.close()
         return rowcount
@@ -104,7 +104,7 @@ class _QueryBulk(_QueryResults):
             stmt = stmt.values(values)
         if update_args:
             stmt = stmt.with_dialect_options(**update_args)
-        rowcount = query._execute_bulk(stmt, context, synchronize_session)
+        rowcount: int = query._execute_bulk(stmt, context, synchronize_session)
         query.session.dispatch.after_bulk_update(context)
         context.result.close()
         return rowcount

@@ -27,8 +27,6 @@ from .base import _assertions, object_mapper
 from .context import _legacy_filter_by_entity_zero
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sqlalchemy.util.typing import Self
 
     from .session import Session
@@ -76,6 +74,10 @@ class _QueryCriteria(_QueryState):
 
     def filter_by(self, **kwargs: Any) -> Self:
         """Add ``attribute == value`` to WHERE for each keyword, of the entity joined last or else of the first."""
+        if self._symbolic is not None:
+            symbolic = self._with_values(kwargs)
+            if symbolic is not None:
+                return symbolic
         entity = self._filter_by_zero()
         return self.filter(*[_entity_namespace_key(entity, key) == value for key, value in kwargs.items()])
 
@@ -223,7 +225,7 @@ class _QueryCriteria(_QueryState):
 
     @_generative
     @_assertions(_no_statement)
-    def slice(self, start: int | None, stop: int | None) -> Self:
+    def slice(self, start: Any, stop: Any) -> Self:
         """Set LIMIT and OFFSET from the bounds of a Python slice."""
         self._limit_clause, self._offset_clause = _make_slice(self._limit_clause, self._offset_clause, start, stop)
         return self
@@ -377,7 +379,7 @@ class _QueryCriteria(_QueryState):
         self._execution_options = self._execution_options.union(kwargs)
         return self
 
-    def get_execution_options(self) -> Mapping[str, Any]:
+    def get_execution_options(self) -> util.immutabledict[str, Any]:
         """The execution options set so far."""
         return self._execution_options
 

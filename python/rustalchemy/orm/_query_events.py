@@ -26,6 +26,7 @@ class QueryEvents(event.Events[Query[Any]]):
         # read by baked queries: whether the listener's effect may be cached
         deliver._bake_ok = bake_ok  # type: ignore[attr-defined]
         event_key.with_wrapper(deliver).base_listen(**kw)
+        Query._has_listeners = True
 
     def before_compile(self, query: Query[Any]) -> None:
         """The query is about to become a statement."""

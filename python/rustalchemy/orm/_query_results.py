@@ -12,6 +12,7 @@ from sqlalchemy.sql.selectable import LABEL_STYLE_TABLENAME_PLUS_COL
 from . import loading
 from ._entities import _getitem
 from ._query_criteria import _QueryCriteria
+from ._query_lane import unique
 from .context import QueryContext, _column_descriptions
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ _T = TypeVar("_T", bound=Any)
 
 class _QueryResults(_QueryCriteria):
     """Methods that send the statement, or give it to another one."""
+
+    # an event is listened to; set once and for all by QueryEvents
+    _has_listeners = False
 
     # -- running it ---------------------------------------------------------------------------------------------------
 
@@ -50,13 +54,26 @@ class _QueryResults(_QueryCriteria):
             result._soft_close()
             raise
 
+    def _lane_rows(self, first: bool = False) -> list[Any] | None:
+        """The objects found, if the short way can be taken; None if not."""
+        if self._symbolic is None or self._has_listeners:
+            return None
+        lane, values = self._symbolic
+        return lane.rows(self, values, first)
+
     def all(self) -> list[Any]:
         """Return everything as a list."""
+        rows = self._lane_rows()
+        if rows is not None:
+            return unique(rows)
         found: list[Any] = self._iter().all()
         return found
 
     def first(self) -> Any:
         """Return the first object or row, or None; the statement gets LIMIT 1."""
+        rows = self._lane_rows(first=True)
+        if rows is not None:
+            return rows[0] if rows else None
         query = self if self._statement is not None else self.limit(1)
         return query._iter().first()
 
@@ -100,6 +117,8 @@ class _QueryResults(_QueryCriteria):
     )
     def get(self, ident: Any) -> Any:
         """Return the object with this primary key, or None: from the session if it is there."""
+        if self._symbolic is not None and not self._symbolic[1]:
+            return self.session._get_impl(self._symbolic[0].mapper, ident, loading._load_on_pk_identity)
         self._no_criterion_assertion("get", order_by=False, distinct=False)
         return self._get_impl(ident, loading._load_on_pk_identity)
 

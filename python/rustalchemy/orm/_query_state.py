@@ -23,7 +23,15 @@ from sqlalchemy.sql.selectable import (
     SelectLabelStyle,
 )
 
-from .._sa import COMPILE_STATE_PLUGIN, _generative, _SelectFromElements, create_raw_select, plugin_class_for
+from .._sa import (
+    COMPILE_STATE_PLUGIN,
+    _entity_namespace_key,
+    _generative,
+    _SelectFromElements,
+    create_raw_select,
+    plugin_class_for,
+)
+from ._query_lane import _QueryLane, are_plain
 from .context import FromStatement, QueryContext, _determine_last_joined_entity, _ORMCompileState
 from .interfaces import ORMColumnsClauseRole
 
@@ -36,6 +44,22 @@ if TYPE_CHECKING:
 
     from .mapper import Mapper
     from .session import Session
+
+
+class _Deferred:
+    """An attribute of a symbolic query: asked for, it makes a full query of it."""
+
+    def __init__(self, default: Any = None) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.name = name
+
+    def __get__(self, query: Any, owner: Any) -> Any:
+        if query is None:
+            return self.default
+        query._build()
+        return query.__dict__.get(self.name, self.default)
 
 
 class _QueryState(
@@ -51,8 +75,12 @@ class _QueryState(
 ):
     """The attributes of a Query, its checks, and the statement made from them."""
 
-    _raw_columns: list[Any]
-    _where_criteria: tuple[ColumnElement[Any], ...] = ()
+    # a query that is still only a class and keyword values: see _query_lane
+    _symbolic: tuple[_QueryLane, dict[str, Any]] | None = None
+
+    _raw_columns: Any = _Deferred()
+    _where_criteria: Any = _Deferred(())
+    _propagate_attrs: Any = _Deferred(util.EMPTY_DICT)
     _having_criteria: tuple[ColumnElement[Any], ...] = ()
     _order_by_clauses: tuple[ColumnElement[Any], ...] = ()
     _group_by_clauses: tuple[ColumnElement[Any], ...] = ()
@@ -78,13 +106,57 @@ class _QueryState(
 
     def __init__(self, entities: Any, session: Session | None = None) -> None:
         self.session = session  # type: ignore[assignment]  # a query may get its session later
-        self._set_entities(entities)
+        lane = _QueryLane.of(entities) if self._may_be_symbolic else None
+        if lane is not None:
+            self._symbolic = (lane, {})
+        else:
+            self._set_entities(entities)
+            if self._may_be_symbolic:
+                _QueryLane.open(entities, self._raw_columns)
+
+    # -- symbolic queries --------------------------------------------------------------------------------------------
+
+    # Query itself sets this; a subclass may override what the lane passes by
+    _may_be_symbolic = False
+
+    def _build(self) -> None:
+        """Make a full query of a symbolic one."""
+        symbolic = self._symbolic
+        if symbolic is None:
+            return
+        self._symbolic = None
+        lane, values = symbolic
+        self._set_entities(lane.class_)
+        if values:
+            self._where_criteria = tuple(
+                coercions.expect(
+                    roles.WhereHavingRole,
+                    _entity_namespace_key(self._raw_columns[0], key) == value,
+                    apply_propagate_attrs=self,
+                )
+                for key, value in values.items()
+            )
+
+    def _with_values(self, values: dict[str, Any]) -> Self | None:
+        """A symbolic copy with more keyword values; None if this has to be a full query."""
+        lane, known = self._symbolic  # type: ignore[misc]  # the caller saw that it is symbolic
+        if not are_plain(values) or not lane.knows(values) or not known.keys().isdisjoint(values):
+            return None
+        query = self.__class__.__new__(self.__class__)
+        query.__dict__.update(self.__dict__)
+        query._symbolic = (lane, {**known, **values} if known else values)
+        return query
+
+    def _generate(self) -> Self:
+        if self._symbolic is not None:
+            self._build()
+        return super()._generate()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._build()
+        return self.__dict__
 
     # -- entities ----------------------------------------------------------------------------------------------------
-
-    @util.memoized_property
-    def _propagate_attrs(self) -> Mapping[str, Any]:
-        return util.EMPTY_DICT
 
     def _set_propagate_attrs(self, values: Mapping[str, Any]) -> Self:
         self._propagate_attrs = util.immutabledict(values)
@@ -203,6 +275,7 @@ class _QueryState(
         refresh_state: Any = None,
         identity_token: Any = None,
     ) -> Self:
+        self._build()
         load_options = {
             "_version_check": version_check,
             "_populate_existing": populate_existing,
@@ -282,11 +355,12 @@ class _QueryState(
             replaced = listener(query)
             if replaced is not None and replaced is not query:
                 query = replaced
-                if not listener._bake_ok:
+                if not listener._bake_ok:  # type: ignore[attr-defined]  # set by QueryEvents
                     query._compile_options += {"_bake_ok": False}
         return query
 
     def _statement_20(self, for_statement: bool = False, use_legacy_query_style: bool = True) -> Any:
+        self._build()
         query = self._before_compile() if self.dispatch.before_compile else self
         compile_options = query._compile_options + {
             "_for_statement": for_statement,

@@ -28,6 +28,13 @@ class Query(_QueryBulk, Generic[_T]):
 
     dispatch: Any
 
+    def __init_subclass__(cls, **kw: Any) -> None:
+        super().__init_subclass__(**kw)
+        cls._may_be_symbolic = False
+
+
+Query._may_be_symbolic = True
+
 
 class RowReturningQuery(Query[_T]):
     """A Query that type checkers know to return rows."""

@@ -1,0 +1,161 @@
+"""The short way of ``session.query(User).filter_by(name="x").first()``: no statement is built when its shape is known.
+
+Such a Query stays symbolic: an entity and keyword values. The first one of a shape (entity, keywords, types of the
+values, LIMIT 1 or not) is built and compiled like any other; its PreparedSelect is kept with the class and run again
+with other values. Any method but ``filter_by()`` and those that fetch makes a full Query of it, and so does whatever
+the lane cannot do: a listener, another Query class, a value that is not a plain constant.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter
+
+from ._statement_cache import PreparedSelect, plain_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .mapper import Mapper
+    from .session import Session
+
+# types whose values become a bound parameter in `column == value`; None and booleans become SQL keywords
+_PLAIN_TYPES = frozenset(
+    (int, str, float, bytes, decimal.Decimal, datetime.datetime, datetime.date, datetime.time, uuid.UUID)
+)
+
+# shapes kept per class; a program that makes more has them in loops over keywords
+_LIMIT = 200
+
+
+class _QueryLane:
+    """The known shapes of queries for one mapped class."""
+
+    __slots__ = ("class_", "keys", "mapper", "shapes")
+
+    def __init__(self, mapper: Mapper[Any]) -> None:
+        self.mapper = mapper
+        self.class_ = mapper.class_
+        self.shapes: dict[Any, _Shape | None] = {}
+        # attributes that are plain columns: comparing them does what the shape says
+        self.keys = frozenset(prop.key for prop in mapper.column_attrs)
+
+    @classmethod
+    def of(cls, entities: Any) -> _QueryLane | None:
+        """The lane for the arguments of ``session.query()``; None if it is not a class that was queried before."""
+        if type(entities) is not tuple or len(entities) != 1:
+            return None
+        entity = entities[0]
+        if not isinstance(entity, type):
+            return None
+        manager = entity.__dict__.get("_sa_class_manager")
+        lane: _QueryLane | None = None if manager is None else manager.__dict__.get("_query_lane")
+        if lane is None or lane.mapper.registry._new_mappers:
+            return None
+        return lane
+
+    @classmethod
+    def open(cls, entities: Any, raw_columns: list[Any]) -> None:
+        """Remember a class that a Query was made for in the ordinary way, so that its mapper is configured."""
+        if len(raw_columns) != 1 or not isinstance(entities, tuple) or not isinstance(entities[0], type):
+            return
+        mapper = raw_columns[0]._annotations.get("parententity")
+        if mapper is not None and mapper.is_mapper and mapper.class_ is entities[0]:
+            mapper.class_manager._query_lane = cls(mapper)
+
+    def knows(self, values: Mapping[str, Any]) -> bool:
+        """Whether the names are columns of the class."""
+        return self.keys.issuperset(values)
+
+    def rows(self, query: Any, values: Mapping[str, Any], first: bool) -> list[Any] | None:
+        """The objects that a symbolic query finds; None if it has to take the ordinary way."""
+        session = query.session
+        if session is None or not _is_plain(session):
+            return None
+        given = tuple(values.values())
+        key = (tuple(values), tuple(map(type, given)), first)
+        try:
+            shape = self.shapes[key]
+        except KeyError:
+            if len(self.shapes) >= _LIMIT:
+                self.shapes.clear()
+            shape = self.shapes[key] = _Shape.of(query, len(given), first)
+        return None if shape is None else shape.rows(session, self.mapper, given)
+
+
+class _Shape:
+    """One statement with parameters: compiled for a dialect at its first use there."""
+
+    __slots__ = ("_dialect", "_fills", "_names", "_prepared", "_statement", "_template")
+
+    def __init__(self, statement: Any, names: list[str]) -> None:
+        self._statement = statement
+        self._names = names
+        self._dialect: Any = lambda: None
+        self._prepared: PreparedSelect | None = None
+        # constant parameters in their places, and which place takes which value through which processor
+        self._template: list[Any] = []
+        self._fills: list[tuple[int, int, Any]] = []
+
+    @classmethod
+    def of(cls, query: Any, count: int, first: bool) -> _Shape | None:
+        full = query.limit(1) if first else query._generate()
+        names = []
+        for criterion in full._where_criteria:
+            if not isinstance(criterion, BinaryExpression) or criterion.operator is not operators.eq:
+                return None
+            bound = criterion.right
+            if not isinstance(bound, BindParameter) or bound.callable is not None or bound.expanding:
+                return None
+            names.append(bound.key)
+        if len(names) != count or len(set(names)) != count:
+            return None
+        return cls(full._statement_20(), names)
+
+    def rows(self, session: Session, mapper: Mapper[Any], values: tuple[Any, ...]) -> list[Any] | None:
+        session._autoflush()
+        lane = session._lane(mapper)
+        if lane is None:
+            return None
+        if self._dialect() is not lane.dialect:
+            self._prepare(lane.dialect)
+        prepared = self._prepared
+        if prepared is None:
+            return None
+        parameters = self._template.copy()
+        for place, index, processor in self._fills:
+            value = values[index]
+            parameters[place] = value if processor is None else processor(value)
+        return prepared.run(session, lane, parameters)
+
+    def _prepare(self, dialect: Any) -> None:
+        self._dialect = weakref.ref(dialect)
+        self._prepared = prepared = PreparedSelect.of(self._statement, dialect, names=self._names)
+        if prepared is None:
+            return
+        self._template, self._fills = prepared.layout(self._names)
+
+
+def are_plain(values: Mapping[str, Any]) -> bool:
+    """Whether comparing with these values gives a bound parameter each."""
+    return all(type(value) in _PLAIN_TYPES for value in values.values())
+
+
+def _is_plain(session: Session) -> bool:
+    from .session import Session
+
+    # a user's execute() expects to see every statement
+    return type(session).execute is Session.execute and plain_session(session)
+
+
+def unique(found: list[Any]) -> list[Any]:
+    """The objects without repetitions, as a Query returns them."""
+    if len(set(map(id, found))) == len(found):
+        return found
+    return list({id(obj): obj for obj in found}.values())
