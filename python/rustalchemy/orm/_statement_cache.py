@@ -122,6 +122,19 @@ class PreparedSelect:
                 constants.append(payload if processor is None else processor(payload))
         return constants, named
 
+    def layout(self, names: Sequence[str]) -> Tuple[List[Any], List[Tuple[int, int, Any]]]:
+        """The parameters as a template with the constants in their places, and what fills the others: place, index
+        into ``names``, processor. For callers that give the same names each time."""
+        template: List[Any] = []
+        fills: List[Tuple[int, int, Any]] = []
+        for place, (kind, payload, processor) in enumerate(self._places):
+            if kind == _CONSTANT:
+                template.append(payload if processor is None else processor(payload))
+            else:
+                template.append(None)
+                fills.append((place, list(names).index(payload), processor))
+        return template, fills
+
     # execution
 
     def run(
