@@ -102,6 +102,13 @@ class StatementExecution(SessionBinds):
         _add_event: Any = None,
         _scalar_result: bool = False,
     ) -> Any:
+        if not (execution_options or bind_arguments or _parent_execute_state or _add_event):
+            from ._statement_cache import execute_cached
+
+            result = execute_cached(self, statement, params)
+            if result is not None:
+                return result.scalar() if _scalar_result else result
+
         statement = coercions.expect(roles.StatementRole, statement)
         bind_arguments = dict(bind_arguments) if bind_arguments else {}
 

@@ -117,6 +117,10 @@ class ObjectLoading(StatementExecution):
             if instance is not None:
                 # the map may hold a sibling class under this key
                 return instance if isinstance(instance, mapper.class_) else None
+            if not (options or identity_token or execution_options or bind_arguments or db_load_fn):
+                instance = loading.get_by_key(self, mapper, identity)
+                if instance is not NotImplemented:
+                    return instance
 
         load_options = context.QueryContext.default_load_options
         if populate_existing:
