@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._row_plans import EntityParts, RowPlanBuilder
 
 _NONE = frozenset((None,))
-_PASSIVE_OFF = PassiveFlag.PASSIVE_OFF.value
+_PASSIVE_OFF = int(PassiveFlag.PASSIVE_OFF)
 _LAZY = (("lazy", "select"),)
 
 
