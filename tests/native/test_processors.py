@@ -16,9 +16,10 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rustalchemy.orm._processors import bind_processor, result_processor
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Dialect
+
+from rustalchemy.orm._processors import bind_processor, result_processor
 
 SQLITE: Dialect = sa.create_engine("sqlite://").dialect
 

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use crate::flags;
 use crate::instance;
 use crate::instance_state::InstanceState;
-use crate::identity::{KeyRef, base_of_manager};
+use crate::identity::{FoundState, KeyRef, base_of_manager};
 use crate::load_context::{EagerSlot, EagerStep, LoadContext, LoadMemory};
 use crate::loaded_values;
 use crate::manager::ManagerCore;
@@ -282,7 +282,8 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         if let Some(found) = self.find(base, hash, key_ref)? {
             return Ok(Some(found));
         }
-        // A new object. Everything that can run Python code comes first.
+        // A new object. Everything that can run Python code comes first; the epoch tells whether any touched the table.
+        let epoch = self.uow().identity.epoch(base);
         let values = if plan.has_processors { Some(processed_columns(plan, row, key)?) } else { None };
         let object = manager.new_instance(py)?;
         let state = state_of_new(manager, &object)?;
@@ -290,10 +291,10 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
             [single] => single.clone(),
             parts => PyTuple::new(py, parts)?.into_any(),
         };
-        if (values.is_some() || !manager.is_inline())
+        if self.uow().identity.epoch(base) != epoch
             && let Some(found) = self.find(base, hash, key_ref)?
         {
-            return Ok(Some(found)); // made by the code that ran in between
+            return Ok(Some(found));
         }
         state.track(whole_key.as_ptr());
         state.set_key(whole_key.into_ptr());
@@ -309,8 +310,8 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
 
     #[inline]
     fn find(&self, base: *const ManagerCore, hash: u64, key: KeyRef<'_>) -> PyResult<Option<Found<'py>>> {
-        let Some(state) = self.uow().identity.find(self.py, base, hash, key)? else { return Ok(None) };
-        Ok(state.object(self.py).map(|object| Found { object, state, is_new: false }))
+        let found = self.uow().identity.find(self.py, base, hash, key)?;
+        Ok(found.map(|FoundState { state, object }| Found { object, state, is_new: false }))
     }
 
     /// The manager that names the identity table; rows of one chunk mostly ask for the same one.

@@ -30,6 +30,14 @@ struct BaseTable {
     states: IdentityTable<StateRef>,
 }
 
+/// A state of the map, with a reference to its object that keeps it alive.
+pub struct FoundState<'py> {
+    /// The state.
+    pub state: StateRef,
+    /// Its object.
+    pub object: Bound<'py, PyAny>,
+}
+
 /// An identity looked for: one value or the parts of a composite one, with the identity token. All pointers are borrowed
 /// from whoever asks.
 #[derive(Clone, Copy)]
@@ -171,25 +179,34 @@ impl IdentityMap {
         token: *mut ffi::PyObject,
     ) -> PyResult<Option<StateRef>> {
         let key = KeyRef::whole(key, token);
-        self.find(py, base, key.hash(py)?, key)
+        Ok(self.find(py, base, key.hash(py)?, key)?.map(|found| found.state))
     }
 
-    /// As `lookup`, for a key whose hash is known.
+    /// As `lookup`, for a key whose hash is known; the result holds the object.
     #[inline]
-    pub fn find(
+    pub fn find<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         base: *const ManagerCore,
         hash: u64,
         key: KeyRef<'_>,
-    ) -> PyResult<Option<StateRef>> {
+    ) -> PyResult<Option<FoundState<'py>>> {
         let mut equality = StateEquality { py, key, held: SmallVec::new() };
-        core::lookup(&Place { map: self, base }, hash, &mut equality)
+        let state = core::lookup(&Place { map: self, base }, hash, &mut equality)?;
+        // The object gets its reference before `equality` lets go of the candidates.
+        Ok(state.and_then(|state| state.object(py).map(|object| FoundState { state, object })))
     }
 
     /// Enters a state under its own identity, unless another living state has it: that one is returned and nothing happens.
     pub fn insert(&self, py: Python<'_>, state: StateRef) -> PyResult<Option<StateRef>> {
-        let key = KeyRef::whole(state.key(), state.identity_token());
+        // Held: comparing runs Python code, which may give the state another identity.
+        // SAFETY: the state lives, and with it its key; token and key are valid objects or null.
+        let (held_key, held_token) = unsafe {
+            let token = Bound::from_borrowed_ptr_or_opt(py, state.identity_token());
+            (Bound::from_borrowed_ptr_or_opt(py, state.key()), token)
+        };
+        let Some(held_key) = held_key else { return Ok(None) };
+        let key = KeyRef::whole(held_key.as_ptr(), held_token.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr));
         let hash = key.hash(py)?;
         let place = Place { map: self, base: base_of(py, state) };
         if state.has(flags::IN_MAP) {
@@ -298,14 +315,16 @@ pub fn get_loaded<'py>(
         return Ok(None);
     };
     let base = std::ptr::from_ref(ManagerCore::of(mapper.base.bind(py)));
-    let Some(state) = uow.identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())? else { return Ok(None) };
+    let key = KeyRef::whole(key.as_ptr(), std::ptr::null_mut());
+    let Some(FoundState { state, object }) = uow.identity.find(py, base, key.hash(py)?, key)? else {
+        return Ok(None);
+    };
     if state.is_outdated() || state.has(flags::EXPIRED) || mapper.always_refresh {
         return Ok(None);
     }
-    Ok(state.object(py).filter(|object| {
-        // SAFETY: two living types.
-        unsafe { ffi::PyType_IsSubtype(object.get_type_ptr(), class.as_type_ptr()) != 0 }
-    }))
+    // SAFETY: two living types.
+    let is_of_class = unsafe { ffi::PyType_IsSubtype(object.get_type_ptr(), class.as_type_ptr()) != 0 };
+    Ok(is_of_class.then_some(object))
 }
 
 /// Whether a value's class is one of those that make up most keys, and has no say in how it compares.
