@@ -24,7 +24,7 @@ _PASSIVE_DELETES = {False: 0, True: 1, "all": 2}
 def hand_over(mapper: Any) -> None:
     """Give the native core the present description of a mapper and of its relationships' attributes."""
     manager = mapper.class_manager
-    descriptor = describe(mapper)
+    descriptor = mapper._core_descriptor = describe(mapper)
     manager.configure_mapper(descriptor)
     for entry in descriptor["relationships"]:
         attribute = manager.get(entry["key"])

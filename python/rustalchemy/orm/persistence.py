@@ -35,11 +35,12 @@ _ROWS_PER_STATEMENT = 1000
 
 
 class _MapperCache:
-    """The shapes of one mapper, and the cache Core compiles its flush statements into."""
+    """The shapes of one mapper as described now, and the cache Core compiles its flush statements into."""
 
-    __slots__ = ("compiled", "shapes")
+    __slots__ = ("compiled", "descriptor", "shapes")
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: object) -> None:
+        self.descriptor = descriptor
         self.shapes: dict[Any, Shape] = {}
         self.compiled: LRUCache[Any, Any] = LRUCache(100)
 
@@ -107,8 +108,8 @@ class FlushExecutor:
     @staticmethod
     def _cache(mapper: Mapper[Any]) -> _MapperCache:
         cache = _caches.get(mapper)
-        if cache is None:
-            cache = _caches[mapper] = _MapperCache()
+        if cache is None or cache.descriptor is not mapper._core_descriptor:
+            cache = _caches[mapper] = _MapperCache(mapper._core_descriptor)
         return cache
 
     def _shape(self, kind: type[_ShapeT], batch: _core.Batch, dialect: Dialect) -> _ShapeT:
