@@ -313,7 +313,7 @@ def owned_rows(
     return prepared.run(session, lane, parameters, load_options=_LAZY_OPTIONS)
 
 
-def load_by_identity(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
+def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     """The object of a primary key from the database, None if there is none; NO_LANE if Core has to be asked."""
     if None in identity or not plain_session(session):
         return NO_LANE

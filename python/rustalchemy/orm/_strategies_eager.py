@@ -347,7 +347,8 @@ class _NestedSplice:
         if isinstance(element, sql.selectable.FromGrouping):
             return self._splice(element.element, entity, None)
         if isinstance(element, _ORMJoin):
-            return self._splice_right(element) or self._splice_left(element)
+            spliced = self._splice_right(element)
+            return self._splice_left(element) if spliced is None else spliced
         return self._join_endpoint(element, entity, known_path)
 
     def _splice_right(self, join: Any) -> Optional[Any]:

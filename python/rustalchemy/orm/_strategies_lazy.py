@@ -14,7 +14,7 @@ from .. import _core
 from . import exc as orm_exc
 from . import interfaces, relationships
 from . import util as orm_util
-from ._statement_cache import NO_LANE, load_by_identity, owned_rows, plain_session
+from ._statement_cache import NO_LANE, get_by_key, owned_rows, plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_state, state_str
 from .context import QueryContext, _ORMCompileState
 from .interfaces import LoaderStrategy
@@ -317,7 +317,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             if found is not None:
                 usable = not mapper.inherits or isinstance(found, mapper.class_)
                 return found if usable and not instance_state(found).expired else NO_LANE
-            found = load_by_identity(session, mapper, values)
+            found = get_by_key(session, mapper, values)
             return found
         rows = owned_rows(session, self, mapper, self._quick_statement, dict(zip(names, values), **dict(constants)))
         return NO_LANE if rows is NO_LANE else self._value_of(rows)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .session import Session
     from .state import InstanceState
 
-__all__ = ("_setup_entity_query", "get_by_key", "get_from_identity", "instances", "merge_frozen_result", "merge_result")
+__all__ = ("_setup_entity_query", "get_from_identity", "instances", "merge_frozen_result", "merge_result")
 
 _NONE = frozenset((None,))
 
@@ -543,6 +543,3 @@ def merge_result(query: Any, iterator: Any, load: bool = True) -> Any:
             merged = _merge_rows(session, entities, (list(row) for row in source), load)
     return frozen.with_new_rows(merged) if frozen is not None else iter(merged)
 
-
-# Session.get() past the identity map; last, since the cache runs the loads of this module
-from ._statement_cache import load_by_identity as get_by_key  # noqa: E402
