@@ -54,9 +54,7 @@ def make_models(orm: ModuleType) -> SimpleNamespace:
         users = orm.relationship("User", secondary=links, viewonly=True, order_by="User.id")
 
     orm.configure_mappers()
-    return SimpleNamespace(
-        orm=orm, Base=base, User=User, Address=Address, Ding=Ding, Node=Node, Tag=Tag, links=links
-    )
+    return SimpleNamespace(orm=orm, Base=base, User=User, Address=Address, Ding=Ding, Node=Node, Tag=Tag, links=links)
 
 
 def make_database(models: SimpleNamespace) -> Any:
@@ -101,9 +99,7 @@ class Statements:
         self.sent: list[tuple[str, Any]] = []
         event.listen(engine, "before_cursor_execute", self._note)
 
-    def _note(
-        self, conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
-    ) -> None:
+    def _note(self, conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
         self.sent.append((" ".join(statement.split()), tuple(parameters)))
 
     def take(self) -> list[tuple[str, Any]]:

@@ -8,9 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
-
 from orm_models import Statements, make_database, make_models
+from sqlalchemy import func, select
 
 ORMS = ("sqlalchemy.orm", "rustalchemy.orm")
 MODELS = {name: make_models(importlib.import_module(name)) for name in ORMS}
@@ -98,9 +97,9 @@ def refresh_relationship(m: SimpleNamespace, session: Any) -> Any:
 
 
 def refresh_after_eager(m: SimpleNamespace, session: Any) -> Any:
-    user = session.scalars(
-        select(m.User).where(m.User.id == 8).options(m.orm.joinedload(m.User.addresses))
-    ).unique().one()
+    user = (
+        session.scalars(select(m.User).where(m.User.id == 8).options(m.orm.joinedload(m.User.addresses))).unique().one()
+    )
     session.expire(user)
     return user.name, len(user.addresses)
 
@@ -111,9 +110,7 @@ def deferred(m: SimpleNamespace, session: Any) -> Any:
 
 
 def deferred_twice(m: SimpleNamespace, session: Any) -> Any:
-    address = session.scalars(
-        select(m.Address).options(m.orm.load_only(m.Address.id)).where(m.Address.id == 2)
-    ).one()
+    address = session.scalars(select(m.Address).options(m.orm.load_only(m.Address.id)).where(m.Address.id == 2)).one()
     return address.email, address.user_id
 
 
@@ -138,9 +135,7 @@ def aliased_entities(m: SimpleNamespace, session: Any) -> Any:
 
 
 def outer_join_none(m: SimpleNamespace, session: Any) -> Any:
-    rows = session.execute(
-        select(m.User, m.Address).outerjoin(m.User.addresses).order_by(m.User.id, m.Address.id)
-    )
+    rows = session.execute(select(m.User, m.Address).outerjoin(m.User.addresses).order_by(m.User.id, m.Address.id))
     return [(user.name, address and address.email) for user, address in rows]
 
 
@@ -181,9 +176,7 @@ def tree(option: str, depth: int) -> Scenario:
 
 
 def recursive_selectin(m: SimpleNamespace, session: Any) -> Any:
-    statement = select(m.Node).where(m.Node.id == 1).options(
-        m.orm.selectinload(m.Node.children, recursion_depth=-1)
-    )
+    statement = select(m.Node).where(m.Node.id == 1).options(m.orm.selectinload(m.Node.children, recursion_depth=-1))
     root = session.scalars(statement).one()
     return [[leaf.name for leaf in child.children] for child in root.children]
 
@@ -260,7 +253,7 @@ def results(m: SimpleNamespace, session: Any) -> Any:
     statement = select(m.User.id, m.User.name).order_by(m.User.id)
     one = session.execute(statement.where(m.User.id == 8))
     return (
-        session.execute(statement).mappings().all() == [dict(id=u.id, name=u.name) for u in session.query(m.User)],
+        session.execute(statement).mappings().all() == [{"id": u.id, "name": u.name} for u in session.query(m.User)],
         one.one()._asdict(),
         session.scalar(select(func.count()).select_from(m.User)),
         session.execute(statement).partitions(3).__next__()[0].name,

@@ -8,10 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from orm_models import make_models
 from sqlalchemy import and_, case, exists, func, literal_column, or_, select, text, union_all
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-
-from orm_models import make_models
 
 MODELS = {name: make_models(importlib.import_module(name)) for name in ("sqlalchemy.orm", "rustalchemy.orm")}
 
@@ -27,10 +26,12 @@ STATEMENTS: dict[str, Callable[[SimpleNamespace], Any]] = {
     "distinct": lambda m: select(m.User.name).distinct(),
     "filter_by": lambda m: select(m.User).filter_by(name="ed"),
     "filter_by joined": lambda m: select(m.User).join(m.User.addresses).filter_by(email="x"),
-    "group": lambda m: select(m.User.name, func.count(m.Address.id))
-    .join(m.User.addresses)
-    .group_by(m.User.name)
-    .having(func.count(m.Address.id) > 1),
+    "group": lambda m: (
+        select(m.User.name, func.count(m.Address.id))
+        .join(m.User.addresses)
+        .group_by(m.User.name)
+        .having(func.count(m.Address.id) > 1)
+    ),
     "join relationship": lambda m: select(m.User).join(m.User.addresses),
     "join twice": lambda m: select(m.User).join(m.User.addresses).join(m.Address.dings),
     "join entity": lambda m: select(m.User).join(m.Address),
@@ -68,9 +69,7 @@ STATEMENTS: dict[str, Callable[[SimpleNamespace], Any]] = {
     "cte": lambda m: _cte(m),
     "recursive cte": lambda m: _recursive(m),
     "union": lambda m: select(m.User.id).union(select(m.Address.id)),
-    "entities of union": lambda m: select(
-        m.orm.aliased(m.User, union_all(select(m.User), select(m.User)).subquery())
-    ),
+    "entities of union": lambda m: select(m.orm.aliased(m.User, union_all(select(m.User), select(m.User)).subquery())),
     "from_statement": lambda m: select(m.User).from_statement(select(m.User).order_by(m.User.id)),
     "from text": lambda m: select(m.User).from_statement(text("SELECT * FROM users")),
     "case": lambda m: select(case((m.User.id > 7, m.User.name), else_="x")),
@@ -101,38 +100,33 @@ OPTIONS: dict[str, Callable[[SimpleNamespace], Any]] = {
         m.orm.joinedload(m.Tag.users).joinedload(m.User.addresses)
     ),
     "joined limit": lambda m: select(m.User).options(m.orm.joinedload(m.User.addresses)).limit(2),
-    "joined limit ordered": lambda m: select(m.User)
-    .options(m.orm.joinedload(m.User.addresses))
-    .order_by(m.User.name)
-    .limit(2)
-    .offset(1),
-    "joined limit ordered by other": lambda m: select(m.User)
-    .join(m.User.addresses)
-    .options(m.orm.joinedload(m.User.addresses))
-    .order_by(m.Address.email)
-    .limit(2),
+    "joined limit ordered": lambda m: (
+        select(m.User).options(m.orm.joinedload(m.User.addresses)).order_by(m.User.name).limit(2).offset(1)
+    ),
+    "joined limit ordered by other": lambda m: (
+        select(m.User)
+        .join(m.User.addresses)
+        .options(m.orm.joinedload(m.User.addresses))
+        .order_by(m.Address.email)
+        .limit(2)
+    ),
     "joined scalar limit": lambda m: select(m.Address).options(m.orm.joinedload(m.Address.user)).limit(2),
     "joined distinct": lambda m: select(m.User).distinct().options(m.orm.joinedload(m.User.addresses)),
     "joined self": lambda m: select(m.Node).options(m.orm.joinedload(m.Node.children)),
     "joined self twice": lambda m: select(m.Node).options(
         m.orm.joinedload(m.Node.children).joinedload(m.Node.children)
     ),
-    "joined beside join": lambda m: select(m.User)
-    .join(m.User.addresses)
-    .where(m.Address.email == "x")
-    .options(m.orm.joinedload(m.User.addresses)),
-    "joined alias": lambda m: _aliased(m, lambda a: select(a).options(m.orm.joinedload(a.addresses))),
-    "joined and_": lambda m: select(m.User).options(
-        m.orm.joinedload(m.User.addresses.and_(m.Address.email == "x"))
+    "joined beside join": lambda m: (
+        select(m.User).join(m.User.addresses).where(m.Address.email == "x").options(m.orm.joinedload(m.User.addresses))
     ),
-    "contains_eager": lambda m: select(m.User)
-    .join(m.User.addresses)
-    .options(m.orm.contains_eager(m.User.addresses)),
+    "joined alias": lambda m: _aliased(m, lambda a: select(a).options(m.orm.joinedload(a.addresses))),
+    "joined and_": lambda m: select(m.User).options(m.orm.joinedload(m.User.addresses.and_(m.Address.email == "x"))),
+    "contains_eager": lambda m: select(m.User).join(m.User.addresses).options(m.orm.contains_eager(m.User.addresses)),
     "contains_eager alias": lambda m: _address(
         m,
-        lambda a: select(m.User)
-        .join(m.User.addresses.of_type(a))
-        .options(m.orm.contains_eager(m.User.addresses.of_type(a))),
+        lambda a: (
+            select(m.User).join(m.User.addresses.of_type(a)).options(m.orm.contains_eager(m.User.addresses.of_type(a)))
+        ),
     ),
     "load_only": lambda m: select(m.User).options(m.orm.load_only(m.User.name)),
     "defer": lambda m: select(m.User).options(m.orm.defer(m.User.name)),
@@ -167,9 +161,7 @@ def _node(m: SimpleNamespace, build: Callable[[Any], Any]) -> Any:
 
 
 def _subquery(m: SimpleNamespace) -> Any:
-    counts = (
-        select(m.Address.user_id, func.count().label("n")).group_by(m.Address.user_id).subquery()
-    )
+    counts = select(m.Address.user_id, func.count().label("n")).group_by(m.Address.user_id).subquery()
     return select(m.User, counts.c.n).outerjoin(counts, m.User.id == counts.c.user_id)
 
 

@@ -7,8 +7,9 @@ Each element of a statement's columns clause becomes one of these. It first adds
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Iterable, List, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 from sqlalchemy import util
 from sqlalchemy.sql import util as sql_util
@@ -62,9 +63,7 @@ def _setup_entity_query(
         )
 
     if polymorphic_discriminator is not None and polymorphic_discriminator is not mapper.polymorphic_on:
-        column_collection.append(
-            adapter.columns[polymorphic_discriminator] if adapter else polymorphic_discriminator
-        )
+        column_collection.append(adapter.columns[polymorphic_discriminator] if adapter else polymorphic_discriminator)
 
 
 def _note_extra_criteria(compile_state: Any, entity: Any) -> None:
@@ -101,14 +100,14 @@ class _QueryEntity:
     def setup_dml_returning_compile_state(self, compile_state: Any, adapter: Any) -> None:
         self.setup_compile_state(compile_state)
 
-    def row_plan(self, builder: RowPlanBuilder) -> Tuple[Any, Any, Tuple[Any, ...]]:
+    def row_plan(self, builder: RowPlanBuilder) -> tuple[Any, Any, tuple[Any, ...]]:
         """(how to make the value from a row, label, objects that name the column in a Row)."""
         raise NotImplementedError()
 
     @classmethod
     def to_compile_state(
-        cls, compile_state: Any, entities: Iterable[Any], entities_collection: List[Any], is_current_entities: bool
-    ) -> List[Any]:
+        cls, compile_state: Any, entities: Iterable[Any], entities_collection: list[Any], is_current_entities: bool
+    ) -> list[Any]:
         for idx, entity in enumerate(entities):
             if entity._is_lambda_element:
                 if entity._is_sequence:
@@ -134,16 +133,16 @@ class _MapperEntity(_QueryEntity):
     """A mapped class or an alias of one."""
 
     __slots__ = (
-        "expr",
-        "mapper",
-        "entity_zero",
-        "is_aliased_class",
-        "path",
         "_extra_entities",
         "_label_name",
-        "_with_polymorphic_mappers",
-        "selectable",
         "_polymorphic_discriminator",
+        "_with_polymorphic_mappers",
+        "entity_zero",
+        "expr",
+        "is_aliased_class",
+        "mapper",
+        "path",
+        "selectable",
     )
 
     supports_single_entity = True
@@ -151,7 +150,7 @@ class _MapperEntity(_QueryEntity):
     _non_hashable_value = True
 
     def __init__(
-        self, compile_state: Any, entity: Any, entities_collection: List[Any], is_current_entities: bool
+        self, compile_state: Any, entity: Any, entities_collection: list[Any], is_current_entities: bool
     ) -> None:
         entities_collection.append(self)
         if is_current_entities:
@@ -217,7 +216,7 @@ class _MapperEntity(_QueryEntity):
     def setup_dml_returning_compile_state(self, compile_state: Any, adapter: Any) -> None:
         self._setup(compile_state, adapter)
 
-    def row_plan(self, builder: RowPlanBuilder) -> Tuple[Any, Any, Tuple[Any, ...]]:
+    def row_plan(self, builder: RowPlanBuilder) -> tuple[Any, Any, tuple[Any, ...]]:
         compile_state = builder.compile_state
         adapter = self._get_entity_clauses(compile_state)
         compound = compile_state.compound_eager_adapter
@@ -237,15 +236,15 @@ class _MapperEntity(_QueryEntity):
 class _BundleEntity(_QueryEntity):
     """A ``Bundle``: several columns returned as one value."""
 
-    __slots__ = ("bundle", "expr", "type", "_label_name", "_entities", "supports_single_entity")
+    __slots__ = ("_entities", "_label_name", "bundle", "expr", "supports_single_entity", "type")
 
-    _extra_entities: ClassVar[Tuple[Any, ...]] = ()
+    _extra_entities: ClassVar[tuple[Any, ...]] = ()
 
     def __init__(
         self,
         compile_state: Any,
         expr: Any,
-        entities_collection: List[Any],
+        entities_collection: list[Any],
         is_current_entities: bool,
         setup_entities: bool = True,
         parent_bundle: Optional[_BundleEntity] = None,
@@ -259,15 +258,13 @@ class _BundleEntity(_QueryEntity):
         self.bundle = self.expr = bundle
         self.type = type(bundle)
         self._label_name = bundle.name
-        self._entities: List[Any] = []
+        self._entities: list[Any] = []
         self.supports_single_entity = bundle.single_entity
 
         if setup_entities:
             for inner in bundle.exprs:
                 if "bundle" in inner._annotations or isinstance(inner, Bundle):
-                    _BundleEntity(
-                        compile_state, inner, entities_collection, is_current_entities, parent_bundle=self
-                    )
+                    _BundleEntity(compile_state, inner, entities_collection, is_current_entities, parent_bundle=self)
                 else:
                     _ORMColumnEntity._for_columns(
                         compile_state, (inner,), entities_collection, None, is_current_entities, parent_bundle=self
@@ -294,7 +291,7 @@ class _BundleEntity(_QueryEntity):
         for ent in self._entities:
             ent.setup_compile_state(compile_state)
 
-    def row_plan(self, builder: RowPlanBuilder) -> Tuple[Any, Any, Tuple[Any, ...]]:
+    def row_plan(self, builder: RowPlanBuilder) -> tuple[Any, Any, tuple[Any, ...]]:
         parts = [ent.row_plan(builder) for ent in self._entities]
         return (
             builder.composed_plan(
@@ -314,23 +311,21 @@ class _ColumnEntity(_QueryEntity):
     __slots__ = ("_fetch_column", "raw_column_index", "translate_raw_column")
 
     column: Any
-    _extra_entities: Tuple[Any, ...]
+    _extra_entities: tuple[Any, ...]
 
     @classmethod
     def _for_columns(
         cls,
         compile_state: Any,
         columns: Iterable[Any],
-        entities_collection: List[Any],
+        entities_collection: list[Any],
         raw_column_index: Optional[int],
         is_current_entities: bool,
         parent_bundle: Any = None,
     ) -> None:
         for column in columns:
             annotations = column._annotations
-            entity = annotations.get("parententity") or sql_util.extract_first_column_annotation(
-                column, "parententity"
-            )
+            entity = annotations.get("parententity") or sql_util.extract_first_column_annotation(column, "parententity")
             if not entity:
                 kind: Any = _RawColumnEntity
             elif "identity_token" in annotations:
@@ -354,7 +349,7 @@ class _ColumnEntity(_QueryEntity):
     def _null_column_type(self) -> bool:  # type: ignore[override]
         return bool(self.column.type._isnull)
 
-    def row_plan(self, builder: RowPlanBuilder) -> Tuple[Any, Any, Tuple[Any, ...]]:
+    def row_plan(self, builder: RowPlanBuilder) -> tuple[Any, Any, tuple[Any, ...]]:
         compile_state = builder.compile_state
         column = self._fetch_column
         if column is None:
@@ -378,7 +373,7 @@ class _ColumnEntity(_QueryEntity):
 class _RawColumnEntity(_ColumnEntity):
     """An expression without any mapped column in it."""
 
-    __slots__ = ("expr", "column", "_label_name", "entity_zero_or_selectable", "_extra_entities")
+    __slots__ = ("_extra_entities", "_label_name", "column", "entity_zero_or_selectable", "expr")
 
     entity_zero = None
     mapper = None
@@ -431,13 +426,13 @@ class _ORMColumnEntity(_ColumnEntity):
     """A mapped attribute, or an expression of some."""
 
     __slots__ = (
+        "_extra_entities",
+        "_label_name",
+        "column",
+        "entity_zero",
+        "entity_zero_or_selectable",
         "expr",
         "mapper",
-        "column",
-        "_label_name",
-        "entity_zero_or_selectable",
-        "entity_zero",
-        "_extra_entities",
     )
 
     supports_single_entity = False
@@ -523,15 +518,19 @@ class _IdentityTokenEntity(_ORMColumnEntity):
     def setup_compile_state(self, compile_state: Any) -> None:
         pass
 
-    def row_plan(self, builder: RowPlanBuilder) -> Tuple[Any, Any, Tuple[Any, ...]]:
+    def row_plan(self, builder: RowPlanBuilder) -> tuple[Any, Any, tuple[Any, ...]]:
         token = builder.identity_token
-        return builder.composed_plan([], lambda query, getters: lambda row: token), self._label_name, self._extra_entities
+        return (
+            builder.composed_plan([], lambda query, getters: lambda row: token),
+            self._label_name,
+            self._extra_entities,
+        )
 
 
 class _DMLReturningColFilter:
     """Limits a RETURNING clause to columns its DML statement can return; stands where an adapter would."""
 
-    __slots__ = ("mapper", "columns", "__weakref__")
+    __slots__ = ("__weakref__", "columns", "mapper")
 
     def __init__(self, target_mapper: Any, immediate_dml_mapper: Any) -> None:
         several_tables = (
@@ -570,7 +569,7 @@ class _DMLUpdateDeleteReturningColFilter(_DMLReturningColFilter):
         return self.mapper.persist_selectable.c.corresponding_column(col)
 
 
-def _column_descriptions(query_or_select_stmt: Any, compile_state: Any = None, legacy: bool = False) -> List[Any]:
+def _column_descriptions(query_or_select_stmt: Any, compile_state: Any = None, legacy: bool = False) -> list[Any]:
     if compile_state is None:
         from .context import _ORMSelectCompileState
 
@@ -591,9 +590,9 @@ def _column_descriptions(query_or_select_stmt: Any, compile_state: Any = None, l
     return descriptions
 
 
-def _regroup(shapes: Sequence[Any], query: Any) -> List[Any]:
+def _regroup(shapes: Sequence[Any], query: Any) -> list[Any]:
     """Row functions that put flat rows back into the shape asked for; see ``RowPlanBuilder.composed_plan``."""
-    functions: List[Any] = []
+    functions: list[Any] = []
     position = 0
     for shape in shapes:
         function, position = _row_function(shape, position, query)
@@ -601,7 +600,7 @@ def _regroup(shapes: Sequence[Any], query: Any) -> List[Any]:
     return functions
 
 
-def _row_function(shape: Any, position: int, query: Any) -> Tuple[Any, int]:
+def _row_function(shape: Any, position: int, query: Any) -> tuple[Any, int]:
     if shape is None:
         return itemgetter(position), position + 1
     parts, compose = shape

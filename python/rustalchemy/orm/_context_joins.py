@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, util
@@ -22,16 +23,16 @@ _SAY_WHICH = (
 class _JoinBuilder:
     """The part of a SELECT's compile state that turns its ``join()`` calls into FROM clauses."""
 
-    from_clauses: List[Any]
-    _already_joined_edges: Tuple[Any, ...] = ()
-    _join_entities: Tuple[Any, ...] = ()
+    from_clauses: list[Any]
+    _already_joined_edges: tuple[Any, ...] = ()
+    _join_entities: tuple[Any, ...] = ()
 
     # given by the compile state
     _get_current_adapter: Any
     _get_extra_criteria: Any
     _mapper_loads_polymorphically_with: Any
 
-    def _join(self, args: Sequence[Any], entities_collection: List[Any]) -> None:
+    def _join(self, args: Sequence[Any], entities_collection: list[Any]) -> None:
         for target, on, explicit_from, flags in args:
             right: Any = inspect(target)
             onclause: Any = None if on is None else inspect(on)
@@ -61,9 +62,7 @@ class _JoinBuilder:
                     continue
                 self._check_explicit_left(explicit_from, left, onclause)
 
-            self._join_left_to_right(
-                entities_collection, left, right, onclause, prop, flags["isouter"], flags["full"]
-            )
+            self._join_left_to_right(entities_collection, left, right, onclause, prop, flags["isouter"], flags["full"])
 
     @staticmethod
     def _join_target(onclause: Any) -> Any:
@@ -89,7 +88,7 @@ class _JoinBuilder:
 
     def _join_left_to_right(
         self,
-        entities_collection: List[Any],
+        entities_collection: list[Any],
         left: Any,
         right: Any,
         onclause: Any,
@@ -122,9 +121,7 @@ class _JoinBuilder:
         else:
             left_clause = left
 
-        join = _ORMJoin(
-            left_clause, right, onclause, isouter=outerjoin, full=full, _extra_criteria=criteria
-        )
+        join = _ORMJoin(left_clause, right, onclause, isouter=outerjoin, full=full, _extra_criteria=criteria)
         froms = list(self.from_clauses)
         if from_index is None:
             froms.append(join)
@@ -135,8 +132,8 @@ class _JoinBuilder:
     # the left side
 
     def _join_determine_implicit_left_side(
-        self, entities_collection: List[Any], left: Any, right: Any, onclause: Any
-    ) -> Tuple[Any, Optional[int], Optional[int]]:
+        self, entities_collection: list[Any], left: Any, right: Any, onclause: Any
+    ) -> tuple[Any, Optional[int], Optional[int]]:
         """(left side, its index in the FROM list, its index among the entities) when the ON clause does not say."""
         r_info: Any = inspect(right)
 
@@ -151,7 +148,7 @@ class _JoinBuilder:
             )
 
         # by selectable, since several columns of one table are one place to join from
-        candidates: dict[Any, Tuple[Optional[int], Any]] = {}
+        candidates: dict[Any, tuple[Optional[int], Any]] = {}
         for index, ent in enumerate(entities_collection):
             entity = ent.entity_zero_or_selectable
             if entity is None:
@@ -181,8 +178,8 @@ class _JoinBuilder:
             raise sa_exc.InvalidRequestError(f"Don't know how to join to {right!r}. {_SAY_WHICH}")
 
     def _join_place_explicit_left_side(
-        self, entities_collection: List[Any], left: Any
-    ) -> Tuple[Optional[int], Optional[int]]:
+        self, entities_collection: list[Any], left: Any
+    ) -> tuple[Optional[int], Optional[int]]:
         """(index in the FROM list, index among the entities) of a left side that was stated; None where it is absent."""
         l_info: Any = inspect(left)
         if self.from_clauses:
@@ -202,9 +199,7 @@ class _JoinBuilder:
 
     # the right side
 
-    def _join_check_and_adapt_right_side(
-        self, left: Any, right: Any, onclause: Any, prop: Any
-    ) -> Tuple[Any, Any, Any]:
+    def _join_check_and_adapt_right_side(self, left: Any, right: Any, onclause: Any, prop: Any) -> tuple[Any, Any, Any]:
         l_info: Any = inspect(left)
         r_info: Any = inspect(right)
         mapper = getattr(r_info, "mapper", None)
@@ -281,7 +276,7 @@ class _JoinBuilder:
         )
 
     @staticmethod
-    def _entity_for_selectable(mapper: Any, selectable: Any) -> Tuple[Any, bool]:
+    def _entity_for_selectable(mapper: Any, selectable: Any) -> tuple[Any, bool]:
         """An entity over a plain selectable named as the target of a relationship; whether it needs an adapter."""
         if not selectable.is_derived_from(mapper.persist_selectable):
             raise sa_exc.InvalidRequestError(
@@ -300,5 +295,3 @@ class _JoinBuilder:
             code="xaj1",
         )
         return entity, is_select
-
-

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Sequence, Set, Tuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import util
@@ -22,14 +23,14 @@ class _StatementBuilder:
     select_statement: Any
     compile_options: Any
     label_style: Any
-    primary_columns: List[Any]
-    secondary_columns: List[Any]
-    dedupe_columns: Set[Any]
-    from_clauses: List[Any]
-    eager_joins: Dict[Any, Any]
-    eager_order_by: Tuple[Any, ...]
-    extra_criteria_entities: Dict[Any, Any]
-    global_attributes: Dict[Any, Any]
+    primary_columns: list[Any]
+    secondary_columns: list[Any]
+    dedupe_columns: set[Any]
+    from_clauses: list[Any]
+    eager_joins: dict[Any, Any]
+    eager_order_by: tuple[Any, ...]
+    extra_criteria_entities: dict[Any, Any]
+    global_attributes: dict[Any, Any]
     correlate: Any
     correlate_except: Any
     order_by: Any
@@ -37,12 +38,12 @@ class _StatementBuilder:
     distinct: Any
     distinct_on: Any
     syntax_extensions: Any
-    _entities: List[Any]
+    _entities: list[Any]
     _memoized_entities: Any
     _for_update_arg: Any
-    _join_entities: Tuple[Any, ...]
-    _where_criteria: Tuple[Any, ...]
-    _having_criteria: Tuple[Any, ...]
+    _join_entities: tuple[Any, ...]
+    _where_criteria: tuple[Any, ...]
+    _having_criteria: tuple[Any, ...]
     _get_current_adapter: Any
 
     multi_row_eager_loaders = False
@@ -56,12 +57,10 @@ class _StatementBuilder:
             return False
         query = self.select_statement
         limited = query._limit_clause is not None or query._offset_clause is not None
-        return bool(
-            (limited and self.multi_row_eager_loaders) or self.distinct or self.distinct_on or self.group_by
-        )
+        return bool((limited and self.multi_row_eager_loaders) or self.distinct or self.distinct_on or self.group_by)
 
-    def _all_equivs(self) -> Dict[Any, Any]:
-        equivalents: Dict[Any, Any] = {}
+    def _all_equivs(self) -> dict[Any, Any]:
+        equivalents: dict[Any, Any] = {}
         for entities in (*self._memoized_entities.values(), self._entities):
             for ent in entities:
                 if isinstance(ent, _MapperEntity):
@@ -91,10 +90,7 @@ class _StatementBuilder:
             self.from_clauses,
         )
         own_tables = {
-            elem
-            for from_ in inner.get_final_froms()
-            for elem in sql_util.surface_selectables(from_)
-            if elem._is_table
+            elem for from_ in inner.get_final_froms() for elem in sql_util.surface_selectables(from_) if elem._is_table
         }
         inner = inner.alias()
 
@@ -125,11 +121,9 @@ class _StatementBuilder:
         statement.order_by.non_generative(statement, *self.eager_order_by)
         return statement
 
-    def _select(self, columns: List[Any], froms: Iterable[Any]) -> Any:
+    def _select(self, columns: list[Any], froms: Iterable[Any]) -> Any:
         query = self.select_statement
-        statement = Select._create_raw_select(
-            _raw_columns=columns, _from_obj=froms, _label_style=self.label_style
-        )
+        statement = Select._create_raw_select(_raw_columns=columns, _from_obj=froms, _label_style=self.label_style)
         if self._where_criteria:
             statement._where_criteria = self._where_criteria
         if self._having_criteria:
@@ -167,7 +161,7 @@ class _StatementBuilder:
 
     # criteria that come with the entities
 
-    def _get_extra_criteria(self, entity: Any) -> Tuple[Any, ...]:
+    def _get_extra_criteria(self, entity: Any) -> tuple[Any, ...]:
         options = self.global_attributes.get(("additional_entity_criteria", entity.mapper), ())
         return tuple(
             option._resolve_where_criteria(entity)
@@ -175,7 +169,7 @@ class _StatementBuilder:
             if (option.include_aliases or option.entity is entity) and option._should_include(self)
         )
 
-    def _get_correlated_froms(self) -> Set[Any]:
+    def _get_correlated_froms(self) -> set[Any]:
         """FROM elements an enclosing SELECT provides."""
         explicit, implicit = self._explicit_correlate_froms, self._implicit_correlate_froms  # type: ignore[attr-defined]
         if not explicit and not implicit:
@@ -228,8 +222,8 @@ class _StatementBuilder:
         if not noted:
             return
 
-        criteria: List[Any] = []
-        subtypes: Dict[Any, Tuple[Any, Set[Any]]] = {}
+        criteria: list[Any] = []
+        subtypes: dict[Any, tuple[Any, set[Any]]] = {}
         for entity, adapter in util.OrderedSet(noted.values()):
             if entity in self._join_entities:
                 continue

@@ -6,11 +6,11 @@ into ``compile_state.attributes`` under ``("loader", path)``, where the properti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, NoReturn, Optional, Sequence, Tuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
-from sqlalchemy import and_, inspect
+from sqlalchemy import and_, inspect, util
 from sqlalchemy import exc as sa_exc
-from sqlalchemy import util
 from sqlalchemy.sql import cache_key, traversals, visitors
 
 from . import util as orm_util
@@ -20,10 +20,10 @@ from .path_registry import _ACCEPTED_TOKENS, _DEFAULT_TOKEN, _RELATIONSHIP_TOKEN
 if TYPE_CHECKING:
     from .strategy_options import Load
 
-_Path = Tuple[Any, ...]
+_Path = tuple[Any, ...]
 
 # the name of the option that sets a strategy, for messages; keyed by strategy and by the local option that tells two apart
-_STRATEGY_FN_LABELS: Dict[Any, str] = {
+_STRATEGY_FN_LABELS: dict[Any, str] = {
     ((("lazy", "joined"),), "eager_from_alias"): "contains_eager",
     ((("lazy", "joined"),), None): "joinedload",
     ((("lazy", "subquery"),), None): "subqueryload",
@@ -90,7 +90,7 @@ def _raise_for_does_not_link(path: PathRegistry, attrname: Any, parent_entity: A
     )
 
 
-def _parse_attr_argument(attr: Any) -> Tuple[Any, Any, Any]:
+def _parse_attr_argument(attr: Any) -> tuple[Any, Any, Any]:
     """(inspected, entity it hangs from, property) of an attribute given to an option."""
     message = "expected ORM mapped attribute for loader strategy argument"
     try:
@@ -107,7 +107,7 @@ def _parse_attr_argument(attr: Any) -> Tuple[Any, Any, Any]:
 class _LoadElement(cache_key.HasCacheKey, traversals.HasShallowCopy, visitors.Traversible):
     """A strategy, or options for one, at one place of a load."""
 
-    __slots__ = ("path", "strategy", "propagate_to_loaders", "local_opts", "_extra_criteria", "_reconcile_to_other")
+    __slots__ = ("_extra_criteria", "_reconcile_to_other", "local_opts", "path", "propagate_to_loaders", "strategy")
     __visit_name__ = "load_element"
 
     _traverse_internals = [
@@ -124,7 +124,7 @@ class _LoadElement(cache_key.HasCacheKey, traversals.HasShallowCopy, visitors.Tr
     strategy: Any
     propagate_to_loaders: bool
     local_opts: Any
-    _extra_criteria: Tuple[Any, ...]
+    _extra_criteria: tuple[Any, ...]
     #: True: gives way to any other element at its place; False: wins over any other
     _reconcile_to_other: Optional[bool]
     is_class_strategy: bool
@@ -145,13 +145,13 @@ class _LoadElement(cache_key.HasCacheKey, traversals.HasShallowCopy, visitors.Tr
         attr: Any,
         strategy: Any,
         wildcard_key: Optional[str],
-        local_opts: Optional[Dict[str, Any]],
+        local_opts: Optional[dict[str, Any]],
         propagate_to_loaders: bool,
         *,
         raiseerr: bool = True,
-        attr_group: Optional[Tuple[Any, ...]] = None,
+        attr_group: Optional[tuple[Any, ...]] = None,
         reconcile_to_other: Optional[bool] = None,
-        extra_criteria: Optional[Tuple[Any, ...]] = None,
+        extra_criteria: Optional[tuple[Any, ...]] = None,
     ) -> Any:
         """An element for ``attr`` below ``path``; None when it does not apply there and ``raiseerr`` is off."""
         element = cls.__new__(cls)
@@ -173,9 +173,9 @@ class _LoadElement(cache_key.HasCacheKey, traversals.HasShallowCopy, visitors.Tr
         path: Any,
         attr: Any,
         wildcard_key: Optional[str],
-        attr_group: Optional[Tuple[Any, ...]],
+        attr_group: Optional[tuple[Any, ...]],
         raiseerr: bool,
-        extra_criteria: Optional[Tuple[Any, ...]],
+        extra_criteria: Optional[tuple[Any, ...]],
     ) -> Any:
         raise NotImplementedError()
 
@@ -193,12 +193,12 @@ class _LoadElement(cache_key.HasCacheKey, traversals.HasShallowCopy, visitors.Tr
         copy.local_opts = copy.local_opts.union(kw)
         return copy
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         state = self._shallow_to_dict()
         state["path"] = self.path.serialize()
         return state
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state["path"] = PathRegistry.deserialize(state["path"])
         self._shallow_from_dict(state)
 
@@ -355,7 +355,7 @@ class _AttributeStrategyLoad(_LoadElement):
         current = context.query._generate_cache_key()
         return current._apply_params_to_element(cached, and_(*self._extra_criteria))
 
-    def _set_of_type_info(self, attributes: Dict[Any, Any], current_path: PathRegistry) -> None:
+    def _set_of_type_info(self, attributes: dict[Any, Any], current_path: PathRegistry) -> None:
         entity = self._of_type
         if not entity.is_aliased_class:
             entity = inspect(
@@ -400,7 +400,7 @@ class _AttributeStrategyLoad(_LoadElement):
             place = self._adjust_effective_path_for_current_path(place, compile_state.current_path)
         return () if place is None else (place.natural_path,)
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
         # criteria hold mapped entities of this process
         state["_extra_criteria"] = ()
@@ -410,7 +410,7 @@ class _AttributeStrategyLoad(_LoadElement):
             state["_of_type"] = None if self._of_type.is_aliased_class else self._of_type.class_
         return state
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         place = state.get("_path_with_polymorphic_path")
         self._path_with_polymorphic_path = PathRegistry.deserialize(place) if place else None
@@ -491,9 +491,7 @@ class _ClassStrategyLoad(_LoadElement):
         return () if place is None else (place.natural_path,)
 
 
-def _adapt_elements(
-    elements: Sequence[_LoadElement], replacement_key: Any, original_key: Any
-) -> List[_LoadElement]:
+def _adapt_elements(elements: Sequence[_LoadElement], replacement_key: Any, original_key: Any) -> list[_LoadElement]:
     """Elements whose criteria take the parameters of ``replacement_key`` in place of ``original_key``'s."""
     adapted = []
     for element in elements:

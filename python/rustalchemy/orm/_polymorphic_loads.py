@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ._row_plans import PostLoader
 
@@ -23,7 +24,7 @@ def add_selectin_polymorphic(
     via = mapper._should_selectin_load(entities, polymorphic_from)
     if not via or via is polymorphic_from:
         return
-    steps: List[Any] = [via]
+    steps: list[Any] = [via]
     if via.is_mapper:
         # one statement per mapper between the row's and the one it was found through
         step = via.inherits
@@ -34,16 +35,14 @@ def add_selectin_polymorphic(
         if not builder.has_post_load(load_path, entity):
             builder.post_load(
                 load_path,
-                PostLoader(
-                    entity, entity.mapper, _load_subclass_via_in, (path, entity, polymorphic_from, entities)
-                ),
+                PostLoader(entity, entity.mapper, _load_subclass_via_in, (path, entity, polymorphic_from, entities)),
             )
 
 
 def _load_subclass_via_in(
     context: Any,
     load_path: Any,
-    parents: Sequence[Tuple[Any, Any, bool]],
+    parents: Sequence[tuple[Any, Any, bool]],
     load_only: Any,
     path: Any,
     entity: Any,

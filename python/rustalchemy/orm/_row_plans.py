@@ -6,7 +6,8 @@ A :class:`RowPlanBuilder` walks the entities of a compile state once per compile
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import exc as sa_exc
 
@@ -35,7 +36,7 @@ class RowSource:
         self._description = description
         # positions of text and of DML results are known to the cursor's metadata only
         self._metadata = metadata
-        self._positions: Dict[Any, int] = {}
+        self._positions: dict[Any, int] = {}
         if metadata is None:
             for position, column in enumerate(self._columns):
                 for name in column.objects:
@@ -62,10 +63,10 @@ class RowSource:
         return result_processor(type_, self._dialect, description[position][1] if description else None)
 
 
-class StampedOptions(Tuple[Any, ...]):
+class StampedOptions(tuple[Any, ...]):
     """The options a state was loaded with, and the strategies they chose for attributes that load later."""
 
-    overrides: Dict[str, Tuple[Any, Any]]
+    overrides: dict[str, tuple[Any, Any]]
 
     def __reduce__(self) -> Any:
         # strategies of criteria refer to this process' entities: the options alone travel
@@ -77,7 +78,7 @@ class PostLoader:
 
     __slots__ = ("args", "function", "limit_to_mapper", "token")
 
-    def __init__(self, token: Any, limit_to_mapper: Any, function: Callable[..., None], args: Tuple[Any, ...]) -> None:
+    def __init__(self, token: Any, limit_to_mapper: Any, function: Callable[..., None], args: tuple[Any, ...]) -> None:
         self.token = token
         self.limit_to_mapper = limit_to_mapper
         self.function = function
@@ -90,13 +91,13 @@ class EntityParts:
     __slots__ = ("columns", "eager", "expired", "on_new", "overrides", "reset")
 
     def __init__(self) -> None:
-        self.columns: List[Tuple[int, int, Any]] = []
-        self.expired: List[int] = []
-        self.eager: List[Any] = []
-        self.reset: List[int] = []
-        self.on_new: List[Callable[..., None]] = []
+        self.columns: list[tuple[int, int, Any]] = []
+        self.expired: list[int] = []
+        self.eager: list[Any] = []
+        self.reset: list[int] = []
+        self.on_new: list[Callable[..., None]] = []
         #: attribute key -> (strategy key, loader option), where an option replaced the class' own strategy
-        self.overrides: Dict[str, Tuple[Any, Any]] = {}
+        self.overrides: dict[str, tuple[Any, Any]] = {}
 
 
 class StatementPlan:
@@ -117,8 +118,8 @@ class StatementPlan:
 
     def __init__(self, builder: RowPlanBuilder, entities: Sequence[Any], single_entity: bool) -> None:
         parts = [entity.row_plan(builder) for entity in entities]
-        shapes: List[Any] = []
-        flat: List[Any] = []
+        shapes: list[Any] = []
+        flat: list[Any] = []
         for plan, _, _ in parts:
             shapes.append(_flatten(plan, flat))
         self.composed = shapes if any(shape is not None for shape in shapes) else None
@@ -131,7 +132,7 @@ class StatementPlan:
         self.only_load_props = builder.only_load_props
         self.requires_uniquing = builder.requires_uniquing
 
-    def compose(self, rows: List[Any], query: Any) -> List[Any]:
+    def compose(self, rows: list[Any], query: Any) -> list[Any]:
         """Bundles and the like: flat rows back into the shape asked for."""
         assert self.composed is not None
         functions = _regroup(self.composed, query)
@@ -141,7 +142,7 @@ class StatementPlan:
         return [tuple([function(row) for function in functions]) for row in rows]
 
 
-def _flatten(plan: Any, flat: List[Any]) -> Any:
+def _flatten(plan: Any, flat: list[Any]) -> Any:
     """Append the plain plans of a possibly composed one; its shape, None when it is plain."""
     if not isinstance(plan, ComposedPlan):
         flat.append(plan)
@@ -154,7 +155,7 @@ class ComposedPlan:
 
     __slots__ = ("compose", "parts")
 
-    def __init__(self, parts: List[Any], compose: Callable[[Any, List[Any]], Any]) -> None:
+    def __init__(self, parts: list[Any], compose: Callable[[Any, list[Any]], Any]) -> None:
         self.parts = parts
         self.compose = compose
 
@@ -175,7 +176,7 @@ class RowPlanBuilder:
         self.names_depend_on_statement = False
         self.requires_uniquing = False
         self.only_load_props = self.compile_state.compile_options._only_load_props
-        self.post_loads: Dict[Tuple[Any, ...], Tuple[int, Dict[Any, PostLoader]]] = {}
+        self.post_loads: dict[tuple[Any, ...], tuple[int, dict[Any, PostLoader]]] = {}
 
     def column(self, column: Any, attribute: int, parts: EntityParts) -> bool:
         """Read ``attribute`` from ``column``, if the rows have it."""
@@ -192,7 +193,7 @@ class RowPlanBuilder:
         return _core.ScalarPlan(position, self.source.processor(position, column))
 
     @staticmethod
-    def composed_plan(parts: List[Any], compose: Callable[[Any, List[Any]], Any]) -> ComposedPlan:
+    def composed_plan(parts: list[Any], compose: Callable[[Any, list[Any]], Any]) -> ComposedPlan:
         return ComposedPlan(parts, compose)
 
     @staticmethod
@@ -285,7 +286,7 @@ class RowPlanBuilder:
                     option, strategy = prop._strategy_for_path(self.context, path)
                     strategy.plan_row(self, query_entity, path, option, mapper, adapter, parts)
 
-    def _primary_key(self, mapper: Any, adapter: Any) -> Tuple[Any, ...]:
+    def _primary_key(self, mapper: Any, adapter: Any) -> tuple[Any, ...]:
         places = []
         for column in mapper.primary_key:
             if adapter:
@@ -297,7 +298,7 @@ class RowPlanBuilder:
             places.append(position if processor is None else (position, processor))
         return tuple(places)
 
-    def _stamp(self, parts: EntityParts, load_path: PathRegistry) -> Optional[Tuple[Any, PathRegistry]]:
+    def _stamp(self, parts: EntityParts, load_path: PathRegistry) -> Optional[tuple[Any, PathRegistry]]:
         """Options and path for the states, when there is anything to remember."""
         options = self.context.propagated_loader_options
         if parts.overrides:
@@ -309,7 +310,7 @@ class RowPlanBuilder:
 
     def _polymorphic_plans(
         self, query_entity: Any, mapper: Any, path: Any, adapter: Any, discriminator: Any
-    ) -> Optional[Tuple[Any, ...]]:
+    ) -> Optional[tuple[Any, ...]]:
         """(position of the discriminator, processor, plan by identity, what complains of NULL)."""
         column = mapper.polymorphic_on if discriminator is None else discriminator
         if column is None:
@@ -325,7 +326,7 @@ class RowPlanBuilder:
         return position, self.source.processor(position, column), plans, plans.missing
 
 
-class PolymorphicPlans(Dict[Any, Any]):
+class PolymorphicPlans(dict[Any, Any]):
     """The plan of each subclass by its polymorphic identity; None for the mapper's own."""
 
     def __init__(
@@ -358,11 +359,11 @@ class PolymorphicPlans(Dict[Any, Any]):
         )
 
 
-def _as_tuple(identity: Any) -> Tuple[Any, ...]:
+def _as_tuple(identity: Any) -> tuple[Any, ...]:
     return identity if isinstance(identity, tuple) else (identity,)
 
 
-def _all_of(functions: List[Callable[..., None]]) -> Optional[Callable[..., None]]:
+def _all_of(functions: list[Callable[..., None]]) -> Optional[Callable[..., None]]:
     if len(functions) < 2:
         return functions[0] if functions else None
 

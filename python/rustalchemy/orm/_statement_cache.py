@@ -7,7 +7,8 @@ parameters, the functions answer None or :data:`NO_LANE` and the caller takes th
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Optional
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -50,11 +51,11 @@ class PreparedSelect:
         "sql",
     )
 
-    def __init__(self, compiled: Any, statement: Any, places: List[Tuple[int, Any, Any]], dialect: Any) -> None:
+    def __init__(self, compiled: Any, statement: Any, places: list[tuple[int, Any, Any]], dialect: Any) -> None:
         self._compiled = compiled
         self._statement = statement
         self._places = places
-        self._plans: Dict[Any, Tuple[StatementPlan, bool]] = {}
+        self._plans: dict[Any, tuple[StatementPlan, bool]] = {}
         self._metadata: Any = None
         self.dialect = dialect
         self.sql: str = compiled.string
@@ -88,7 +89,9 @@ class PreparedSelect:
 
     # parameters
 
-    def parameters(self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]] = None) -> Optional[Tuple[Any, ...]]:
+    def parameters(
+        self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]] = None
+    ) -> Optional[tuple[Any, ...]]:
         """Positional parameters of one execution; None when some is missing."""
         values = []
         for kind, payload, processor in self._places:
@@ -110,10 +113,10 @@ class PreparedSelect:
             values.append(value if processor is None else processor(value))
         return tuple(values)
 
-    def layout(self, names: Sequence[str]) -> Tuple[List[Any], List[Tuple[int, int, Any]]]:
+    def layout(self, names: Sequence[str]) -> tuple[list[Any], list[tuple[int, int, Any]]]:
         """Constants in their places, None in the others; (place, index into ``names``, processor) of those."""
-        constants: List[Any] = []
-        named: List[Tuple[int, int, Any]] = []
+        constants: list[Any] = []
+        named: list[tuple[int, int, Any]] = []
         for place, (kind, payload, processor) in enumerate(self._places):
             if kind == _BY_NAME:
                 named.append((place, names.index(payload), processor))
@@ -122,11 +125,11 @@ class PreparedSelect:
                 constants.append(payload if processor is None else processor(payload))
         return constants, named
 
-    def layout(self, names: Sequence[str]) -> Tuple[List[Any], List[Tuple[int, int, Any]]]:
+    def layout(self, names: Sequence[str]) -> tuple[list[Any], list[tuple[int, int, Any]]]:
         """The parameters as a template with the constants in their places, and what fills the others: place, index
         into ``names``, processor. For callers that give the same names each time."""
-        template: List[Any] = []
-        fills: List[Tuple[int, int, Any]] = []
+        template: list[Any] = []
+        fills: list[tuple[int, int, Any]] = []
         for place, (kind, payload, processor) in enumerate(self._places):
             if kind == _CONSTANT:
                 template.append(payload if processor is None else processor(payload))
@@ -144,7 +147,7 @@ class PreparedSelect:
         parameters: Sequence[Any],
         statement: Any = None,
         load_options: Any = _DEFAULT_OPTIONS,
-    ) -> List[Any]:
+    ) -> list[Any]:
         """Entities, or tuples, of all rows. Flushes nothing: the caller has done that."""
         rows, description = lane.fetch(self.sql, parameters)
         variant = load_options is _LAZY_OPTIONS
@@ -179,9 +182,7 @@ class PreparedSelect:
         context = self.context(session, statement, _DEFAULT_OPTIONS) if known is None or known[1] else None
         plan = known[0] if known is not None else self._plan(context, False, None)  # type: ignore[arg-type]
         if self._metadata is None:
-            uniquing = loading._Uniquing(
-                context or self.context(session, statement, _DEFAULT_OPTIONS), plan
-            )
+            uniquing = loading._Uniquing(context or self.context(session, statement, _DEFAULT_OPTIONS), plan)
             metadata = SimpleResultMetaData(plan.labels, plan.extra, _create_unique_filters=uniquing.filters)
             if known is not None:
                 self._metadata = metadata
@@ -193,7 +194,7 @@ class PreparedSelect:
 class _RowsResult(IteratorResult[Any]):
     """A Result over rows that were fetched as a whole."""
 
-    def __init__(self, metadata: Any, rows: List[Any], plan: StatementPlan, compile_state: Any, context: Any) -> None:
+    def __init__(self, metadata: Any, rows: list[Any], plan: StatementPlan, compile_state: Any, context: Any) -> None:
         super().__init__(metadata, iter(rows), _source_supports_scalars=plan.single_entity)
         self.context = context
         if compile_state.multi_row_eager_loaders:
@@ -214,15 +215,15 @@ def _has_load_listeners(plan: StatementPlan) -> bool:
     return False
 
 
-def _places(compiled: Any, cache_key: Any, names: Sequence[str]) -> Optional[List[Tuple[int, Any, Any]]]:
+def _places(compiled: Any, cache_key: Any, names: Sequence[str]) -> Optional[list[tuple[int, Any, Any]]]:
     """Where each positional parameter comes from; None for parameters that are computed."""
-    index_of: Dict[Any, int] = {}
+    index_of: dict[Any, int] = {}
     if cache_key is not None:
         match = compiled._cache_key_bind_match[0]
         for index, original in enumerate(cache_key.bindparams):
             for bind in match.get(original, ()):
                 index_of[bind] = index
-    places: List[Tuple[int, Any, Any]] = []
+    places: list[tuple[int, Any, Any]] = []
     processors = compiled._bind_processors
     for name in compiled.positiontup:
         bind = compiled.binds[name]
@@ -238,7 +239,7 @@ def _places(compiled: Any, cache_key: Any, names: Sequence[str]) -> Optional[Lis
     return places
 
 
-_caches: WeakKeyDictionary[Any, Dict[Any, Any]] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
 
 
 def _cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]]) -> Optional[PreparedSelect]:
@@ -319,9 +320,7 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
         return NO_LANE
     criterion, bind_of = mapper._get_clause
     values = {bind_of[column].key: value for column, value in zip(mapper.primary_key, identity)}
-    rows = owned_rows(
-        session, ("get", mapper), mapper, lambda: _select_where(mapper, criterion), values
-    )
+    rows = owned_rows(session, ("get", mapper), mapper, lambda: _select_where(mapper, criterion), values)
     if rows is NO_LANE:
         return NO_LANE
     return rows[0] if rows else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, sql, util
@@ -135,7 +135,7 @@ class _JoinedLoader(_AbstractRelationshipLoader):
         return adapter
 
     @staticmethod
-    def _read_from_stated(compile_state: Any, entity: Any, path: Any, stated: Any) -> Tuple[Any, Any]:
+    def _read_from_stated(compile_state: Any, entity: Any, path: Any, stated: Any) -> tuple[Any, Any]:
         adapter = entity._get_entity_clauses(compile_state)
         if adapter:
             stated = stated.wrap(adapter) if stated else adapter
@@ -151,7 +151,7 @@ class _JoinedLoader(_AbstractRelationshipLoader):
         adapter: Any,
         parentmapper: Any,
         chained_from_outerjoin: bool,
-    ) -> Tuple[Any, Any, bool]:
+    ) -> tuple[Any, Any, bool]:
         """Note a join to be made once all entities are set up; (adapter to its alias, its columns, now outer)."""
         target = path.get(compile_state.attributes, "path_with_polymorphic", None)
         if not target:
@@ -200,7 +200,7 @@ class _JoinedLoader(_AbstractRelationshipLoader):
         clauses: Any,
         innerjoin: Any,
         chained_from_outerjoin: bool,
-        extra_criteria: Tuple[Any, ...],
+        extra_criteria: tuple[Any, ...],
     ) -> None:
         parent = query_entity.mapper if parentmapper is None else parentmapper
         key, left = self._left_side(compile_state, query_entity)
@@ -237,16 +237,14 @@ class _JoinedLoader(_AbstractRelationshipLoader):
             )
 
     @staticmethod
-    def _left_side(compile_state: Any, query_entity: Any) -> Tuple[Any, Any]:
+    def _left_side(compile_state: Any, query_entity: Any) -> tuple[Any, Any]:
         """(key of the eager join, what to join to): a FROM element that is there already, or the entity."""
         if (
             query_entity not in compile_state.eager_joins
             and not compile_state._should_nest_selectable
             and compile_state.from_clauses
         ):
-            indexes = sql_util.find_left_clause_that_matches_given(
-                compile_state.from_clauses, query_entity.selectable
-            )
+            indexes = sql_util.find_left_clause_that_matches_given(compile_state.from_clauses, query_entity.selectable)
             if len(indexes) > 1:
                 raise sa_exc.InvalidRequestError(
                     "Can't identify which query entity in which to joined eager load from.   Please use an exact "
@@ -330,7 +328,7 @@ class _NestedSplice:
 
     __slots__ = ("clauses", "criteria", "onclause", "parent", "path")
 
-    def __init__(self, path: Any, clauses: Any, onclause: Any, criteria: Tuple[Any, ...]) -> None:
+    def __init__(self, path: Any, clauses: Any, onclause: Any, criteria: tuple[Any, ...]) -> None:
         self.path = path
         self.parent = path[-2]
         self.clauses = clauses
@@ -360,9 +358,7 @@ class _NestedSplice:
             # a JOIN b JOIN c needs no parentheses
             spliced = join._splice_into_center(target)
         else:
-            spliced = _ORMJoin(
-                join.left, target, join.onclause, isouter=join.isouter, _left_memo=join._left_memo
-            )
+            spliced = _ORMJoin(join.left, target, join.onclause, isouter=join.isouter, _left_memo=join._left_memo)
         spliced._target_adapter = target._target_adapter
         return spliced
 

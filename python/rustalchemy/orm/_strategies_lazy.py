@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
-from sqlalchemy import exc as sa_exc
 from sqlalchemy import and_, inspect, util
+from sqlalchemy import exc as sa_exc
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import Select
@@ -225,15 +226,13 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         state: Any,
         passive: Any,
         loadopt: Any = None,
-        extra_criteria: Tuple[Any, ...] = (),
-        extra_options: Tuple[Any, ...] = (),
+        extra_criteria: tuple[Any, ...] = (),
+        extra_options: tuple[Any, ...] = (),
         alternate_effective_path: Any = None,
         execution_options: Any = util.EMPTY_DICT,
     ) -> Any:
         pending = not state.key
-        if pending and (
-            not (self.parent_property.load_on_pending or state._load_pending) or not state.session_id
-        ):
+        if pending and (not (self.parent_property.load_on_pending or state._load_pending) or not state.session_id):
             return LoaderCallableStatus.ATTR_EMPTY
 
         use_get = self.use_get and not (loadopt and loadopt._extra_criteria)
@@ -277,7 +276,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             execution_options,
         )
 
-    def _memoized_attr__quick(self) -> Optional[Tuple[Tuple[int, ...], Any, Tuple[Any, ...]]]:
+    def _memoized_attr__quick(self) -> Optional[tuple[tuple[int, ...], Any, tuple[Any, ...]]]:
         """(parent attributes to read, names of the parameters they fill, constant parameters); None: no plain case."""
         prop = self.parent_property
         if self._raise_always or self._raise_on_sql or prop._target_correlates_to_parent:
@@ -287,7 +286,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         if self.use_get:
             names = [self.mapper._get_clause[1][column].key for column in self.mapper.primary_key]
             pairs = list(zip(names, (self._equated_columns[column] for column in self.mapper.primary_key)))
-            constants: Tuple[Any, ...] = ()
+            constants: tuple[Any, ...] = ()
         else:
             keys = self._simple_lazy_clause[1]
             pairs = [(key, column) for key, column, _ in keys if column is not None]
@@ -324,14 +323,16 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
 
     def _quick_statement(self) -> Any:
         statement = self._statement()
-        statement._compile_options += {"_current_path": self.parent_property.parent._path_registry[self.parent_property]}
+        statement._compile_options += {
+            "_current_path": self.parent_property.parent._path_registry[self.parent_property]
+        }
         if self._order_by:
             statement._order_by_clauses = self._order_by
         statement = statement._add_compile_state_func(self._lazyload_reverse, self.parent_property)
         statement._where_criteria = (self._simple_lazy_clause[0],)
         return statement
 
-    def _answer_without_sql(self, session: Any, state: Any, identity: List[Any], passive: Any) -> Any:
+    def _answer_without_sql(self, session: Any, state: Any, identity: list[Any], passive: Any) -> Any:
         """The object from the identity map, None for a NULL key; _SQL_NEEDED if the row has to be looked up."""
         if LoaderCallableStatus.PASSIVE_NO_RESULT in identity:
             return LoaderCallableStatus.PASSIVE_NO_RESULT
@@ -351,7 +352,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             return LoaderCallableStatus.PASSIVE_NO_RESULT
         return _SQL_NEEDED
 
-    def _get_ident_for_use_get(self, state: Any, passive: Any) -> List[Any]:
+    def _get_ident_for_use_get(self, state: Any, passive: Any) -> list[Any]:
         mapper = state.mapper
         if passive & PassiveFlag.LOAD_AGAINST_COMMITTED:
             get = mapper._get_committed_state_attr_by_column
@@ -368,8 +369,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         primary_key_identity: Optional[Sequence[Any]],
         passive: Any,
         loadopt: Any,
-        extra_criteria: Tuple[Any, ...],
-        extra_options: Tuple[Any, ...],
+        extra_criteria: tuple[Any, ...],
+        extra_options: tuple[Any, ...],
         alternate_effective_path: Any,
         execution_options: Any,
     ) -> Any:
@@ -430,9 +431,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             session.execute(
                 statement,
                 params,
-                execution_options=util.EMPTY_DICT.merge_with(
-                    execution_options, {"_sa_orm_load_options": load_options}
-                ),
+                execution_options=util.EMPTY_DICT.merge_with(execution_options, {"_sa_orm_load_options": load_options}),
             )
             .unique()
             .scalars()
@@ -440,7 +439,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         )
         return self._value_of(found)
 
-    def _value_of(self, found: List[Any]) -> Any:
+    def _value_of(self, found: list[Any]) -> Any:
         if self.uselist:
             return found
         if len(found) > 1:
@@ -475,16 +474,16 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
                 and reverse._use_get
                 and not isinstance(reverse.strategy, _LazyLoader)
             ):
-                Load._construct_for_existing_path(
-                    compile_state.compile_options._current_path[reverse.parent]
-                ).lazyload(reverse).process_compile_state(compile_state)
+                Load._construct_for_existing_path(compile_state.compile_options._current_path[reverse.parent]).lazyload(
+                    reverse
+                ).process_compile_state(compile_state)
 
     # parameters
 
-    def _memoized_attr__simple_lazy_clause(self) -> Tuple[Any, List[Tuple[str, Any, Any]]]:
+    def _memoized_attr__simple_lazy_clause(self) -> tuple[Any, list[tuple[str, Any, Any]]]:
         """The criterion with parameters of fixed names, and what each takes: a column of the parent, or a value."""
         bind_to_col = self._bind_to_col
-        params: List[Tuple[str, Any, Any]] = []
+        params: list[tuple[str, Any, Any]] = []
 
         def fix_name(bind: Any) -> None:
             bind.unique = False
@@ -511,9 +510,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         else:
             get = mapper._get_state_attr_by_column
         values = state.dict
-        params: Dict[str, Any] = {
-            key: value if column is None else get(state, values, column, passive)
-            for key, column, value in param_keys
+        params: dict[str, Any] = {
+            key: value if column is None else get(state, values, column, passive) for key, column, value in param_keys
         }
         return criterion, params
 

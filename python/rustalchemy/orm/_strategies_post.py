@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, sql, util
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ._row_plans import EntityParts, RowPlanBuilder
 
 # (object, identity, overwrite) of a parent whose rows were read
-_Parent = Tuple[Any, Any, bool]
+_Parent = tuple[Any, Any, bool]
 
 
 class _PostLoader(_AbstractRelationshipLoader):
@@ -41,7 +42,7 @@ class _PostLoader(_AbstractRelationshipLoader):
 
     def _setup_for_recursion(
         self, builder: RowPlanBuilder, path: Any, loadopt: Any, join_depth: Optional[int] = None
-    ) -> Tuple[Any, bool, Any, Optional[int]]:
+    ) -> tuple[Any, bool, Any, Optional[int]]:
         """(path from the outermost statement, whether to load, execution options, levels left)."""
         context = builder.context
         prop = self.parent_property
@@ -122,7 +123,7 @@ class _ImmediateLoader(_PostLoader):
         flags: Any,
         recursion_depth: Optional[int],
     ) -> None:
-        extra_options: Tuple[Any, ...] = ()
+        extra_options: tuple[Any, ...] = ()
         if recursion_depth:
             option = Load(loadopt.path.entity)
             option.context = (loadopt, loadopt._recurse())
@@ -276,8 +277,8 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         if load_only and self.key not in load_only:
             return
         info = self._query_info
-        children: Dict[Any, List[_Parent]] = {}
-        without: List[_Parent] = []
+        children: dict[Any, list[_Parent]] = {}
+        without: list[_Parent] = []
         if info.load_only_child:
             grouped = self._by_foreign_key(info, parents)
             if grouped is None:
@@ -307,14 +308,14 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
 
     def _by_foreign_key(
         self, info: _QueryInfo, parents: Sequence[_Parent]
-    ) -> Optional[Tuple[Dict[Any, List[_Parent]], List[_Parent]]]:
+    ) -> Optional[tuple[dict[Any, list[_Parent]], list[_Parent]]]:
         """Parents by the child's primary key, and those that refer to none; None if some foreign key is not loaded."""
         manager = self.parent.class_manager
         columns = info.child_lookup_cols or ()
         places = tuple(manager[self.parent._columntoproperty[column].key]._index for column in columns)
         keys = _core.read_loaded([parent[0] for parent in parents], places)
-        by_key: Dict[Any, List[_Parent]] = {}
-        without: List[_Parent] = []
+        by_key: dict[Any, list[_Parent]] = {}
+        without: list[_Parent] = []
         single = info.zero_idx
         for key, parent in zip(keys, parents):
             if key is LoaderCallableStatus.NO_VALUE:
@@ -347,9 +348,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
                 secondaryjoin = entity._adapter.traverse(secondaryjoin)
             query = query.select_from(prop.secondary).join(element, secondaryjoin)
         elif info.load_with_join:
-            query = query.select_from(self._parent_alias).join(
-                getattr(self._parent_alias, prop.key).of_type(entity)
-            )
+            query = query.select_from(self._parent_alias).join(getattr(self._parent_alias, prop.key).of_type(entity))
         else:
             query = query.select_from(entity)
         query = query.filter(in_expr.in_(sql.bindparam("primary_keys")))
@@ -381,7 +380,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         return query._add_compile_state_func(order_outermost, prop)
 
     @staticmethod
-    def _rows(query: Any, context: Any, keys: List[Any], options: Any) -> Any:
+    def _rows(query: Any, context: Any, keys: list[Any], options: Any) -> Any:
         result = context.session.execute(query, params={"primary_keys": keys}, execution_options=options)
         orm_context = result.context
         if orm_context is not None and orm_context.requires_uniquing:
@@ -390,8 +389,8 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
 
     def _load_via_child(
         self,
-        by_key: Dict[Any, List[_Parent]],
-        without: List[_Parent],
+        by_key: dict[Any, list[_Parent]],
+        without: list[_Parent],
         info: _QueryInfo,
         query: Any,
         context: Any,
@@ -427,7 +426,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         for start in range(0, len(parents), size):
             chunk = parents[start : start + size]
             rows = self._rows(query, context, [parent[1] for parent in chunk], options)
-            children: Dict[Any, List[Any]] = {}
+            children: dict[Any, list[Any]] = {}
             for row in rows:
                 key = row[0] if single else tuple(row[:n_pk])
                 found = children.get(key)
@@ -440,18 +439,16 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             else:
                 self._store_scalars(chunk, children)
 
-    def _store_scalars(self, chunk: Sequence[_Parent], children: Dict[Any, List[Any]]) -> None:
+    def _store_scalars(self, chunk: Sequence[_Parent], children: dict[Any, list[Any]]) -> None:
         values = []
         for parent in chunk:
             found = children.get(parent[1], ())
             if len(found) > 1:
-                util.warn(
-                    "Multiple rows returned with uselist=False for eagerly-loaded attribute '%s' " % self
-                )
+                util.warn("Multiple rows returned with uselist=False for eagerly-loaded attribute '%s' " % self)
             values.append(found[0] if found else None)
         _store(self._attribute(), list(chunk), values)
 
-    def _store(self, pairs: List[Tuple[_Parent, Any]]) -> None:
+    def _store(self, pairs: list[tuple[_Parent, Any]]) -> None:
         """Give each parent of a many-to-one its object; a list of it where the attribute is a collection."""
         values = [value for _, value in pairs]
         if self.uselist:
@@ -462,8 +459,6 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         return self.parent.class_manager[self.key]._index  # type: ignore[no-any-return]
 
 
-def _store(attribute: int, parents: List[_Parent], values: List[Any]) -> None:
+def _store(attribute: int, parents: list[_Parent], values: list[Any]) -> None:
     if parents:
-        _core.store_loaded(
-            [parent[0] for parent in parents], attribute, values, [parent[2] for parent in parents]
-        )
+        _core.store_loaded([parent[0] for parent in parents], attribute, values, [parent[2] for parent in parents])

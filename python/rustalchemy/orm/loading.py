@@ -6,7 +6,8 @@ The Session comes here with a cursor result (:func:`instances`), for single obje
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Optional
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
@@ -40,11 +41,11 @@ class _PostLoad:
     __slots__ = ("load_keys", "loaders", "states")
 
     def __init__(self) -> None:
-        self.loaders: Dict[Any, Tuple[QueryContext, PostLoader]] = {}
-        self.states: List[Tuple[Any, Any, bool]] = []
+        self.loaders: dict[Any, tuple[QueryContext, PostLoader]] = {}
+        self.states: list[tuple[Any, Any, bool]] = []
         self.load_keys: Any = None
 
-    def invoke(self, path: Tuple[Any, ...]) -> None:
+    def invoke(self, path: tuple[Any, ...]) -> None:
         states, self.states = self.states, []
         if not states:
             return
@@ -55,7 +56,7 @@ class _PostLoad:
                 loader.function(context, registry, chosen, self.load_keys, *loader.args)
 
 
-def _of_mapper(states: List[Tuple[Any, Any, bool]], mapper: Any) -> List[Tuple[Any, Any, bool]]:
+def _of_mapper(states: list[tuple[Any, Any, bool]], mapper: Any) -> list[tuple[Any, Any, bool]]:
     # parents of several classes occur with inheritance only
     if not mapper.base_mapper.polymorphic_map and not mapper.inherits:
         return states
@@ -75,7 +76,7 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
         context.invoke_all_eagers,
     )
     options = context.propagated_loader_options
-    plans: Dict[Any, StatementPlan] = compile_state.__dict__.setdefault("_row_plans", {})
+    plans: dict[Any, StatementPlan] = compile_state.__dict__.setdefault("_row_plans", {})
     plan = plans.get(key) if context.identity_token is None else None
     if plan is not None:
         return plan
@@ -107,14 +108,14 @@ class _Load:
         top = context.top_level_context
         self.is_top_level = top is None
         # a nested load leaves its post loads to the outermost one, which runs them level by level
-        self.post_loads: Dict[Any, _PostLoad] = context.post_load_paths if top is None else top.post_load_paths
+        self.post_loads: dict[Any, _PostLoad] = context.post_load_paths if top is None else top.post_load_paths
         context.post_load_paths = self.post_loads
         self.collected = _core.LoadContext(context)
 
-    def rows(self, fetched: List[Any]) -> List[Any]:
+    def rows(self, fetched: list[Any]) -> list[Any]:
         """Objects, or tuples, for a chunk of raw rows; post loads done."""
         context, plan = self.context, self.plan
-        result: List[Any] = context.session._hydrate(
+        result: list[Any] = context.session._hydrate(
             plan.row_plan,
             fetched,
             populate_existing=context.populate_existing,
@@ -177,7 +178,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
     load = _Load(context, plan)
     uniquing = _Uniquing(context, plan)
 
-    def chunks(size: Optional[int]) -> Iterator[List[Any]]:
+    def chunks(size: Optional[int]) -> Iterator[list[Any]]:
         while True:
             if size:
                 uniquing.refuse_yield_per()
@@ -190,7 +191,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
             if not size:
                 return
 
-    source: Callable[[Optional[int]], Iterator[List[Any]]] = chunks
+    source: Callable[[Optional[int]], Iterator[list[Any]]] = chunks
     if context.execution_options.get("prebuffer_rows", False):
         buffered = list(chunks(None))
         source = lambda size: iter(buffered)  # noqa: E731
@@ -201,7 +202,7 @@ def _result(
     context: QueryContext,
     plan: StatementPlan,
     uniquing: _Uniquing,
-    chunks: Callable[[Optional[int]], Iterator[List[Any]]],
+    chunks: Callable[[Optional[int]], Iterator[list[Any]]],
     raw: Any,
     server_side: bool,
 ) -> Any:
@@ -242,15 +243,11 @@ class _Uniquing:
 
     def refuse_yield_per(self) -> None:
         if self.active:
-            raise sa_exc.InvalidRequestError(
-                "Can't use the ORM yield_per feature in conjunction with unique()"
-            )
+            raise sa_exc.InvalidRequestError("Can't use the ORM yield_per feature in conjunction with unique()")
 
-    def filters(self, result: Any) -> List[Any]:
+    def filters(self, result: Any) -> list[Any]:
         if result._yield_per:
-            raise sa_exc.InvalidRequestError(
-                "Can't use the ORM yield_per feature in conjunction with unique()"
-            )
+            raise sa_exc.InvalidRequestError("Can't use the ORM yield_per feature in conjunction with unique()")
         self.active = True
         return [self._filter(entity) for entity in self.plan.entities]
 
@@ -395,7 +392,7 @@ def _load_on_pk_identity(
         return None
 
 
-def _identity_criterion(mapper: Any, identity: Sequence[Any]) -> Tuple[Any, Dict[str, Any]]:
+def _identity_criterion(mapper: Any, identity: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
     criterion, bind_of = mapper._get_clause
     names = [bind_of[column].key for column in mapper.primary_key]
     nones = {name for name, value in zip(names, identity) if value is None}
@@ -488,9 +485,7 @@ def _load_scalar_attributes(
 # merging results of another session, or of a cache
 
 
-def _merge_rows(
-    session: Any, entities: Sequence[Any], rows: Iterable[List[Any]], load: bool
-) -> List[Any]:
+def _merge_rows(session: Any, entities: Sequence[Any], rows: Iterable[list[Any]], load: bool) -> list[Any]:
     keyed_tuple = result_tuple([ent._label_name for ent in entities], [ent._extra_entities for ent in entities])
     mapped = [index for index, ent in enumerate(entities) if isinstance(ent, _MapperEntity)]
     merged = []
@@ -542,4 +537,3 @@ def merge_result(query: Any, iterator: Any, load: bool = True) -> Any:
         else:
             merged = _merge_rows(session, entities, (list(row) for row in source), load)
     return frozen.with_new_rows(merged) if frozen is not None else iter(merged)
-

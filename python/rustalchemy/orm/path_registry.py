@@ -7,7 +7,8 @@ nodes right below a mapper are kept, since every query walks them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, Iterator, Mapping, Optional, Tuple, Union
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from sqlalchemy import exc, util
 from sqlalchemy.sql import visitors
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .interfaces import StrategizedProperty
 
 _StrPathToken = str
-_PathRepresentation = Tuple[Any, ...]
+_PathRepresentation = tuple[Any, ...]
 
 _WILDCARD_TOKEN = "*"
 _DEFAULT_TOKEN = "_sa_default"
@@ -97,10 +98,10 @@ class PathRegistry(HasCacheKey):
 
     # facts about this place
 
-    def set(self, attributes: Dict[Any, Any], key: Any, value: Any) -> None:
+    def set(self, attributes: dict[Any, Any], key: Any, value: Any) -> None:
         attributes[(key, self.natural_path)] = value
 
-    def setdefault(self, attributes: Dict[Any, Any], key: Any, value: Any) -> None:
+    def setdefault(self, attributes: dict[Any, Any], key: Any, value: Any) -> None:
         attributes.setdefault((key, self.natural_path), value)
 
     def get(self, attributes: Mapping[Any, Any], key: Any, value: Any = None) -> Any:
@@ -111,7 +112,7 @@ class PathRegistry(HasCacheKey):
 
     # walking
 
-    def pairs(self) -> Iterator[Tuple[Any, Any]]:
+    def pairs(self) -> Iterator[tuple[Any, Any]]:
         elements = self.path
         for i in range(0, len(elements), 2):
             yield elements[i], elements[i + 1]
@@ -242,7 +243,7 @@ class PathToken(orm_base.InspectionAttr, HasCacheKey, str):
 
     _intern: ClassVar[Mapping[str, PathToken]]
 
-    def _gen_cache_key(self, anon_map: Any, bindparams: Any) -> Tuple[Any, ...]:
+    def _gen_cache_key(self, anon_map: Any, bindparams: Any) -> tuple[Any, ...]:
         return (str(self),)
 
     @property
@@ -256,7 +257,7 @@ PathToken._intern = {token: PathToken(token) for token in sorted(_PATH_TOKENS)}
 class _TokenRegistry(PathRegistry):
     """A wildcard below an entity, or below the root."""
 
-    __slots__ = ("token", "parent", "path", "natural_path")
+    __slots__ = ("natural_path", "parent", "path", "token")
 
     inherit_cache = True
     is_token = True
@@ -303,17 +304,17 @@ class _PropRegistry(PathRegistry):
     """A property of the entity before it."""
 
     __slots__ = (
-        "prop",
-        "parent",
-        "path",
-        "natural_path",
-        "has_entity",
-        "entity",
-        "mapper",
-        "is_unnatural",
-        "_wildcard_path_loader_key",
         "_default_path_loader_key",
         "_loader_key",
+        "_wildcard_path_loader_key",
+        "entity",
+        "has_entity",
+        "is_unnatural",
+        "mapper",
+        "natural_path",
+        "parent",
+        "path",
+        "prop",
     )
 
     inherit_cache = True
@@ -372,7 +373,7 @@ class _PropRegistry(PathRegistry):
 class _AbstractEntityRegistry(_CreatesToken):
     """A mapper or aliased class, first of a path or target of the property before it."""
 
-    __slots__ = ("key", "parent", "is_aliased_class", "path", "entity", "natural_path")
+    __slots__ = ("entity", "is_aliased_class", "key", "natural_path", "parent", "path")
 
     has_entity = True
     is_entity = True
@@ -431,7 +432,7 @@ class _CachingEntityRegistry(_AbstractEntityRegistry):
 
     def __init__(self, parent: Union[RootRegistry, _PropRegistry], entity: Any):
         super().__init__(parent, entity)
-        self._cache: Dict[Any, Any] = {}
+        self._cache: dict[Any, Any] = {}
 
     def pop(self, key: Any, default: Any = None) -> Any:
         return self._cache.pop(key, default)

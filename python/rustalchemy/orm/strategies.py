@@ -7,7 +7,8 @@ relationships stand in modules of their own and are imported at the end, so that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Iterable, Optional
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import event, sql
 from sqlalchemy import exc as sa_exc
@@ -162,9 +163,7 @@ class _ColumnLoader(LoaderStrategy):
         check_for_adapt: bool = False,
         **kwargs: Any,
     ) -> None:
-        self._select(
-            compile_state, self.columns, adapter, column_collection, memoized_populators, check_for_adapt
-        )
+        self._select(compile_state, self.columns, adapter, column_collection, memoized_populators, check_for_adapt)
 
     def _select(
         self,
@@ -437,4 +436,3 @@ from ._strategies_lazy import _NoLoader as _NoLoader  # noqa: E402
 from ._strategies_post import _ImmediateLoader as _ImmediateLoader  # noqa: E402
 from ._strategies_post import _PostLoader as _PostLoader  # noqa: E402
 from ._strategies_post import _SelectInLoader as _SelectInLoader  # noqa: E402
-

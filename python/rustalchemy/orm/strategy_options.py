@@ -7,7 +7,8 @@ their first argument.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Iterable, Optional, Sequence, Tuple, Type, cast
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, util
@@ -16,7 +17,6 @@ from sqlalchemy.sql import coercions, roles, traversals, visitors
 from .. import _sa
 from . import util as orm_util
 from ._load_elements import (
-    _STRATEGY_FN_LABELS,
     _adapt_elements,
     _AttributeStrategyLoad,
     _chop_path,
@@ -87,9 +87,7 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         """Load ``attr`` by a second statement that embeds the first as a subquery."""
         return self._set_relationship_strategy(attr, {"lazy": "subquery"})
 
-    def selectinload(
-        self, attr: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None
-    ) -> Self:
+    def selectinload(self, attr: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None) -> Self:
         """Load ``attr`` by a second statement with the parents' keys in an IN list."""
         return self._set_relationship_strategy(
             attr, {"lazy": "selectin"}, opts={"recursion_depth": recursion_depth, "chunksize": chunksize}
@@ -124,26 +122,22 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
 
     def load_only(self, *attrs: Any, raiseload: bool = False) -> Self:
         """Load these columns, defer all others."""
-        others: Dict[str, Any] = {"deferred": True, "instrument": True}
+        others: dict[str, Any] = {"deferred": True, "instrument": True}
         if raiseload:
             others["raiseload"] = True
-        named = self._set_column_strategy(
-            _expand_column_strategy_attrs(attrs), {"deferred": False, "instrument": True}
-        )
+        named = self._set_column_strategy(_expand_column_strategy_attrs(attrs), {"deferred": False, "instrument": True})
         return named._set_column_strategy(("*",), others)
 
     def defer(self, key: Any, raiseload: bool = False) -> Self:
         """Load this column when it is first read."""
-        strategy: Dict[str, Any] = {"deferred": True, "instrument": True}
+        strategy: dict[str, Any] = {"deferred": True, "instrument": True}
         if raiseload:
             strategy["raiseload"] = True
         return self._set_column_strategy(_expand_column_strategy_attrs((key,)), strategy)
 
     def undefer(self, key: Any) -> Self:
         """Load this column with the others."""
-        return self._set_column_strategy(
-            _expand_column_strategy_attrs((key,)), {"deferred": False, "instrument": True}
-        )
+        return self._set_column_strategy(_expand_column_strategy_attrs((key,)), {"deferred": False, "instrument": True})
 
     def undefer_group(self, name: str) -> Self:
         """Load the deferred columns of a group with the others."""
@@ -154,7 +148,7 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         plain = orm_util._orm_full_deannotate(coercions.expect(roles.LabeledColumnExprRole, expression))
         return self._set_column_strategy((key,), {"query_expression": True}, extra_criteria=(plain,))
 
-    def selectin_polymorphic(self, classes: Iterable[Type[Any]]) -> Self:
+    def selectin_polymorphic(self, classes: Iterable[type[Any]]) -> Self:
         """Load the columns of these subclasses by further statements with IN."""
         # sorted, so that the order in which they are named does not show in the cache key
         entities = tuple(sorted((inspect(cls) for cls in classes), key=id))
@@ -163,16 +157,16 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
     # what the above come down to
 
     @staticmethod
-    def _coerce_strat(strategy: Optional[Dict[str, Any]]) -> Any:
+    def _coerce_strat(strategy: Optional[dict[str, Any]]) -> Any:
         return None if strategy is None else tuple(sorted(strategy.items()))
 
     @_sa._generative
     def _set_relationship_strategy(
         self,
         attr: Any,
-        strategy: Optional[Dict[str, Any]],
+        strategy: Optional[dict[str, Any]],
         propagate_to_loaders: bool = True,
-        opts: Optional[Dict[str, Any]] = None,
+        opts: Optional[dict[str, Any]] = None,
         _reconcile_to_other: Optional[bool] = None,
     ) -> Self:
         self._clone_for_bind_strategy(
@@ -188,10 +182,10 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
     @_sa._generative
     def _set_column_strategy(
         self,
-        attrs: Tuple[Any, ...],
-        strategy: Optional[Dict[str, Any]],
-        opts: Optional[Dict[str, Any]] = None,
-        extra_criteria: Optional[Tuple[Any, ...]] = None,
+        attrs: tuple[Any, ...],
+        strategy: Optional[dict[str, Any]],
+        opts: Optional[dict[str, Any]] = None,
+        extra_criteria: Optional[tuple[Any, ...]] = None,
     ) -> Self:
         self._clone_for_bind_strategy(
             attrs,
@@ -205,15 +199,13 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
 
     @_sa._generative
     def _set_generic_strategy(
-        self, attrs: Tuple[Any, ...], strategy: Dict[str, Any], _reconcile_to_other: Optional[bool] = None
+        self, attrs: tuple[Any, ...], strategy: dict[str, Any], _reconcile_to_other: Optional[bool] = None
     ) -> Self:
-        self._clone_for_bind_strategy(
-            attrs, self._coerce_strat(strategy), None, reconcile_to_other=_reconcile_to_other
-        )
+        self._clone_for_bind_strategy(attrs, self._coerce_strat(strategy), None, reconcile_to_other=_reconcile_to_other)
         return self
 
     @_sa._generative
-    def _set_class_strategy(self, strategy: Dict[str, Any], opts: Dict[str, Any]) -> Self:
+    def _set_class_strategy(self, strategy: dict[str, Any], opts: dict[str, Any]) -> Self:
         self._clone_for_bind_strategy(None, self._coerce_strat(strategy), None, opts=opts)
         return self
 
@@ -225,14 +217,14 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
 
     def _clone_for_bind_strategy(
         self,
-        attrs: Optional[Tuple[Any, ...]],
+        attrs: Optional[tuple[Any, ...]],
         strategy: Any,
         wildcard_key: Optional[str],
-        opts: Optional[Dict[str, Any]] = None,
-        attr_group: Optional[Tuple[Any, ...]] = None,
+        opts: Optional[dict[str, Any]] = None,
+        attr_group: Optional[tuple[Any, ...]] = None,
         propagate_to_loaders: bool = True,
         reconcile_to_other: Optional[bool] = None,
-        extra_criteria: Optional[Tuple[Any, ...]] = None,
+        extra_criteria: Optional[tuple[Any, ...]] = None,
     ) -> Self:
         raise NotImplementedError()
 
@@ -252,14 +244,14 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         raise NotImplementedError()
 
     @classmethod
-    def _chop_path(cls, to_chop: Tuple[Any, ...], path: PathRegistry, debug: bool = False) -> Any:
+    def _chop_path(cls, to_chop: tuple[Any, ...], path: PathRegistry, debug: bool = False) -> Any:
         return _chop_path(to_chop, path)
 
 
 class Load(_AbstractLoad):
     """A loader option that starts at an entity."""
 
-    __slots__ = ("path", "context", "additional_source_entities")
+    __slots__ = ("additional_source_entities", "context", "path")
 
     _traverse_internals = [
         ("path", visitors.ExtendedInternalTraversal.dp_has_cache_key),
@@ -270,8 +262,8 @@ class Load(_AbstractLoad):
     _cache_key_traversal = None
 
     path: Any
-    context: Tuple[_LoadElement, ...]
-    additional_source_entities: Tuple[Any, ...]
+    context: tuple[_LoadElement, ...]
+    additional_source_entities: tuple[Any, ...]
 
     def __init__(self, entity: Any):
         insp = inspect(entity)
@@ -293,12 +285,12 @@ class Load(_AbstractLoad):
     def __str__(self) -> str:
         return f"Load({entity_str(self.path[0])})"
 
-    def __getstate__(self) -> Dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:
         state = self._shallow_to_dict()
         state["path"] = self.path.serialize()
-        return cast(Dict[str, Any], state)
+        return cast(dict[str, Any], state)
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         state["path"] = PathRegistry.deserialize(state["path"])
         self._shallow_from_dict(state)
 
@@ -345,14 +337,14 @@ class Load(_AbstractLoad):
 
     def _clone_for_bind_strategy(
         self,
-        attrs: Optional[Tuple[Any, ...]],
+        attrs: Optional[tuple[Any, ...]],
         strategy: Any,
         wildcard_key: Optional[str],
-        opts: Optional[Dict[str, Any]] = None,
-        attr_group: Optional[Tuple[Any, ...]] = None,
+        opts: Optional[dict[str, Any]] = None,
+        attr_group: Optional[tuple[Any, ...]] = None,
         propagate_to_loaders: bool = True,
         reconcile_to_other: Optional[bool] = None,
-        extra_criteria: Optional[Tuple[Any, ...]] = None,
+        extra_criteria: Optional[tuple[Any, ...]] = None,
     ) -> Self:
         if propagate_to_loaders:
             self.propagate_to_loaders = True
@@ -360,9 +352,7 @@ class Load(_AbstractLoad):
             raise sa_exc.ArgumentError("Wildcard token cannot be followed by another entity")
         if self.path.is_property:
             if not strategy:
-                raise sa_exc.ArgumentError(
-                    f"Mapped attribute '{self.path.prop}' does not refer to a mapped entity"
-                )
+                raise sa_exc.ArgumentError(f"Mapped attribute '{self.path.prop}' does not refer to a mapped entity")
             # raises for a strategy that this kind of property does not have
             self.path.prop._strategy_lookup(self.path.prop, strategy[0])
 
@@ -417,7 +407,7 @@ class Load(_AbstractLoad):
 class _WildcardLoad(_AbstractLoad):
     """A loader option that starts with ``"*"`` and learns its entity from the statement."""
 
-    __slots__ = ("strategy", "path", "local_opts")
+    __slots__ = ("local_opts", "path", "strategy")
 
     _traverse_internals = [
         ("strategy", visitors.ExtendedInternalTraversal.dp_plain_obj),
@@ -428,7 +418,7 @@ class _WildcardLoad(_AbstractLoad):
     propagate_to_loaders = False
 
     strategy: Any
-    path: Tuple[str, ...]
+    path: tuple[str, ...]
     local_opts: Any
 
     def __init__(self) -> None:
@@ -441,14 +431,14 @@ class _WildcardLoad(_AbstractLoad):
 
     def _clone_for_bind_strategy(
         self,
-        attrs: Optional[Tuple[Any, ...]],
+        attrs: Optional[tuple[Any, ...]],
         strategy: Any,
         wildcard_key: Optional[str],
-        opts: Optional[Dict[str, Any]] = None,
-        attr_group: Optional[Tuple[Any, ...]] = None,
+        opts: Optional[dict[str, Any]] = None,
+        attr_group: Optional[tuple[Any, ...]] = None,
         propagate_to_loaders: bool = True,
         reconcile_to_other: Optional[bool] = None,
-        extra_criteria: Optional[Tuple[Any, ...]] = None,
+        extra_criteria: Optional[tuple[Any, ...]] = None,
     ) -> Self:
         assert attrs and attrs[0] in (_WILDCARD_TOKEN, _DEFAULT_TOKEN)
         self.strategy = strategy
@@ -461,9 +451,7 @@ class _WildcardLoad(_AbstractLoad):
         # below an entity the default token means the wildcard of that entity
         place = parent.path.token(f"{self.path[0].split(':')[0]}:{_WILDCARD_TOKEN}")
         parent.context += (
-            _TokenStrategyLoad.create(
-                place, None, self.strategy, None, self.local_opts, self.propagate_to_loaders
-            ),
+            _TokenStrategyLoad.create(place, None, self.strategy, None, self.local_opts, self.propagate_to_loaders),
         )
 
     def _process(self, compile_state: Any, mapper_entities: Sequence[Any], raiseerr: bool) -> Any:
@@ -506,14 +494,14 @@ class _WildcardLoad(_AbstractLoad):
             )
         return None
 
-    def __getstate__(self) -> Dict[str, Any]:
-        return cast(Dict[str, Any], self._shallow_to_dict())
+    def __getstate__(self) -> dict[str, Any]:
+        return cast(dict[str, Any], self._shallow_to_dict())
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self._shallow_from_dict(state)
 
 
-def _expand_column_strategy_attrs(attrs: Tuple[Any, ...]) -> Tuple[Any, ...]:
+def _expand_column_strategy_attrs(attrs: tuple[Any, ...]) -> tuple[Any, ...]:
     """Composites stand for their columns."""
     expanded: list[Any] = []
     for attr in attrs:
@@ -521,7 +509,7 @@ def _expand_column_strategy_attrs(attrs: Tuple[Any, ...]) -> Tuple[Any, ...]:
     return tuple(expanded)
 
 
-def _generate_from_keys(method: str, keys: Sequence[Any], chained: bool, kw: Dict[str, Any]) -> _AbstractLoad:
+def _generate_from_keys(method: str, keys: Sequence[Any], chained: bool, kw: dict[str, Any]) -> _AbstractLoad:
     """An option along ``keys``: ``method`` at the last one, steps towards it (or ``method`` too) before."""
     option: Any = None
     last = len(keys) - 1
@@ -570,9 +558,7 @@ def subqueryload(*keys: Any) -> _AbstractLoad:
     return _generate_from_keys("subqueryload", keys, False, {})
 
 
-def selectinload(
-    *keys: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None
-) -> _AbstractLoad:
+def selectinload(*keys: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None) -> _AbstractLoad:
     return _generate_from_keys(
         "selectinload", keys, False, {"recursion_depth": recursion_depth, "chunksize": chunksize}
     )
@@ -614,12 +600,25 @@ def with_expression(key: Any, expression: Any) -> _AbstractLoad:
     return _generate_from_keys("with_expression", (key,), False, {"expression": expression})
 
 
-def selectin_polymorphic(base_cls: Any, classes: Iterable[Type[Any]]) -> _AbstractLoad:
+def selectin_polymorphic(base_cls: Any, classes: Iterable[type[Any]]) -> _AbstractLoad:
     return Load(base_cls).selectin_polymorphic(classes)
 
 
-for _name in (
-    "contains_eager load_only joinedload subqueryload selectinload lazyload immediateload noload raiseload "
-    "defaultload defer undefer undefer_group with_expression selectin_polymorphic"
-).split():
+for _name in [
+    "contains_eager",
+    "load_only",
+    "joinedload",
+    "subqueryload",
+    "selectinload",
+    "lazyload",
+    "immediateload",
+    "noload",
+    "raiseload",
+    "defaultload",
+    "defer",
+    "undefer",
+    "undefer_group",
+    "with_expression",
+    "selectin_polymorphic",
+]:
     globals()[_name].__doc__ = getattr(_AbstractLoad, _name).__doc__
