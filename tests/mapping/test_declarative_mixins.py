@@ -9,12 +9,17 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, String, exc, inspect
 
 Mapped: Any = None
+mapped_column: Any = None
+relationship: Any = None
+declared_attr: Any = None
+column_property: Any = None
+First: Any = None
 
 
 @pytest.fixture(autouse=True)
 def _annotation_names(orm: ModuleType) -> None:
     """Make the ORM's names those of the module, where annotations look them up."""
-    for name in ("Mapped", "mapped_column", "relationship", "declared_attr", "deferred", "column_property"):
+    for name in ("Mapped", "mapped_column", "relationship", "declared_attr", "column_property"):
         globals()[name] = getattr(orm, name)
 
 
@@ -144,7 +149,7 @@ def test_cascading_declared_attr(base: Any) -> None:
         __tablename__ = "manager"
         __mapper_args__ = {"polymorphic_identity": "manager"}
 
-    assert list(Manager.__table__.c.id.foreign_keys)[0].column is Person.__table__.c.id
+    assert next(iter(Manager.__table__.c.id.foreign_keys)).column is Person.__table__.c.id
     assert inspect(Manager).inherits is inspect(Person)
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 import inspect as python_inspect
 from types import ModuleType
-from typing import Any, List, Optional
+from typing import Any, Optional
 
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, exc, inspect
 
 Mapped: Any = None
+mapped_column: Any = None
+relationship: Any = None
+declared_attr: Any = None
+MappedAsDataclass: Any = None
+Address: Any = None
+Tag: Any = None
 
 
 @pytest.fixture(autouse=True)
@@ -177,11 +183,14 @@ def test_names_in_strings(base: Any) -> None:
     class User(base):
         __tablename__ = "user"
         id: Mapped[int] = mapped_column(primary_key=True)
-        addresses: Mapped[List["Address"]] = relationship(
+        addresses: Mapped[list[Address]] = relationship(
             back_populates="user", primaryjoin="User.id == foreign(Address.user_id)", order_by="desc(Address.email)"
         )
         first = relationship(
-            "Address", primaryjoin="and_(Address.user_id == User.id, Address.email == 'x')", viewonly=True, uselist=False
+            "Address",
+            primaryjoin="and_(Address.user_id == User.id, Address.email == 'x')",
+            viewonly=True,
+            uselist=False,
         )
 
     class Address(base):
@@ -189,7 +198,9 @@ def test_names_in_strings(base: Any) -> None:
         id: Mapped[int] = mapped_column(primary_key=True)
         user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
         email: Mapped[Optional[str]]
-        user: Mapped[User] = relationship(f"{__name__}.User", back_populates="addresses", foreign_keys="Address.user_id")
+        user: Mapped[User] = relationship(
+            f"{__name__}.User", back_populates="addresses", foreign_keys="Address.user_id"
+        )
 
     globals()["User"] = User
     base.registry.configure()
@@ -205,9 +216,7 @@ def test_unknown_name(orm: ModuleType, base: Any) -> None:
         id: Mapped[int] = mapped_column(primary_key=True)
         others = relationship("Nowhere")
 
-    with pytest.raises(
-        exc.InvalidRequestError, match=r"expression 'Nowhere' failed to locate a name \('Nowhere'\)"
-    ):
+    with pytest.raises(exc.InvalidRequestError, match=r"expression 'Nowhere' failed to locate a name \('Nowhere'\)"):
         base.registry.configure()
 
 
@@ -263,7 +272,7 @@ def test_same_name_same_module_warns(base: Any) -> None:
     kept = Thing
     with pytest.warns(exc.SAWarning, match="already contains a class with the same class name and module name"):
 
-        class Thing(base):  # noqa: F811
+        class Thing(base):
             __tablename__ = "b"
             id: Mapped[int] = mapped_column(primary_key=True)
 
@@ -276,7 +285,7 @@ def test_mapped_as_dataclass(base: Any) -> None:
         id: Mapped[int] = mapped_column(primary_key=True, init=False)
         name: Mapped[str]
         nick: Mapped[Optional[str]] = mapped_column(default=None, repr=False)
-        tags: Mapped[List["Tag"]] = relationship(default_factory=list, repr=False, compare=False)
+        tags: Mapped[list[Tag]] = relationship(default_factory=list, repr=False, compare=False)
 
     class Tag(MappedAsDataclass, base, kw_only=True):
         __tablename__ = "tag"

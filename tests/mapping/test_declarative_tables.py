@@ -7,7 +7,7 @@ import decimal
 import enum
 import uuid
 from types import ModuleType
-from typing import Annotated, Any, ClassVar, List, Literal, Optional
+from typing import Annotated, Any, ClassVar, Literal, Optional
 
 import pytest
 from sqlalchemy import (
@@ -42,6 +42,13 @@ class Colour(enum.Enum):
 
 # Evaluated in this module's namespace, as a user's annotations are.
 Mapped: Any = None
+mapped_column: Any = None
+declared_attr: Any = None
+synonym: Any = None
+column_property: Any = None
+pk: Any = None
+stamp: Any = None
+parent_id: Any = None
 short_name = Annotated[str, 30]
 type_map = {short_name: String(30), Optional[decimal.Decimal]: Numeric(10, 2)}
 
@@ -49,7 +56,7 @@ type_map = {short_name: String(30), Optional[decimal.Decimal]: Numeric(10, 2)}
 @pytest.fixture(autouse=True)
 def _annotation_names(orm: ModuleType) -> None:
     """Make the ORM's names those of the module, where annotations look them up."""
-    for name in ("Mapped", "mapped_column", "relationship", "declared_attr", "deferred", "synonym", "column_property"):
+    for name in ("Mapped", "mapped_column", "declared_attr", "synonym", "column_property"):
         globals()[name] = getattr(orm, name)
 
 
@@ -107,7 +114,7 @@ def test_nullability(base: Any) -> None:
         id: Mapped[int] = mapped_column(primary_key=True)
         a: Mapped[Optional[str]]
         b: Mapped[str | None]
-        c: Mapped["Optional[str]"]
+        c: Mapped[Optional[str]]
         d: Mapped[str] = mapped_column(nullable=True)
         e: Mapped[Optional[str]] = mapped_column(nullable=False)
         f = mapped_column(String)
@@ -257,7 +264,7 @@ def test_unmapped_annotations(base: Any) -> None:
 def test_unknown_python_type(orm: ModuleType, base: Any) -> None:
     with pytest.raises(
         orm.exc.MappedAnnotationError,
-        match=r"Could not locate SQLAlchemy Core type when resolving for Python type indicated by '.*object'.*'n' attribute",
+        match=r"Could not locate SQLAlchemy Core type when resolving for Python type indicated by .* the 'n' attribute",
     ):
 
         class Thing(base):
@@ -267,7 +274,7 @@ def test_unknown_python_type(orm: ModuleType, base: Any) -> None:
 
 
 def test_column_without_type_or_annotation(base: Any) -> None:
-    with pytest.raises(exc.ArgumentError, match='Python typing annotation is required for attribute "Thing.n"'):
+    with pytest.raises(exc.ArgumentError, match=r'Python typing annotation is required for attribute "Thing\.n"'):
 
         class Thing(base):
             __tablename__ = "thing"
@@ -301,7 +308,7 @@ def test_column_named_twice_warns(base: Any) -> None:
 
 
 def test_reserved_names(base: Any) -> None:
-    with pytest.warns(exc.SAWarning, match="Attribute name 'metadata' should be left reserved for the MetaData instance"):
+    with pytest.warns(exc.SAWarning, match="Attribute name 'metadata' should be left reserved"):
 
         class Thing(base):
             __tablename__ = "thing"
@@ -332,7 +339,7 @@ def test_own_metadata_and_schema(orm: ModuleType) -> None:
 
 
 def test_base_cannot_be_mapped_itself(orm: ModuleType) -> None:
-    with pytest.raises(exc.InvalidRequestError, match="Cannot use 'DeclarativeBase' directly as a declarative base class"):
+    with pytest.raises(exc.InvalidRequestError, match="Cannot use 'DeclarativeBase' directly"):
 
         class Thing(orm.DeclarativeBase):
             __tablename__ = "thing"
@@ -360,7 +367,7 @@ def test_attributes_added_later(base: Any) -> None:
     assert Thing.__table__.c.keys() == ["id", "n", "m_col"]
     assert {"n", "m", "both", "alias"} <= set(inspect(Thing).attrs.keys())
     assert Thing.note == "plain"
-    with pytest.raises(NotImplementedError, match="Can't un-map individual mapped attributes on a mapped class."):
+    with pytest.raises(NotImplementedError, match="Can't un-map individual mapped attributes"):
         del Thing.n
     del Thing.note
     assert not hasattr(Thing, "note")
@@ -383,7 +390,7 @@ def test_attributes_added_later_without_metaclass(orm: ModuleType) -> None:
 def test_attribute_from_other_class_is_a_synonym(base: Any) -> None:
     class Mixin:
         @declared_attr
-        def other(cls) -> Mapped[List[str]]:
+        def other(cls) -> Mapped[list[str]]:
             return synonym("name")
 
     class Thing(Mixin, base):

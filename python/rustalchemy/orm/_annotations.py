@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import re
 import typing
-from typing import Any, Callable, ClassVar, ForwardRef, Optional, Union
+from collections.abc import Callable
+from typing import Any, ClassVar, ForwardRef, Optional, Union
 
 from sqlalchemy import MetaData, util
 from sqlalchemy.util import typing as sa_typing
@@ -115,13 +116,12 @@ def _extract_mapped_subtype(
         return None
 
     uninterpretable = (
-        f"Could not interpret annotation {raw_annotation}.  Check that it uses names that are correctly imported at the "
+        f"Could not interpret annotation {raw_annotation}.  Check that it uses names that are correctly imported at "
+        "the "
         "module level. See chained stack trace for more hints."
     )
     try:
-        annotation = de_stringify_annotation(
-            cls, raw_annotation, originating_module, str_cleanup_fn=_quote_inner_type
-        )
+        annotation = de_stringify_annotation(cls, raw_annotation, originating_module, str_cleanup_fn=_quote_inner_type)
     except _UnresolvedContainer as err:
         raise orm_exc.MappedAnnotationError(uninterpretable) from err
     except NameError as err:
@@ -140,9 +140,11 @@ def _extract_mapped_subtype(
         if not raiseerr or origin is ClassVar or is_descriptor:
             return None
         raise orm_exc.MappedAnnotationError(
-            f'Type annotation for "{cls.__name__}.{key}" can\'t be correctly interpreted for Annotated Declarative Table '
+            f'Type annotation for "{cls.__name__}.{key}" can\'t be correctly interpreted for Annotated Declarative '
+            "Table "
             "form.  ORM annotations should normally make use of the ``Mapped[]`` generic type, or other ORM-compatible "
-            "generic type, as a container for the actual type, which indicates the intent that the attribute is mapped. "
+            "generic type, as a container for the actual type, which indicates the intent that the attribute is "
+            "mapped. "
             "Class variables that are not intended to be mapped by the ORM should use ClassVar[].  To allow Annotated "
             "Declarative to disregard legacy annotations which don't use Mapped[] to pass, set "
             '"__allow_unmapped__ = True" on the class or a superclass this class.',

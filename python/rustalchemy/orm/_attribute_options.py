@@ -1,14 +1,15 @@
 """What declarative needs to know about an attribute construct, apart from how it is mapped.
 
 Three questions are answered here, each by a base class: what does its annotation say (`_IntrospectsAnnotations`), what
-does it pass to a dataclass (`_AttributeOptions`, `_DCAttributeOptions`, `_DataclassDefaultsDontSet`), which columns does it
-bring (`_MapsColumns`). `orm.interfaces` re-exports the names.
+does it pass to a dataclass (`_AttributeOptions`, `_DCAttributeOptions`, `_DataclassDefaultsDontSet`), which columns
+does it bring (`_MapsColumns`). `orm.interfaces` re-exports the names.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple, NoReturn, Optional, TypedDict, TypeVar, Union
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Optional, TypedDict, TypeVar, Union
 
 from sqlalchemy import Column
 from sqlalchemy import exc as sa_exc
@@ -69,10 +70,12 @@ class _AttributeOptions(NamedTuple):
 
         if "default" in kw and callable(kw["default"]):
             warn_deprecated(
-                f"Callable object passed to the ``default`` parameter for attribute {key!r} in a ORM-mapped Dataclasses "
+                f"Callable object passed to the ``default`` parameter for attribute {key!r} in a ORM-mapped "
+                "Dataclasses "
                 "context is ambiguous, and this use will raise an error in a future release.  If this callable is "
                 "intended to produce Core level INSERT default values for an underlying ``Column``, use the "
-                "``mapped_column.insert_default`` parameter instead.  To establish this callable as providing a default "
+                "``mapped_column.insert_default`` parameter instead.  To establish this callable as providing a "
+                "default "
                 "value for instances of the dataclass itself, use the ``default_factory`` dataclasses parameter.",
                 "2.0",
             )

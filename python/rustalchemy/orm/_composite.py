@@ -10,8 +10,9 @@ import inspect
 import itertools
 import operator
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence, TypeVar, Union, get_args
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union, get_args
 
 from sqlalchemy import Column, and_, event, util
 from sqlalchemy import exc as sa_exc
@@ -48,9 +49,7 @@ _CC = TypeVar("_CC", bound=Any)
 _CompositeAttrType = Union[str, "Column[_T]", "MappedColumn[_T]", "InstrumentedAttribute[_T]", "Mapped[_T]"]
 
 # How the values of a composite class are read, for code that meets an instance without its property.
-_composite_getters: weakref.WeakKeyDictionary[type[Any], Callable[[Any], tuple[Any, ...]]] = (
-    weakref.WeakKeyDictionary()
-)
+_composite_getters: weakref.WeakKeyDictionary[type[Any], Callable[[Any], tuple[Any, ...]]] = weakref.WeakKeyDictionary()
 
 
 class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorProperty[_CC]):
@@ -67,9 +66,9 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
 
     def __init__(
         self,
-        _class_or_attr: Union[None, type[_CC], Callable[..., _CC], _CompositeAttrType[Any]] = None,
+        _class_or_attr: Union[type[_CC], Callable[..., _CC], _CompositeAttrType[Any], None] = None,
         *attrs: _CompositeAttrType[Any],
-        return_none_on: Union[_NoArg, None, Callable[..., bool]] = _NoArg.NO_ARG,
+        return_none_on: Union[_NoArg, Callable[..., bool], None] = _NoArg.NO_ARG,
         attribute_options: Optional[_AttributeOptions] = None,
         active_history: bool = False,
         deferred: bool = False,
@@ -175,7 +174,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
             dict_[self.key] = value
             keys = self._attribute_keys
             values = (None,) * len(keys) if value is None else self._composite_values_from_instance(value)
-            for key, element in zip(keys, values):
+            for key, element in zip(keys, values, strict=False):
                 setattr(instance, key, element)
 
         def fdel(instance: Any) -> None:
@@ -213,7 +212,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
         keys = [prop.key for prop in self.props]
 
         def populate(dest_dict: dict[str, Any]) -> None:
-            dest_dict.update(zip(keys, get_values(dest_dict.pop(self.key))))
+            dest_dict.update(zip(keys, get_values(dest_dict.pop(self.key)), strict=False))
 
         return populate
 
@@ -277,7 +276,8 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
         for param, attr in itertools.zip_longest(parameters.values(), self.attrs):
             if param is None:
                 raise sa_exc.ArgumentError(
-                    f"number of composite attributes {len(self.attrs)} exceeds that of the number of attributes in class "
+                    f"number of composite attributes {len(self.attrs)} exceeds that of the number of attributes in "
+                    "class "
                     f"{self.composite_class.__name__} {len(parameters)}"
                 )
             if attr is None:
@@ -430,8 +430,8 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
             elif isinstance(prop.composite_class, type) and isinstance(value, prop.composite_class):
                 values = prop._composite_values_from_instance(value)
             else:
-                raise sa_exc.ArgumentError("Can't UPDATE composite attribute %s to %r" % (prop, value))
-            return list(zip(self._comparable_elements, values))
+                raise sa_exc.ArgumentError(f"Can't UPDATE composite attribute {prop} to {value!r}")
+            return list(zip(self._comparable_elements, values, strict=False))
 
         def _bulk_dml_setter(self, key: str) -> Optional[Callable[..., Any]]:
             return self.prop._populate_composite_bulk_save_mappings_fn()
@@ -480,7 +480,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
                 values = [None] * len(elements)
             else:
                 values = self.prop._composite_values_from_instance(other)
-            comparisons = [operator_(a, b) for a, b in zip(elements, values)]
+            comparisons = [operator_(a, b) for a, b in zip(elements, values, strict=False)]
             if self._adapt_to_entity and self.adapter is not None:
                 comparisons = [self.adapter(comparison) for comparison in comparisons]
             return and_(*comparisons)

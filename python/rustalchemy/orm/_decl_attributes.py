@@ -1,7 +1,7 @@
 """From class attributes to what is mapped: settings, columns copied from mixins, properties.
 
-Two steps of `_DeclarativeMapperConfig`: `_scan_attributes` walks the MRO and collects, `_extract_mappable_attributes` decides
-which of the collected attributes go to the mapper.
+Two steps of `_DeclarativeMapperConfig`: `_scan_attributes` walks the MRO and collects, `_extract_mappable_attributes`
+decides which of the collected attributes go to the mapper.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class _AttributeScan:
         if obj._cascading:
             if name in config.clsdict_view:
                 util.warn(
-                    "Attribute '%s' on class %s cannot be processed due to @declared_attr.cascading; skipping" % (name, cls)
+                    f"Attribute '{name}' on class {cls} cannot be processed due to @declared_attr.cascading; skipping"
                 )
             value = obj.__get__(obj, cls)
             setattr(cls, name, value)
@@ -191,8 +191,9 @@ class _AttributeScan:
     def _warn_if_ignored(self, base: _ScannedBase, attribute: _ClassAttribute) -> None:
         if _is_declarative_props(attribute.obj) and not attribute.obj._quiet:
             util.warn(
-                "Regular (i.e. not __special__) attribute '%s.%s' uses @declared_attr, but owning class %s is mapped - not "
-                "applying to subclass %s." % (base.cls.__name__, attribute.name, base.cls, self.cls)
+                f"Regular (i.e. not __special__) attribute '{base.cls.__name__}.{attribute.name}' uses "
+                f"@declared_attr, but owning class {base.cls} is mapped - not "
+                f"applying to subclass {self.cls}."
             )
 
     # -- the class itself --------------------------------------------------------------------------------------------
@@ -235,8 +236,10 @@ def _refuse_unbound_foreign_keys(column: _AnyColumn) -> None:
 def _warn_for_decl_attributes(cls: type[Any], key: str, value: Any) -> None:
     if isinstance(value, ColumnElement):
         util.warn(
-            f"Attribute '{key}' on class {cls} appears to be a non-schema SQLAlchemy expression object; this won't be part "
-            "of the declarative mapping. To map arbitrary expressions, use ``column_property()`` or a similar function such "
+            f"Attribute '{key}' on class {cls} appears to be a non-schema SQLAlchemy expression object; this won't be "
+            "part "
+            "of the declarative mapping. To map arbitrary expressions, use ``column_property()`` or a similar "
+            "function such "
             "as ``deferred()``, ``query_expression()`` etc. "
         )
 
@@ -259,8 +262,9 @@ def _extract_mappable_attributes(config: _DeclarativeMapperConfig) -> None:
 
         if _is_accidental_tuple(value):
             util.warn(
-                "Ignoring declarative-like tuple value of attribute '%s': possibly a copy-and-paste error with a comma "
-                "accidentally placed at the end of the line?" % key
+                f"Ignoring declarative-like tuple value of attribute '{key}': possibly a copy-and-paste error with a "
+                "comma "
+                "accidentally placed at the end of the line?"
             )
             continue
         if wants_dataclass and isinstance(value, dataclasses.Field):
@@ -295,8 +299,9 @@ def _resolve_value(config: _DeclarativeMapperConfig, key: str) -> Any:
     if _is_declarative_props(value):
         if value._cascading:
             util.warn(
-                "Use of @declared_attr.cascading only applies to Declarative 'mixin' and 'abstract' classes.  Currently, "
-                "this flag is ignored on mapped class %s" % cls
+                "Use of @declared_attr.cascading only applies to Declarative 'mixin' and 'abstract' classes.  "
+                "Currently, "
+                f"this flag is ignored on mapped class {cls}"
             )
         return getattr(cls, key)
     if isinstance(value, QueryableAttribute) and value.class_ is not cls and value.key != key:
@@ -308,7 +313,8 @@ def _resolve_value(config: _DeclarativeMapperConfig, key: str) -> Any:
 def _warn_for_reserved_name(key: str, value: Any) -> None:
     if key == "registry" or (key == "metadata" and not isinstance(value, MetaData)):
         util.warn(
-            f"Attribute name '{key}' should be left reserved for the {_RESERVED_NAMES[key]} when using a Declarative class."
+            f"Attribute name '{key}' should be left reserved for the {_RESERVED_NAMES[key]} when using a Declarative "
+            "class."
         )
 
 
@@ -323,12 +329,14 @@ def _check_container(config: _DeclarativeMapperConfig, key: str, value: Any) -> 
     if _is_unmapped_container(container):
         if not is_unmapped:
             raise sa_exc.ArgumentError(
-                f"{attribute} uses the Unmapped[] annotation, which must be used with unmapped_column() or with no value on "
+                f"{attribute} uses the Unmapped[] annotation, which must be used with unmapped_column() or with no "
+                "value on "
                 "the right side"
             )
     elif is_unmapped:
         raise sa_exc.ArgumentError(
-            f"{attribute} uses unmapped_column() with the {container.__name__}[] annotation; unmapped_column() must be used "
+            f"{attribute} uses unmapped_column() with the {container.__name__}[] annotation; unmapped_column() must "
+            "be used "
             "with the Unmapped[] annotation"
         )
 
@@ -357,7 +365,8 @@ def _introspect(config: _DeclarativeMapperConfig, key: str, value: _IntrospectsA
         )
     except NameError as err:
         raise orm_exc.MappedAnnotationError(
-            f'Could not resolve all types within mapped annotation: "{annotation}".  Ensure all types are written correctly '
+            f'Could not resolve all types within mapped annotation: "{annotation}".  Ensure all types are written '
+            "correctly "
             "and are imported within the module in use."
         ) from err
 
@@ -371,6 +380,7 @@ def _dataclass_arguments_without_dataclass(
     options = value._attribute_options
     given = sorted(repr(n) for n in names if getattr(options, f"dataclasses_{n}") is not _NoArg.NO_ARG)
     return sa_exc.ArgumentError(
-        f"Attribute '{key}' on class {cls} includes dataclasses argument(s): {', '.join(given)} but class does not specify "
+        f"Attribute '{key}' on class {cls} includes dataclasses argument(s): {', '.join(given)} but class does not "
+        "specify "
         "SQLAlchemy native dataclass configuration."
     )

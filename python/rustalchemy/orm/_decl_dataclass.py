@@ -1,7 +1,7 @@
 """Turning a class into a dataclass on the way to its mapping.
 
-`dataclasses` sees the class as it would be without the ORM: plain annotations and `field()` objects. Afterwards the class
-has its own annotations back.
+`dataclasses` sees the class as it would be without the ORM: plain annotations and `field()` objects. Afterwards the
+class has its own annotations back.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-from typing import TYPE_CHECKING, Any, Callable, Union
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Union
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
@@ -30,13 +31,13 @@ class _UnmappedDataclassConfig(_ClassScanAbstractConfig):
     """A mixin or abstract base that becomes a dataclass, so that mapped dataclasses may derive from it."""
 
     __slots__ = (
-        "clsdict_view",
-        "collected_attributes",
-        "collected_annotations",
         "allow_dataclass_fields",
+        "allow_unmapped_annotations",
+        "clsdict_view",
+        "collected_annotations",
+        "collected_attributes",
         "dataclass_setup_arguments",
         "is_dataclass_prior_to_mapping",
-        "allow_unmapped_annotations",
     )
 
     def __init__(self, cls_: type[Any], dict_: _ClassDict) -> None:
@@ -134,9 +135,7 @@ def _setup_dataclasses_transforms(
     if dataclass_callable is _NoArg.NO_ARG:
         dataclass_callable = dataclasses.dataclass
     keywords = {
-        name: value
-        for name, value in arguments.items()
-        if value is not _NoArg.NO_ARG and name != "dataclass_callable"
+        name: value for name, value in arguments.items() if value is not _NoArg.NO_ARG and name != "dataclass_callable"
     }
 
     restore_annotations = util.restore_annotations(cls, annotations)
@@ -146,7 +145,8 @@ def _setup_dataclasses_transforms(
         cls.__doc__
     except (TypeError, ValueError) as err:
         raise sa_exc.InvalidRequestError(
-            f"Python dataclasses error encountered when creating dataclass for {cls.__name__!r}: {err!r}. Please refer to "
+            f"Python dataclasses error encountered when creating dataclass for {cls.__name__!r}: {err!r}. Please "
+            "refer to "
             "Python dataclasses documentation for additional information.",
             code="dcte",
         ) from err
@@ -161,8 +161,10 @@ def _setup_dataclasses_transforms(
 def _refuse_unfit_class(cls: type[Any]) -> None:
     if "__dataclass_fields__" in cls.__dict__:
         raise sa_exc.InvalidRequestError(
-            f"Class {cls} is already a dataclass; ensure that base classes / decorator styles of establishing dataclasses "
-            "are not being mixed. This can happen if a class that inherits from 'MappedAsDataclass', even indirectly, is "
+            f"Class {cls} is already a dataclass; ensure that base classes / decorator styles of establishing "
+            "dataclasses "
+            "are not being mixed. This can happen if a class that inherits from 'MappedAsDataclass', even indirectly, "
+            "is "
             "been mapped with '@registry.mapped_as_dataclass'"
         )
     if "__table__" in cls.__dict__:
@@ -201,7 +203,8 @@ def _dataclass_fields(
     for origin, keys in from_non_dataclasses.items():
         names = ", ".join(repr(key) for key in keys)
         raise sa_exc.InvalidRequestError(
-            f"When transforming {scan.cls} to a dataclass, attribute(s) {names} originates from superclass {origin}, which "
+            f"When transforming {scan.cls} to a dataclass, attribute(s) {names} originates from superclass {origin}, "
+            "which "
             "is not a dataclass.  When declaring SQLAlchemy Declarative Dataclasses, ensure that all mixin classes and "
             "other superclasses which include attributes are also a subclass of MappedAsDataclass or make use of the "
             "@unmapped_dataclass decorator.",

@@ -1,7 +1,7 @@
 """Questions that declarative asks about a class and its bases.
 
-A class can be in three conditions: mapped, known but with a deferred mapping (`_deferred_configs`), or neither. Abstract
-bases are looked through.
+A class can be in three conditions: mapped, known but with a deferred mapping (`_deferred_configs`), or neither.
+Abstract bases are looked through.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _find_inherits(cls: type[Any]) -> Optional[type[Any]]:
         if resolved is not None and resolved not in found and _is_supercls_for_inherits(resolved):
             found.append(resolved)
     if len(found) > 1:
-        raise sa_exc.InvalidRequestError("Class %s has multiple mapped bases: %r" % (cls, found))
+        raise sa_exc.InvalidRequestError(f"Class {cls} has multiple mapped bases: {found!r}")
     return found[0] if found else None
 
 
@@ -105,7 +105,8 @@ def _check_declared_props_nocascade(obj: Any, name: str, cls: type[Any]) -> bool
         return False
     if getattr(obj, "_cascading", False):
         util.warn(
-            "@declared_attr.cascading is not supported on the %s attribute on class %s.  This attribute invokes for "
-            "subclasses in any case." % (name, cls)
+            f"@declared_attr.cascading is not supported on the {name} attribute on class {cls}.  This attribute "
+            "invokes for "
+            "subclasses in any case."
         )
     return True

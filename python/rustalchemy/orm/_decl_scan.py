@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping, NamedTuple, Optional, Union, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union, get_args
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
@@ -61,7 +62,7 @@ class _CollectedAnnotation(NamedTuple):
 class _ORMClassConfigurator:
     """The work of making a class the ORM's; one object per class, thrown away when the class is mapped."""
 
-    __slots__ = ("cls", "classname", "__weakref__")
+    __slots__ = ("__weakref__", "classname", "cls")
 
     cls: type[Any]
     classname: str
@@ -71,9 +72,7 @@ class _ORMClassConfigurator:
         self.classname = cls_.__name__
 
     @classmethod
-    def _as_declarative(
-        cls, registry: RegistryType, cls_: type[Any], dict_: _ClassDict
-    ) -> Optional[_MapperConfig]:
+    def _as_declarative(cls, registry: RegistryType, cls_: type[Any], dict_: _ClassDict) -> Optional[_MapperConfig]:
         """Map a class from its body, unless it is abstract; with a deferred mapping, prepare for it."""
         from .decl_base import _DeclarativeMapperConfig, _DeferredDeclarativeConfig
 
@@ -98,9 +97,7 @@ class _ORMClassConfigurator:
         return _UnmappedDataclassConfig(cls_, dict_)
 
     @classmethod
-    def _mapper(
-        cls, registry: RegistryType, cls_: type[Any], table: Any, mapper_kw: Mapping[str, Any]
-    ) -> Mapper[Any]:
+    def _mapper(cls, registry: RegistryType, cls_: type[Any], table: Any, mapper_kw: Mapping[str, Any]) -> Mapper[Any]:
         """Map a class imperatively."""
         from .decl_base import _ImperativeMapperConfig
 
@@ -182,9 +179,7 @@ class _ClassScanAbstractConfig(_ORMClassConfigurator):
         value = None
         for element in get_args(inner):
             if sa_typing.is_fwd_ref(element, check_generic=True, check_for_plain_string=True):
-                element = de_stringify_annotation(
-                    self.cls, element, originating_class.__module__, include_generic=True
-                )
+                element = de_stringify_annotation(self.cls, element, originating_class.__module__, include_generic=True)
             if isinstance(element, _IntrospectsAnnotations):
                 value = element.found_in_pep593_annotated()
                 if _is_unmapped_container(container) and isinstance(value, MappedColumn):

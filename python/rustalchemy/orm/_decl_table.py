@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import collections
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import Column, Table, util
 from sqlalchemy import exc as sa_exc
@@ -43,8 +44,9 @@ def _extract_declared_columns(config: _DeclarativeMapperConfig) -> None:
     for name, keys in keys_by_name.items():
         if len(keys) > 1:
             util.warn(
-                "On class %r, Column object %r named directly multiple times, only one will be used: %s. Consider using "
-                "orm.synonym instead" % (config.classname, name, ", ".join(sorted(keys)))
+                "On class {!r}, Column object {!r} named directly multiple times, only one will be used: {}. Consider "
+                "using "
+                "orm.synonym instead".format(config.classname, name, ", ".join(sorted(keys)))
             )
 
 
@@ -85,9 +87,7 @@ def _setup_table(config: _DeclarativeMapperConfig, table: Optional[Any] = None) 
             table = config.set_cls_attribute("__table__", config.table_fn()) if config.table_fn else cls.__table__
         for column in config.declared_columns:
             if not table.c.contains_column(column):
-                raise sa_exc.ArgumentError(
-                    "Can't add additional column %r when specifying __table__" % column.key
-                )
+                raise sa_exc.ArgumentError(f"Can't add additional column {column.key!r} when specifying __table__")
     config.local_table = table
 
 
@@ -124,8 +124,9 @@ def _setup_inheriting_columns(config: _DeclarativeMapperConfig) -> None:
     if config.inherits is None:
         if config.local_table is None and not _get_immediate_cls_attr(cls, "__no_table__"):
             raise sa_exc.InvalidRequestError(
-                "Class %r does not have a __table__ or __tablename__ specified and does not inherit from an existing "
-                "table-mapped class." % cls
+                f"Class {cls!r} does not have a __table__ or __tablename__ specified and does not inherit from an "
+                "existing "
+                "table-mapped class."
             )
         return
     if config.local_table is not None:
@@ -138,7 +139,8 @@ def _setup_inheriting_columns(config: _DeclarativeMapperConfig) -> None:
         raise sa_exc.ArgumentError("Can't place __table_args__ on an inherited class with no table.")
     if config.declared_columns and not isinstance(table, Table):
         raise sa_exc.ArgumentError(
-            f"Can't declare columns on single-table-inherited subclass {cls}; superclass {config.inherits} is not mapped "
+            f"Can't declare columns on single-table-inherited subclass {cls}; superclass {config.inherits} is not "
+            "mapped "
             "to a Table"
         )
     for column in config.declared_columns:
@@ -175,9 +177,7 @@ def _prepare_mapper_arguments(config: _DeclarativeMapperConfig, mapper_kw: Mappi
     if "inherits" in arguments:
         inherits = arguments["inherits"]
         if (inherits.class_ if isinstance(inherits, Mapper) else inherits) is not config.inherits:
-            raise sa_exc.InvalidRequestError(
-                "mapper inherits argument given for non-inheriting class %s" % inherits
-            )
+            raise sa_exc.InvalidRequestError(f"mapper inherits argument given for non-inheriting class {inherits}")
     if config.inherits:
         arguments["inherits"] = config.inherits
         if not arguments.get("concrete", False):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, inspection
 from sqlalchemy import exc as sa_exc
-from sqlalchemy import inspection
 from typing_extensions import dataclass_transform
 
 from ._decl_scan import _ORMClassConfigurator
@@ -17,8 +16,8 @@ from .properties import MappedColumn
 from .relationships import RelationshipProperty
 
 if TYPE_CHECKING:
-    from .mapper import Mapper
     from ._registry import registry as RegistryType
+
 
 class _DynamicAttributesType(type):
     """A metaclass that adds columns and properties to the mapping when they are set on the class."""
@@ -74,7 +73,8 @@ class DeclarativeMeta(DeclarativeAttributeIntercept):
             own_registry = dict_.get("registry", None)
             if not isinstance(own_registry, registry):
                 raise sa_exc.InvalidRequestError(
-                    "Declarative base class has no 'registry' attribute, or registry is not a sqlalchemy.orm.registry() "
+                    "Declarative base class has no 'registry' attribute, or registry is not a "
+                    "sqlalchemy.orm.registry() "
                     "object"
                 )
             cls._sa_registry = own_registry

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, Optional, TypeVar, Union, overload
 
 from sqlalchemy import util
 from sqlalchemy.sql.elements import SQLCoreOperations
@@ -41,8 +42,8 @@ class _declared_attr_common:
         if manager is None:
             if not _DUNDER.match(self.fget.__name__):
                 util.warn(
-                    "Unmanaged access of declarative attribute %s from non-mapped class %s"
-                    % (self.fget.__name__, owner.__name__)
+                    f"Unmanaged access of declarative attribute {self.fget.__name__} from non-mapped class "
+                    f"{owner.__name__}"
                 )
             return self.fget(owner)
         if manager.is_mapped:
@@ -90,9 +91,7 @@ class declared_attr(_MappedAttribute[_T_co], _declared_attr_common):
         @overload
         def __get__(self, instance: object, owner: Any) -> _T_co: ...
 
-        def __get__(
-            self, instance: Optional[object], owner: Any
-        ) -> Union[InstrumentedAttribute[_T_co], _T_co]: ...
+        def __get__(self, instance: Optional[object], owner: Any) -> Union[InstrumentedAttribute[_T_co], _T_co]: ...
 
     @hybridmethod
     def _stateful(cls, **kw: Any) -> _stateful_declared_attr[_T_co]:

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Optional, Sequence, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
@@ -114,8 +115,8 @@ class _NoninheritedConcreteProp:
     def _refuse(self) -> NoReturn:
         prop = self.prop
         raise AttributeError(
-            "Concrete %s does not implement attribute %r at the instance level.  Add this property explicitly to %s."
-            % (prop.parent, prop.key, prop.parent)
+            f"Concrete {prop.parent} does not implement attribute {prop.key!r} at the instance level.  Add this "
+            f"property explicitly to {prop.parent}."
         )
 
     def __get__(self, obj: Any, owner: Any) -> Any:
@@ -189,8 +190,8 @@ class SynonymProperty(DescriptorProperty[_T]):
         if isinstance(attr, SQLORMOperations):
             return attr
         raise sa_exc.InvalidRequestError(
-            'synonym() attribute "%s.%s" only supports ORM mapped attributes, got %r'
-            % (self.parent.class_.__name__, self.name, attr)
+            f'synonym() attribute "{self.parent.class_.__name__}.{self.name}" only supports ORM mapped attributes, '
+            f"got {attr!r}"
         )
 
     def _column_strategy_attrs(self) -> Sequence[QueryableAttribute[Any]]:
@@ -229,7 +230,8 @@ class SynonymProperty(DescriptorProperty[_T]):
         if proxied_default != default:
             current = repr(proxied_default) if proxied_default is not _NoArg.NO_ARG else "not set"
             raise sa_exc.ArgumentError(
-                f"Synonym {key!r} default argument {default!r} must match the dataclasses default value of proxied object "
+                f"Synonym {key!r} default argument {default!r} must match the dataclasses default value of proxied "
+                "object "
                 f"{self.name!r}, currently {current}"
             )
         self._default_scalar_value = default
@@ -247,14 +249,15 @@ class SynonymProperty(DescriptorProperty[_T]):
         columns = parent.persist_selectable.c
         if self.key not in columns:
             raise sa_exc.ArgumentError(
-                "Can't compile synonym '%s': no column on table '%s' named '%s'"
-                % (self.name, parent.persist_selectable.description, self.key)
+                f"Can't compile synonym '{self.name}': no column on table '{parent.persist_selectable.description}' "
+                f"named '{self.key}'"
             )
         column = columns[self.key]
         if column in parent._columntoproperty and parent._columntoproperty[column].key == self.name:
             raise sa_exc.ArgumentError(
-                "Can't call map_column=True for synonym %r=%r, a ColumnProperty already exists keyed to the name %r for "
-                "column %r" % (self.key, self.name, self.name, self.key)
+                f"Can't call map_column=True for synonym {self.key!r}={self.name!r}, a ColumnProperty already exists "
+                f"keyed to the name {self.name!r} for "
+                f"column {self.key!r}"
             )
         prop: ColumnProperty[Any] = ColumnProperty(column)
         parent._configure_property(self.name, prop, init=init, setparent=True)

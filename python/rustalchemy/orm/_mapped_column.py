@@ -75,26 +75,24 @@ class _AnnotatedType(NamedTuple):
         return cls(given, core, nullable, pep593, pep593_argument, metadata, pep695, pep695_value)
 
 
-class MappedColumn(
-    _DataclassDefaultsDontSet, _IntrospectsAnnotations, _MapsColumns[_T], _DeclarativeMapped[_T]
-):
+class MappedColumn(_DataclassDefaultsDontSet, _IntrospectsAnnotations, _MapsColumns[_T], _DeclarativeMapped[_T]):
     """A column of a declarative class, before its table exists."""
 
     __slots__ = (
-        "column",
+        "_attribute_options",
         "_creation_order",
-        "_sort_order",
-        "foreign_keys",
-        "_has_nullable",
+        "_default_scalar_value",
+        "_has_dataclass_arguments",
         "_has_insert_default",
+        "_has_nullable",
+        "_sort_order",
+        "_use_existing_column",
+        "active_history",
+        "column",
         "deferred",
         "deferred_group",
         "deferred_raiseload",
-        "active_history",
-        "_default_scalar_value",
-        "_attribute_options",
-        "_has_dataclass_arguments",
-        "_use_existing_column",
+        "foreign_keys",
     )
 
     column: Column[_T]
@@ -111,7 +109,7 @@ class MappedColumn(
         # A default alone has a meaning for the Column too, so that it needs no dataclass.
         self._has_dataclass_arguments = any(
             value is not _NoArg.NO_ARG
-            for name, value in zip(options._fields, options)
+            for name, value in zip(options._fields, options, strict=False)
             if name != "dataclasses_default"
         )
         self._has_insert_default = kw.get("insert_default", _NoArg.NO_ARG) is not _NoArg.NO_ARG
@@ -261,9 +259,7 @@ class MappedColumn(
     def _complete_from(self, other: MappedColumn[Any], decl_scan: _DeclarativeMapperConfig, key: str) -> None:
         """Take what a mapped_column() inside of `Annotated` declares and this one leaves open."""
         self.column = other._adjust_for_existing_column(decl_scan, key, self.column)
-        has_default = (
-            self._has_insert_default or self._attribute_options.dataclasses_default is not _NoArg.NO_ARG
-        )
+        has_default = self._has_insert_default or self._attribute_options.dataclasses_default is not _NoArg.NO_ARG
         _sa.merge_column(other.column, self.column, omit_defaults=has_default)
 
         if self.deferred is _NoArg.NO_ARG:
@@ -284,7 +280,7 @@ class MappedColumn(
             )
         if other._has_dataclass_arguments:
             options = other._attribute_options
-            for name, value in zip(options._fields, options):
+            for name, value in zip(options._fields, options, strict=False):
                 if value is not _NoArg.NO_ARG:
                     argument = name.replace("dataclasses_", "")
                     util.warn_deprecated(
@@ -293,9 +289,7 @@ class MappedColumn(
                         "2.0.22",
                     )
 
-    def _take_type_from(
-        self, annotated: _AnnotatedType, cls: type[Any], key: str, registry: RegistryType
-    ) -> None:
+    def _take_type_from(self, annotated: _AnnotatedType, cls: type[Any], key: str, registry: RegistryType) -> None:
         """Set the SQL type that the registry has for the annotation."""
         sql_type = registry._resolve_type_with_events(
             cls,
@@ -316,14 +310,13 @@ class MappedColumn(
         core = annotated.core
         if isinstance(core, TypeEngine) or (isinstance(core, type) and issubclass(core, TypeEngine)):
             return (
-                f"The type provided inside the {column_key!r} attribute Mapped annotation is the SQLAlchemy type {core}. "
+                f"The type provided inside the {column_key!r} attribute Mapped annotation is the SQLAlchemy type "
+                f"{core}. "
                 "Expected a Python type instead"
             )
 
         tried = [
-            type_
-            for type_ in (annotated.pep695, core, annotated.pep593_argument)
-            if type_ is core or type_ is not None
+            type_ for type_ in (annotated.pep695, core, annotated.pep593_argument) if type_ is core or type_ is not None
         ]
         if not sa_typing.is_a_type(tried[0]):
             return (
@@ -338,7 +331,8 @@ class MappedColumn(
             names = ", ".join(f"'{type_}'" for type_ in tried)
             detail = f"none of {names} are resolvable by the registry"
         return (
-            f"Could not locate SQLAlchemy Core type when resolving for Python type indicated by '{tried[0]}' inside the "
+            f"Could not locate SQLAlchemy Core type when resolving for Python type indicated by '{tried[0]}' inside "
+            "the "
             f"Mapped[] annotation for the {column_key!r} attribute; {detail}"
         )
 

@@ -1,16 +1,26 @@
 """The functions that declare attributes of a mapped class.
 
 Each one gives the arguments their public names, defaults and types and passes them to the class that does the work.
-Arguments that are called like those of `dataclasses.field()` (init, repr, default, default_factory, compare, kw_only, hash,
-dataclass_metadata) are for classes that become dataclasses; they mean what they mean there.
+Arguments that are called like those of `dataclasses.field()` (init, repr, default, default_factory, compare, kw_only,
+hash, dataclass_metadata) are for classes that become dataclasses; they mean what they mean there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Collection, Literal, Mapping, NoReturn, Optional, TypeVar, Union, overload
+from collections.abc import Callable, Collection, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NoReturn,
+    Optional,
+    TypeVar,
+    Union,
+    overload,
+)
 
-from sqlalchemy import null, util
 from sqlalchemy import exc as sa_exc
+from sqlalchemy import null, util
 from sqlalchemy.sql.base import SchemaEventTarget
 from sqlalchemy.sql.schema import SchemaConst
 
@@ -82,8 +92,8 @@ def mapped_column(
 
     :param default: value for new objects in a dataclass, default of the Column otherwise.
     :param insert_default: default of the Column in any case.
-    :param deferred: load the column when the attribute is first read; with ``deferred_group`` together with the others of
-        that group; with ``deferred_raiseload`` refuse to load it.
+    :param deferred: load the column when the attribute is first read; with ``deferred_group`` together with the others
+        of that group; with ``deferred_raiseload`` refuse to load it.
     :param use_existing_column: in single-table inheritance, share the column of that name with sibling classes.
     :param active_history: load the old value before it is replaced.
     :param sort_order: place among the columns of the table; lower numbers come first, 0 if not given.
@@ -197,7 +207,8 @@ def orm_insert_sentinel(
     **{
         argument: (
             "2.0",
-            f"The :paramref:`_orm.column_property.{argument}` parameter is deprecated for :func:`_orm.column_property`.  "
+            f"The :paramref:`_orm.column_property.{argument}` parameter is deprecated for "
+            ":func:`_orm.column_property`.  "
             "This parameter applies to a writeable-attribute in a Declarative Dataclasses configuration only, and "
             ":func:`_orm.column_property` is treated as a read-only attribute in this context.",
         )
@@ -332,7 +343,9 @@ def composite(_class_or_attr: type[_CC], /, *attrs: _CompositeAttrType[Any], **k
 
 
 @overload
-def composite(_class_or_attr: _CompositeAttrType[Any], /, *attrs: _CompositeAttrType[Any], **kw: Any) -> Composite[Any]: ...
+def composite(
+    _class_or_attr: _CompositeAttrType[Any], /, *attrs: _CompositeAttrType[Any], **kw: Any
+) -> Composite[Any]: ...
 
 
 @overload
@@ -344,13 +357,13 @@ def composite(**kw: Any) -> Composite[Any]: ...
 
 
 def composite(
-    _class_or_attr: Union[None, type[_CC], Callable[..., _CC], _CompositeAttrType[Any]] = None,
+    _class_or_attr: Union[type[_CC], Callable[..., _CC], _CompositeAttrType[Any], None] = None,
     /,
     *attrs: _CompositeAttrType[Any],
     group: Optional[str] = None,
     deferred: bool = False,
     raiseload: bool = False,
-    return_none_on: Union[_NoArg, None, Callable[..., bool]] = _NoArg.NO_ARG,
+    return_none_on: Union[_NoArg, Callable[..., bool], None] = _NoArg.NO_ARG,
     comparator_factory: Optional[type[Composite.Comparator[Any]]] = None,
     active_history: bool = False,
     column_template: Optional[str] = None,
@@ -436,14 +449,16 @@ def relationship(
 ) -> _RelationshipDeclared[Any]:
     """Declare an attribute that refers to objects of another mapped class.
 
-    Target and kind (collection or scalar) come from the ``Mapped[]`` annotation where they are not given. Classes, tables,
-    join conditions and orderings may be given as strings or functions, which are evaluated when mappers are configured.
+    Target and kind (collection or scalar) come from the ``Mapped[]`` annotation where they are not given. Classes,
+    tables, join conditions and orderings may be given as strings or functions, which are evaluated when mappers are
+    configured.
 
     :param argument: the target class, its mapper, or its name.
     :param secondary: the association table of a many-to-many relationship.
     :param back_populates: the attribute of the target class that is the other direction; both sides are kept in step.
     :param backref: make the other direction, under this name.
-    :param primaryjoin, secondaryjoin, foreign_keys, remote_side: the join, where foreign keys of the tables do not say it.
+    :param primaryjoin, secondaryjoin, foreign_keys, remote_side: the join, where foreign keys of the tables do not say
+        it.
     :param cascade: operations that spread along the relationship: save-update, merge, expunge, delete, delete-orphan,
         refresh-expire, all.
     :param lazy: how the attribute is loaded: "select", "joined", "selectin", "subquery", "immediate", "raise",
@@ -540,7 +555,8 @@ def synonym(
 def _mapper_fn(*arg: Any, **kw: Any) -> NoReturn:
     raise sa_exc.InvalidRequestError(
         "The 'sqlalchemy.orm.mapper()' function is removed as of SQLAlchemy 2.0.  Use the "
-        "'sqlalchemy.orm.registry.map_imperatively()` method of the ``sqlalchemy.orm.registry`` class to perform classical "
+        "'sqlalchemy.orm.registry.map_imperatively()` method of the ``sqlalchemy.orm.registry`` class to perform "
+        "classical "
         "mapping."
     )
 

@@ -6,7 +6,16 @@ Also here: how a Python type becomes a SQL type (`type_annotation_map`), with th
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Literal, Mapping, Optional, TypeVar, Union, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Optional,
+    TypeVar,
+    Union,
+    overload,
+)
 
 from sqlalchemy import MetaData, event
 from sqlalchemy import exc as sa_exc
@@ -111,7 +120,7 @@ class registry(EventTarget):
         raw_pep_695_type: Optional[Any] = None,
         pep_695_resolved_value: Optional[Any] = None,
     ) -> Optional[TypeEngine[Any]]:
-        """Return the SQL type for an annotation: of listeners, for the alias, for the type, for what is in Annotated."""
+        """Return the SQL type for an annotation: from listeners, for the alias, the type, or what is in Annotated."""
         listeners = getattr(self.dispatch, "resolve_type_annotation", None)
         if listeners:
             candidates = (pep_593_resolved_argument, pep_695_resolved_value, extracted_type)
@@ -220,7 +229,7 @@ class registry(EventTarget):
         if _get_immediate_cls_attr(cls, "__declare_last__"):
             self._declare_last_classes[cls] = True
         if manager.is_mapped:
-            raise sa_exc.ArgumentError("Class '%s' already has a primary mapper defined. " % manager.class_)
+            raise sa_exc.ArgumentError(f"Class '{manager.class_}' already has a primary mapper defined. ")
         assert manager.registry is None
         manager.registry = self
 
@@ -294,9 +303,7 @@ class registry(EventTarget):
         _ORMClassConfigurator._as_declarative(self, cls, cls.__dict__)
         return cls.__mapper__  # type: ignore[no-any-return,attr-defined]
 
-    def map_imperatively(
-        self, class_: type[_O], local_table: Optional[FromClause] = None, **kw: Any
-    ) -> Mapper[_O]:
+    def map_imperatively(self, class_: type[_O], local_table: Optional[FromClause] = None, **kw: Any) -> Mapper[_O]:
         """Map a class to a table; keyword arguments are those of :class:`Mapper`."""
         return _ORMClassConfigurator._mapper(self, class_, local_table, kw)
 
@@ -384,19 +391,20 @@ class TypeResolve:
     """What a listener of `resolve_type_annotation` gets to know about an annotation.
 
     `resolved_type` is the Python type once Optional, type alias and Annotated are taken off `raw_type`; the other
-    attributes are the type alias (PEP 695) and the Annotated type (PEP 593) that were met on the way, and what is in them.
+    attributes are the type alias (PEP 695) and the Annotated type (PEP 593) that were met on the way, and what is in
+    them.
     """
 
     __slots__ = (
-        "registry",
         "cls",
         "key",
-        "raw_type",
-        "resolved_type",
-        "raw_pep_593_type",
-        "raw_pep_695_type",
         "pep_593_resolved_argument",
         "pep_695_resolved_value",
+        "raw_pep_593_type",
+        "raw_pep_695_type",
+        "raw_type",
+        "registry",
+        "resolved_type",
     )
 
     def __init__(

@@ -1,7 +1,7 @@
 """Names of mapped classes: what a string argument of `relationship()` may refer to.
 
-Each registry keeps its classes by name, and by module path below the key ``_sa_module_registry``. Classes are held weakly.
-The strings themselves are Python expressions, evaluated when mappers are configured.
+Each registry keeps its classes by name, and by module path below the key ``_sa_module_registry``. Classes are held
+weakly. The strings themselves are Python expressions, evaluated when mappers are configured.
 """
 
 from __future__ import annotations
@@ -9,7 +9,15 @@ from __future__ import annotations
 import functools
 import re
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping, MutableMapping, NoReturn, Optional, Union, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NoReturn,
+    Optional,
+    Union,
+    cast,
+)
 
 import sqlalchemy
 from sqlalchemy import MetaData, Table, util
@@ -43,7 +51,7 @@ class _ClsRegistryToken:
 class _MultipleClassMarker(_ClsRegistryToken):
     """The classes registered under one name."""
 
-    __slots__ = ("on_remove", "contents", "__weakref__")
+    __slots__ = ("__weakref__", "contents", "on_remove")
 
     def __init__(self, classes: Iterable[type[Any]], on_remove: Optional[Callable[[], None]] = None) -> None:
         self.on_remove = on_remove
@@ -57,8 +65,8 @@ class _MultipleClassMarker(_ClsRegistryToken):
         """Return the class if there is only one."""
         if len(self.contents) > 1:
             raise sa_exc.InvalidRequestError(
-                'Multiple classes found for path "%s" in the registry of this declarative base. Please use a fully '
-                "module-qualified path." % ".".join([*path, key])
+                'Multiple classes found for path "{}" in the registry of this declarative base. Please use a fully '
+                "module-qualified path.".format(".".join([*path, key]))
             )
         cls = next(iter(self.contents))()
         if cls is None:
@@ -70,8 +78,9 @@ class _MultipleClassMarker(_ClsRegistryToken):
         modules = {cls.__module__ for cls in self if cls is not None}
         if item.__module__ in modules:
             util.warn(
-                "This declarative base already contains a class with the same class name and module name as %s.%s, and "
-                "will be replaced in the string-lookup table." % (item.__module__, item.__name__)
+                "This declarative base already contains a class with the same class name and module name as "
+                f"{item.__module__}.{item.__name__}, and "
+                "will be replaced in the string-lookup table."
             )
         self.contents.add(weakref.ref(item, self._remove_item))
 
@@ -90,7 +99,7 @@ class _MultipleClassMarker(_ClsRegistryToken):
 class _ModuleMarker(_ClsRegistryToken):
     """A module, or package, that contains mapped classes."""
 
-    __slots__ = ("parent", "name", "contents", "mod_ns", "path", "__weakref__")
+    __slots__ = ("__weakref__", "contents", "mod_ns", "name", "parent", "path")
 
     def __init__(self, name: str, parent: Optional[_ModuleMarker]) -> None:
         self.parent = parent
@@ -154,9 +163,7 @@ class _ModNS:
             return value.mod_ns
         if value is not None:
             return value.attempt_get(self.__parent.path, key)
-        raise NameError(
-            "Module %r has no mapped classes registered under the name %r" % (self.__parent.name, key)
-        )
+        raise NameError(f"Module {self.__parent.name!r} has no mapped classes registered under the name {key!r}")
 
 
 class _GetColumns:
@@ -171,7 +178,7 @@ class _GetColumns:
         mapper = class_mapper(self.cls, configure=False)
         if mapper:
             if key not in mapper.all_orm_descriptors:
-                raise AttributeError("Class %r does not have a mapped column named %r" % (self.cls, key))
+                raise AttributeError(f"Class {self.cls!r} does not have a mapped column named {key!r}")
             descriptor: Any = mapper.all_orm_descriptors[key]
             if descriptor.extension_type is NotExtension.NOT_EXTENSION:
                 prop = descriptor.property
@@ -179,8 +186,9 @@ class _GetColumns:
                     key = prop.name
                 elif not isinstance(prop, ColumnProperty):
                     raise sa_exc.InvalidRequestError(
-                        "Property %r is not an instance of ColumnProperty (i.e. does not correspond directly to a "
-                        "Column)." % key
+                        f"Property {key!r} is not an instance of ColumnProperty (i.e. does not correspond directly to "
+                        "a "
+                        "Column)."
                     )
         return getattr(self.cls, key)
 
@@ -204,7 +212,7 @@ class _GetTable:
 class _class_resolver:
     """A string argument, to be called when mappers are configured."""
 
-    __slots__ = ("cls", "prop", "arg", "fallback", "_dict", "_resolvers", "tables_only")
+    __slots__ = ("_dict", "_resolvers", "arg", "cls", "fallback", "prop", "tables_only")
 
     def __init__(
         self,
@@ -285,10 +293,11 @@ class _class_resolver:
             return metadata.tables[schema_key]
         if key in metadata.tables:
             util.warn_deprecated(
-                "The string '%s' was resolved to the non-schema-qualified table '%s', however the MetaData object has a "
-                "default schema of '%s'. In a future version of SQLAlchemy, this unqualified name will be resolved as "
-                "'%s'. To reference a table without a schema, use the Table object directly."
-                % (key, key, metadata.schema, schema_key),
+                f"The string '{key}' was resolved to the non-schema-qualified table '{key}', however the MetaData "
+                "object has a "
+                f"default schema of '{metadata.schema}'. In a future version of SQLAlchemy, this unqualified name "
+                "will be resolved as "
+                f"'{schema_key}'. To reference a table without a schema, use the Table object directly.",
                 "2.1",
             )
             return metadata.tables[key]
@@ -299,14 +308,16 @@ class _class_resolver:
         if generic:
             inner = generic.group(2).strip("'")
             raise sa_exc.InvalidRequestError(
-                f'When initializing mapper {self.prop.parent}, expression "relationship({self.arg!r})" seems to be using a '
-                "generic class as the argument to relationship(); please state the generic argument using an annotation, "
+                f'When initializing mapper {self.prop.parent}, expression "relationship({self.arg!r})" seems to be '
+                "using a "
+                "generic class as the argument to relationship(); please state the generic argument using an "
+                "annotation, "
                 f"e.g. \"{self.prop.key}: Mapped[{generic.group(1)}['{inner}']] = relationship()\""
             ) from err
         raise sa_exc.InvalidRequestError(
-            "When initializing mapper %s, expression %r failed to locate a name (%r). If this is a class name, consider "
-            "adding this relationship() to the %r class after both dependent classes have been defined."
-            % (self.prop.parent, self.arg, name, self.cls)
+            f"When initializing mapper {self.prop.parent}, expression {self.arg!r} failed to locate a name "
+            f"({name!r}). If this is a class name, consider "
+            f"adding this relationship() to the {self.cls!r} class after both dependent classes have been defined."
         ) from err
 
 

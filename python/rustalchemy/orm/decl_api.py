@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Optional, Protocol, TypeVar, Union, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Protocol, TypeVar, Union, overload
 
 from sqlalchemy import MetaData, inspection, util
 from sqlalchemy import exc as sa_exc
@@ -67,7 +68,8 @@ def synonym_for(name: str, map_column: bool = False) -> Callable[[Callable[..., 
 
 @util.deprecated(
     "2.1",
-    "The declarative_mixin decorator was used only by the now removed mypy plugin so it has no longer any use and can be "
+    "The declarative_mixin decorator was used only by the now removed mypy plugin so it has no longer any use and can "
+    "be "
     "safely removed.",
 )
 def declarative_mixin(cls: type[_T]) -> type[_T]:
@@ -112,8 +114,8 @@ class DeclarativeBase(  # type: ignore[misc]
 ):
     """Derive a class from this one to get a base for mapped classes: ``class Base(DeclarativeBase): pass``.
 
-    The base may set ``metadata``, ``registry`` and ``type_annotation_map``. Classes derived from it are mapped as they are
-    defined.
+    The base may set ``metadata``, ``registry`` and ``type_annotation_map``. Classes derived from it are mapped as they
+    are defined.
     """
 
     def __init_subclass__(cls, **kw: Any) -> None:
@@ -138,7 +140,8 @@ class DeclarativeBaseNoMeta(_DeclarativeTyping, inspection.Inspectable["Instance
 
 
 class MappedAsDataclass(metaclass=DCTransformDeclarative):
-    """Mix this in to make mapped classes dataclasses; arguments of `dataclasses.dataclass()` go into the class statement.
+    """Mix this in to make mapped classes dataclasses; arguments of `dataclasses.dataclass()` go into the class
+    statement.
 
     Mixins and abstract bases with this class among their bases become dataclasses as well.
     """
@@ -177,9 +180,7 @@ def _setup_declarative_base(cls: Any) -> None:
     type_annotation_map = getattr(cls, "type_annotation_map", None)
     own_registry = getattr(cls, "registry", None)
     if own_registry is None:
-        own_registry = registry(
-            metadata=getattr(cls, "metadata", None), type_annotation_map=type_annotation_map
-        )
+        own_registry = registry(metadata=getattr(cls, "metadata", None), type_annotation_map=type_annotation_map)
         cls.registry = own_registry
     elif not isinstance(own_registry, registry):
         raise sa_exc.InvalidRequestError(
@@ -204,7 +205,8 @@ def _check_not_declarative(cls: type[Any], base: type[Any]) -> None:
     has_table = "__table__" in cls.__dict__ and not (callable(table) or hasattr(table, "__get__"))
     if has_table or isinstance(cls.__dict__.get("__tablename__"), str):
         raise sa_exc.InvalidRequestError(
-            f"Cannot use {base.__name__!r} directly as a declarative base class. Create a Base by creating a subclass of it."
+            f"Cannot use {base.__name__!r} directly as a declarative base class. Create a Base by creating a subclass "
+            "of it."
         )
 
 
@@ -219,7 +221,7 @@ def declarative_base(
     constructor: Callable[..., None] = _declarative_constructor,
     metaclass: type[Any] = DeclarativeMeta,
 ) -> Any:
-    """Return a new base class for mapped classes, with a registry of its own; see `registry` and its `generate_base`."""
+    """Return a new base class for mapped classes, with a registry of its own; see `registry.generate_base`."""
     return registry(
         metadata=metadata,
         class_registry=class_registry,

@@ -1,21 +1,22 @@
 """From a class to a mapper: the order of the steps.
 
-`_DeclarativeMapperConfig` runs them: read the class body (`_decl_scan`, `_decl_attributes`), make a dataclass where asked for
-(`_decl_dataclass`), build the table, make the mapper (`_decl_table`). Names that SQLAlchemy has in its module of this name
-are found here.
+`_DeclarativeMapperConfig` runs them: read the class body (`_decl_scan`, `_decl_attributes`), make a dataclass where
+asked for (`_decl_dataclass`), build the table, make the mapper (`_decl_table`). Names that SQLAlchemy has in its module
+of this name are found here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import weakref
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NoReturn, Optional, Protocol, TypeVar, Union, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Protocol, TypeVar, Union, cast
 
 from sqlalchemy import Column, MetaData, Table, util
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.util import topological
 
-from . import attributes, clsregistry, instrumentation
+from . import clsregistry, instrumentation
 from . import exc as orm_exc
 from ._attribute_options import _DataclassArguments, _MapsColumns
 from ._decl_attributes import _AttributeScan, _extract_mappable_attributes
@@ -83,7 +84,7 @@ class _DeclMappedClassProtocol(MappedClassProtocol[_O], Protocol):
 class _MapperConfig(_ORMClassConfigurator):
     """The configurator of a class that gets a mapper."""
 
-    __slots__ = ("properties", "declared_attr_reg")
+    __slots__ = ("declared_attr_reg", "properties")
 
     is_declarative = False
 
@@ -115,7 +116,7 @@ class _MapperConfig(_ORMClassConfigurator):
 class _ImperativeMapperConfig(_MapperConfig):
     """The configurator behind `registry.map_imperatively()`."""
 
-    __slots__ = ("local_table", "inherits")
+    __slots__ = ("inherits", "local_table")
 
     def __init__(
         self, registry: RegistryType, cls_: type[Any], table: Optional[FromClause], mapper_kw: _MapperKwArgs
@@ -136,27 +137,27 @@ class _DeclarativeMapperConfig(_MapperConfig, _ClassScanAbstractConfig):
     """The configurator of a declarative class."""
 
     __slots__ = (
-        "registry",
-        "local_table",
-        "persist_selectable",
-        "declared_columns",
-        "unmapped_columns",
-        "column_ordering",
+        "allow_dataclass_fields",
+        "allow_unmapped_annotations",
+        "clsdict_view",
+        "collected_annotations",
+        "collected_attributes",
         "column_copies",
-        "table_args",
-        "tablename",
+        "column_ordering",
+        "dataclass_setup_arguments",
+        "declared_columns",
+        "inherits",
+        "is_dataclass_prior_to_mapping",
+        "local_table",
         "mapper_args",
         "mapper_args_fn",
-        "table_fn",
-        "inherits",
+        "persist_selectable",
+        "registry",
         "single",
-        "clsdict_view",
-        "collected_attributes",
-        "collected_annotations",
-        "allow_dataclass_fields",
-        "dataclass_setup_arguments",
-        "is_dataclass_prior_to_mapping",
-        "allow_unmapped_annotations",
+        "table_args",
+        "table_fn",
+        "tablename",
+        "unmapped_columns",
     )
 
     is_declarative = True
@@ -279,8 +280,8 @@ class _DeferredDeclarativeConfig(_DeclarativeMapperConfig):
             class_._sa_raise_deferred_config()
         raise orm_exc.UnmappedClassError(
             class_,
-            msg=f"Class {orm_exc._safe_cls_name(class_)} has a deferred mapping on it.  It is not yet usable as a mapped "
-            "class.",
+            msg=f"Class {orm_exc._safe_cls_name(class_)} has a deferred mapping on it.  "
+            "It is not yet usable as a mapped class.",
         )
 
     @classmethod
@@ -363,7 +364,7 @@ def _declarative_constructor(self: Any, **kwargs: Any) -> None:
     cls_ = type(self)
     for key, value in kwargs.items():
         if not hasattr(cls_, key):
-            raise TypeError("%r is an invalid keyword argument for %s" % (key, cls_.__name__))
+            raise TypeError(f"{key!r} is an invalid keyword argument for {cls_.__name__}")
         setattr(self, key, value)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Sequence, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from sqlalchemy import Column, log, util
 from sqlalchemy.sql import coercions, roles
@@ -37,7 +38,13 @@ if TYPE_CHECKING:
 _T = TypeVar("_T", bound=Any)
 _PT = TypeVar("_PT", bound=Any)
 
-__all__ = ["ColumnProperty", "CompositeProperty", "ConcreteInheritedProperty", "RelationshipProperty", "SynonymProperty"]
+__all__ = [
+    "ColumnProperty",
+    "CompositeProperty",
+    "ConcreteInheritedProperty",
+    "RelationshipProperty",
+    "SynonymProperty",
+]
 
 
 @log.class_logger
@@ -56,20 +63,20 @@ class ColumnProperty(
     _mapped_by_synonym: Optional[str]
 
     __slots__ = (
-        "columns",
-        "group",
-        "deferred",
-        "instrument",
-        "comparator_factory",
-        "active_history",
-        "expire_on_flush",
-        "_default_scalar_value",
         "_creation_order",
+        "_default_scalar_value",
+        "_deferred_column_loader",
         "_is_polymorphic_discriminator",
         "_mapped_by_synonym",
-        "_deferred_column_loader",
         "_raise_column_loader",
         "_renders_in_subqueries",
+        "active_history",
+        "columns",
+        "comparator_factory",
+        "deferred",
+        "expire_on_flush",
+        "group",
+        "instrument",
         "raiseload",
     )
 
@@ -164,9 +171,9 @@ class ColumnProperty(
         super().do_init()
         if len(self.columns) > 1 and set(self.parent.primary_key).issuperset(self.columns):
             util.warn(
-                "On mapper %s, primary key column '%s' is being combined with distinct primary key column '%s' in "
-                "attribute '%s'. Use explicit properties to give each column its own mapped attribute name."
-                % (self.parent, self.columns[1], self.columns[0], self.key)
+                f"On mapper {self.parent}, primary key column '{self.columns[1]}' is being combined with distinct "
+                f"primary key column '{self.columns[0]}' in "
+                f"attribute '{self.key}'. Use explicit properties to give each column its own mapped attribute name."
             )
 
     def copy(self) -> ColumnProperty[_T]:
@@ -206,7 +213,7 @@ class ColumnProperty(
         """SQL operators of a column attribute: those of the column, annotated with the entity it is taken from."""
 
         if not TYPE_CHECKING:
-            __slots__ = "__clause_element__", "info", "expressions"
+            __slots__ = "__clause_element__", "expressions", "info"
 
         prop: ColumnProperty[_PT]
         expressions: Sequence[NamedColumn[Any]]
