@@ -328,7 +328,9 @@ def test_dataclass_errors(orm: ModuleType, base: Any) -> None:
     class Mixin:
         n: Mapped[int]
 
-    with pytest.raises(exc.InvalidRequestError, match="originates from superclass .*Mixin.*, which is not a dataclass"):
+    with pytest.raises(
+        exc.InvalidRequestError, match=r"originates from superclass .*Mixin.*, which is not a dataclass"
+    ):
 
         class Other(Mixin, MappedAsDataclass, base):
             __tablename__ = "other"

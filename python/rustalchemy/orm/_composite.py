@@ -134,9 +134,9 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
 
     def _init_accessor(self) -> None:
         """Learn how to take a value object apart."""
-        class_ = self.composite_class
+        class_: Any = self.composite_class
         if is_dataclass(class_) and not hasattr(class_, "__composite_values__"):
-            names = list(inspect.signature(class_).parameters)
+            names = list(inspect.signature(self.composite_class).parameters)
             getter = operator.attrgetter(*names)
             if len(names) == 1:
                 self._generated_composite_accessor = lambda obj: (getter(obj),)
@@ -260,7 +260,8 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
         if sa_typing.is_union(argument) and sa_typing.includes_none(argument):
             if self.return_none_on is _NoArg.NO_ARG:
                 self.return_none_on = lambda *args: all(arg is None for arg in args)
-            argument = sa_typing.de_optionalize_union_types(argument)
+            optional: Any = argument
+            argument = sa_typing.de_optionalize_union_types(optional)
         self.composite_class = argument
 
     def _setup_for_dataclass(
@@ -423,7 +424,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
         def _bulk_update_tuples(self, value: Any) -> Sequence[tuple[Any, Any]]:
             if isinstance(value, BindParameter):
                 value = value.value
-            prop = self.prop
+            prop: CompositeProperty[Any] = self.prop
             values: Sequence[Any]
             if value is None:
                 values = [None] * len(prop._attribute_keys)

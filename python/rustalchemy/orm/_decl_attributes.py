@@ -178,10 +178,10 @@ class _AttributeScan:
             not obj._cascading
             and isinstance(value, InspectionAttr)
             and attr_is_internal_proxy(value)
-            and not isinstance(value.original_property, MapperProperty)
+            and not isinstance(getattr(value, "original_property", None), MapperProperty)
         ):
             # An extension's attribute comes wrapped when read from the class.
-            value = value.descriptor
+            value = getattr(value, "descriptor")  # noqa: B009
         config.collected_attributes[name] = config.column_copies[obj] = value
 
         if isinstance(value, (Column, MapperProperty)) and value.doc is None:

@@ -98,7 +98,7 @@ def _generate_dc_transforms(
             name: inherited.get(name, _NoArg.NO_ARG) if value is _NoArg.NO_ARG else value
             for name, value in arguments.items()
         }
-    cls_._sa_apply_dc_transforms = arguments  # type: ignore[attr-defined]
+    cls_._sa_apply_dc_transforms = arguments
 
 
 def _setup_dataclasses_transforms(
@@ -131,7 +131,7 @@ def _setup_dataclasses_transforms(
     annotations = {name: own_annotations[name] for name in leading} | field_annotations | own_annotations
 
     _assert_dc_arguments(arguments)
-    dataclass_callable = arguments["dataclass_callable"]
+    dataclass_callable: Any = arguments["dataclass_callable"]
     if dataclass_callable is _NoArg.NO_ARG:
         dataclass_callable = dataclasses.dataclass
     keywords = {
@@ -142,7 +142,7 @@ def _setup_dataclasses_transforms(
     try:
         dataclass_callable(cls, **keywords)
         # Python 3.13 makes the docstring, which has the signature and so the annotations in it, when first read.
-        cls.__doc__
+        getattr(cls, "__doc__")  # noqa: B009
     except (TypeError, ValueError) as err:
         raise sa_exc.InvalidRequestError(
             f"Python dataclasses error encountered when creating dataclass for {cls.__name__!r}: {err!r}. Please "

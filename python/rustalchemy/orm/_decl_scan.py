@@ -102,7 +102,7 @@ class _ORMClassConfigurator:
         from .decl_base import _ImperativeMapperConfig
 
         _ImperativeMapperConfig(registry, cls_, table, mapper_kw)
-        return cls_.__mapper__  # type: ignore[no-any-return,attr-defined]
+        return cls_.__mapper__  # type: ignore[no-any-return]
 
 
 class _ClassScanAbstractConfig(_ORMClassConfigurator):

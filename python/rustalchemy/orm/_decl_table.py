@@ -95,7 +95,7 @@ def _build_table(config: _DeclarativeMapperConfig) -> Any:
     cls: Any = config.cls
     table_type: Callable[..., Any] = Table
     if hasattr(cls, "__table_cls__"):
-        table_type = util.unbound_method_to_callable(cls.__table_cls__)
+        table_type = util.unbound_method_to_callable(cls.__table_cls__)  # type: ignore[no-untyped-call]
 
     args, keywords = _split_table_args(config.table_args)
     if autoload_with := config.clsdict_view.get("__autoload_with__"):

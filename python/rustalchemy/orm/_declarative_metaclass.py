@@ -17,6 +17,7 @@ from .relationships import RelationshipProperty
 
 if TYPE_CHECKING:
     from ._registry import registry as RegistryType
+    from .mapper import Mapper
 
 
 class _DynamicAttributesType(type):

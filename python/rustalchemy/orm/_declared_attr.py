@@ -50,7 +50,8 @@ class _declared_attr_common:
             return self.fget(owner)
 
         # While scanning, every access must give the same object: a column is looked at by several steps.
-        scan = manager.declarative_scan()
+        scan_ref: Any = manager.declarative_scan
+        scan = scan_ref()
         assert scan is not None
         values = scan.declared_attr_reg
         if self not in values:
@@ -105,7 +106,7 @@ class declared_attr(_MappedAttribute[_T_co], _declared_attr_common):
     @hybridproperty
     def cascading(cls) -> _stateful_declared_attr[_T_co]:
         """The form that is evaluated again for every mapped subclass."""
-        return cls._stateful(cascading=True)  # type: ignore[no-any-return]
+        return cls._stateful(cascading=True)
 
 
 class _stateful_declared_attr(declared_attr[_T_co]):

@@ -196,7 +196,8 @@ class MappedColumn(_DataclassDefaultsDontSet, _IntrospectsAnnotations, _MapsColu
             raise sa_exc.ArgumentError("Can't use use_existing_column with deferred mappers")
         inherited = class_mapper(decl_scan.inherits, False)
         name = given_column.name if given_column.name is not None else key
-        return inherited.local_table.c.get(name, given_column)  # type: ignore[return-value]
+        existing: Column[_T] = inherited.local_table.c.get(name, given_column)
+        return existing
 
     def declarative_scan(
         self,

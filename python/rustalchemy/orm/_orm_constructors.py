@@ -44,6 +44,8 @@ _Flag = Union[_NoArg, bool]
 _HashFlag = Union[_NoArg, bool, None]
 _Metadata = Union[_NoArg, Mapping[Any, Any], None]
 _Info = Optional[dict[Any, Any]]
+# The default of query_expression(): one object, as for every default argument.
+_NULL: Any = null()
 _Nullable = Optional[Union[bool, Literal[SchemaConst.NULL_UNSPECIFIED]]]
 
 
@@ -308,7 +310,7 @@ def deferred(
 
 
 def query_expression(
-    default_expr: _ORMColumnExprArgument[_T] = null(),  # type: ignore[assignment]
+    default_expr: _ORMColumnExprArgument[_T] = _NULL,
     *,
     repr: _Flag = _NoArg.NO_ARG,
     compare: _Flag = _NoArg.NO_ARG,
@@ -435,7 +437,7 @@ def relationship(
     foreign_keys: Optional[Any] = None,
     remote_side: Optional[Any] = None,
     join_depth: Optional[int] = None,
-    comparator_factory: Optional[type[RelationshipProperty.Comparator[Any]]] = None,
+    comparator_factory: Optional[type[PropComparator[Any]]] = None,
     single_parent: bool = False,
     innerjoin: Union[bool, str] = False,
     distinct_target_key: Optional[bool] = None,

@@ -82,7 +82,7 @@ class registry(EventTarget):
         constructor: Callable[..., None] = _declarative_constructor,
     ) -> None:
         self.metadata = metadata or MetaData()
-        self._class_registry = weakref.WeakValueDictionary() if class_registry is None else class_registry  # type: ignore[assignment]
+        self._class_registry = weakref.WeakValueDictionary() if class_registry is None else class_registry
         self._managers = weakref.WeakKeyDictionary()
         self.constructor = constructor
         self.type_annotation_map = {}

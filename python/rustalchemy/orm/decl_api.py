@@ -109,7 +109,7 @@ class _DeclarativeTyping:
         def __init__(self, **kw: Any) -> None: ...
 
 
-class DeclarativeBase(  # type: ignore[misc]
+class DeclarativeBase(
     _DeclarativeTyping, inspection.Inspectable["InstanceState[Any]"], Instance, metaclass=DeclarativeAttributeIntercept
 ):
     """Derive a class from this one to get a base for mapped classes: ``class Base(DeclarativeBase): pass``.
@@ -127,7 +127,7 @@ class DeclarativeBase(  # type: ignore[misc]
         super().__init_subclass__(**kw)
 
 
-class DeclarativeBaseNoMeta(_DeclarativeTyping, inspection.Inspectable["InstanceState[Any]"], Instance):  # type: ignore[misc]
+class DeclarativeBaseNoMeta(_DeclarativeTyping, inspection.Inspectable["InstanceState[Any]"], Instance):
     """As `DeclarativeBase`, with no metaclass; attributes set later on a mapped class need `add_mapped_attribute()`."""
 
     def __init_subclass__(cls, **kw: Any) -> None:
@@ -197,7 +197,7 @@ def _setup_declarative_base(cls: Any) -> None:
         cls.metadata = own_registry.metadata
     # The native constructor is in place already; a class's own one stays.
     if cls.__init__ is Instance.__init__ and own_registry.constructor is not _declarative_constructor:
-        cls.__init__ = own_registry.constructor or object.__init__
+        cls.__init__ = own_registry.constructor if own_registry.constructor is not None else object.__init__
 
 
 def _check_not_declarative(cls: type[Any], base: type[Any]) -> None:

@@ -235,7 +235,7 @@ class _DeclarativeMapperConfig(_MapperConfig, _ClassScanAbstractConfig):
         self._prepare_mapper_arguments(mapper_kw)
         mapper_type: Callable[..., Mapper[Any]] = Mapper
         if hasattr(self.cls, "__mapper_cls__"):
-            mapper_type = util.unbound_method_to_callable(self.cls.__mapper_cls__)
+            mapper_type = util.unbound_method_to_callable(self.cls.__mapper_cls__)  # type: ignore[no-untyped-call]
         return self.set_cls_attribute("__mapper__", mapper_type(self.cls, self.local_table, **self.mapper_args))
 
     @classmethod
@@ -256,7 +256,7 @@ class _DeferredDeclarativeConfig(_DeclarativeMapperConfig):
         pass
 
     @property
-    def cls(self) -> type[Any]:  # type: ignore[override]
+    def cls(self) -> type[Any]:
         return cast("type[Any]", self._cls())
 
     @cls.setter
@@ -315,7 +315,7 @@ def _add_attribute(cls: type[Any], key: str, value: Any) -> None:
     if "__mapper__" not in cls.__dict__:
         type.__setattr__(cls, key, value)
         return
-    mapper: Mapper[Any] = cls.__mapper__  # type: ignore[attr-defined]
+    mapper: Mapper[Any] = cls.__mapper__
 
     if isinstance(value, Column):
         _append_column(cls, key, value)
@@ -339,7 +339,7 @@ def _add_attribute(cls: type[Any], key: str, value: Any) -> None:
 
 def _append_column(cls: type[Any], key: str, column: Column[Any]) -> None:
     _undefer_column_name(key, column)
-    table = cls.__table__  # type: ignore[attr-defined]
+    table = cls.__table__
     if not isinstance(table, Table):
         raise sa_exc.InvalidRequestError(
             f"Cannot add a new attribute to mapped class {cls.__name__!r} because it's not mapped against a table."

@@ -142,7 +142,8 @@ class ColumnProperty(
 
     @property
     def columns_to_assign(self) -> list[tuple[Column[Any], int]]:
-        return [(c, 0) for c in self.columns if isinstance(c, Column) and c.table is None]
+        columns: list[Any] = list(self.columns)
+        return [(c, 0) for c in columns if isinstance(c, Column) and c.table is None]
 
     def _memoized_attr__renders_in_subqueries(self) -> bool:
         if ("query_expression", True) in self.strategy_key:
@@ -236,12 +237,12 @@ class ColumnProperty(
 
             def __clause_element__(self) -> NamedColumn[_PT]: ...
 
-        def _memoized_method___clause_element__(self) -> NamedColumn[_PT]:
+        def _memoized_method___clause_element__(self) -> Any:
             if self.adapter:
                 return self.adapter(self.prop.columns[0], self.prop.key)
             return self._orm_annotate_column(self.prop.columns[0])
 
-        def _memoized_attr_info(self) -> dict[Any, Any]:
+        def _memoized_attr_info(self) -> Any:
             element = self.__clause_element__()
             try:
                 return element.info
