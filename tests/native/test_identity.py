@@ -139,9 +139,16 @@ def test_get_asks_python_otherwise(model: Model) -> None:
     kept = uow._hydrate(single(model.entity()), [(1, "a", 10)])
     assert kept
     for entity, ident, kw in [
-        (class_, 2, {}), (class_, "1", {}), (class_, None, {}), (class_, {"id": 1}, {}), (class_, (1, 2), {}), (int, 1, {}),
-        (class_, 1, {"populate_existing": True}), ("text", 1, {}), (class_, [1], {}),
-    ]:  # fmt: skip
+        (class_, 2, {}),
+        (class_, "1", {}),
+        (class_, None, {}),
+        (class_, {"id": 1}, {}),
+        (class_, (1, 2), {}),
+        (int, 1, {}),
+        (class_, 1, {"populate_existing": True}),
+        ("text", 1, {}),
+        (class_, [1], {}),
+    ]:
         assert uow.get(entity, ident, **kw) == ((entity, ident), kw)
 
 
