@@ -1,4 +1,4 @@
-"""The identity map: keys of all kinds, comparisons that run Python code, objects that die. Numbers are rows of semantics.md."""
+"""The identity map: keys of all kinds, comparisons that run Python code, objects that die (numbers: semantics.md)."""
 
 from __future__ import annotations
 

@@ -10,10 +10,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use smallvec::SmallVec;
 
+use crate::errors;
 use crate::flags;
+use crate::identity::{FoundState, KeyRef, base_of_manager};
 use crate::instance;
 use crate::instance_state::InstanceState;
-use crate::identity::{FoundState, KeyRef, base_of_manager};
 use crate::load_context::{EagerSlot, EagerStep, LoadContext, LoadMemory};
 use crate::loaded_values;
 use crate::manager::ManagerCore;
@@ -22,7 +23,6 @@ use crate::row_plan::{EagerPlan, EntityPlan, PolymorphicSwitch, RowItem, RowPlan
 use crate::slots;
 use crate::state::{self, StateRef};
 use crate::unit_of_work_core::UnitOfWorkCore;
-use crate::errors;
 
 /// Bits of a mapper's `instance_events`.
 const LOAD_EVENT: u32 = 1;
@@ -72,15 +72,14 @@ impl<'py> Row<'py> {
             return Ok(Self(unsafe { row.cast_into_unchecked() }));
         }
         // SAFETY: `row` is a valid object; the result is a new reference to a tuple, or null with an error set.
-        unsafe { Ok(Self(Bound::from_owned_ptr_or_err(py, ffi::PySequence_Tuple(row.as_ptr()))?.cast_into_unchecked())) }
+        unsafe {
+            Ok(Self(Bound::from_owned_ptr_or_err(py, ffi::PySequence_Tuple(row.as_ptr()))?.cast_into_unchecked()))
+        }
     }
 
     fn check(&self, width: usize) -> PyResult<()> {
         if self.0.len() < width {
-            return Err(PyIndexError::new_err(format!(
-                "the row has {} values, its plan needs {width}",
-                self.0.len()
-            )));
+            return Err(PyIndexError::new_err(format!("the row has {} values, its plan needs {width}", self.0.len())));
         }
         Ok(())
     }
@@ -88,8 +87,11 @@ impl<'py> Row<'py> {
     /// A value, borrowed from the row. `position` is inside, see `check`.
     #[inline]
     fn raw(&self, position: usize) -> *mut ffi::PyObject {
+        #[allow(clippy::cast_possible_wrap)] // a position inside of a tuple
         // SAFETY: callers have compared the plan's width with the row's.
-        unsafe { ffi::PyTuple_GET_ITEM(self.0.as_ptr(), position.cast_signed()) }
+        unsafe {
+            ffi::PyTuple_GET_ITEM(self.0.as_ptr(), position as ffi::Py_ssize_t)
+        }
     }
 
     /// A value, held.
@@ -201,10 +203,18 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         self.plain_entity(plan, row, is_root)
     }
 
-    fn plain_entity(&mut self, plan: &EntityPlan, row: &Row<'py>, is_root: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn plain_entity(
+        &mut self,
+        plan: &EntityPlan,
+        row: &Row<'py>,
+        is_root: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(found) = self.find_or_build(plan, row, is_root)? else { return Ok(None) };
         let Found { object, state, is_new } = found;
-        let overwrite = !is_new && (self.options.populate_existing || always_refresh(state) || (is_root && self.refresh_state == Some(state)));
+        let overwrite = !is_new
+            && (self.options.populate_existing
+                || always_refresh(state)
+                || (is_root && self.refresh_state == Some(state)));
         let mut is_first = is_new;
         if overwrite {
             is_first = self.memory.is_first_sight(&object, state);
@@ -326,7 +336,12 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         }
     }
 
-    fn branch<'p>(&mut self, plan: &EntityPlan, switch: &'p PolymorphicSwitch, row: &Row<'py>) -> PyResult<Branch<'py>> {
+    fn branch<'p>(
+        &mut self,
+        plan: &EntityPlan,
+        switch: &'p PolymorphicSwitch,
+        row: &Row<'py>,
+    ) -> PyResult<Branch<'py>> {
         let py = self.py;
         let discriminator = row.processed(switch.position, switch.processor.as_ref())?;
         if discriminator.is_none() {
@@ -400,7 +415,13 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
     }
 
     /// Takes the row for what the object lacks.
-    fn fill_missing(&mut self, plan: &EntityPlan, row: &Row<'py>, object: &Bound<'py, PyAny>, state: StateRef) -> PyResult<()> {
+    fn fill_missing(
+        &mut self,
+        plan: &EntityPlan,
+        row: &Row<'py>,
+        object: &Bound<'py, PyAny>,
+        state: StateRef,
+    ) -> PyResult<()> {
         for (column, _) in plan.columns() {
             let attribute = index(column.attribute);
             if is_missing(state, attribute) {
@@ -432,10 +453,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         let (options, path) = (options.clone_ref(py).into_ptr(), path.clone_ref(py).into_ptr());
         state.track(options);
         let extra = state.extra_mut();
-        let old = [
-            std::mem::replace(&mut extra.load_options, options),
-            std::mem::replace(&mut extra.load_path, path),
-        ];
+        let old = [std::mem::replace(&mut extra.load_options, options), std::mem::replace(&mut extra.load_path, path)];
         for object in old {
             // SAFETY: the state owned what it gave up; nothing is half done.
             unsafe { ffi::Py_XDECREF(object) };
@@ -491,7 +509,15 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
             },
             EagerStep::Surplus => {
                 let name = state.manager().attr(eager.attr).map_or_else(String::new, |attr| {
-                    format!("{}.{}", state.manager().class(py).and_then(|class| class.name().map(|name| name.to_string())).unwrap_or_default(), attr.key(py))
+                    format!(
+                        "{}.{}",
+                        state
+                            .manager()
+                            .class(py)
+                            .and_then(|class| class.name().map(|name| name.to_string()))
+                            .unwrap_or_default(),
+                        attr.key(py)
+                    )
                 });
                 errors::warn(
                     py,

@@ -269,6 +269,11 @@ impl IdentityMap {
         self.tables.borrow().iter().map(|table| table.states.len()).sum()
     }
 
+    /// Whether there is no object.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Number of changes of one table so far.
     pub fn epoch(&self, base: *const ManagerCore) -> u64 {
         Place { map: self, base }.with_table(|table| table.epoch())

@@ -26,6 +26,7 @@ fn loaded_value<'py>(py: Python<'py>, state: StateRef, attr: u32) -> Option<Boun
 /// The loaded values of some attributes of many objects, each a value (one attribute) or a tuple; `NO_VALUE` where any of an
 /// object's attributes is not loaded. Nothing is loaded.
 #[pyfunction]
+#[allow(clippy::needless_pass_by_value)] // extracted arguments are owned
 pub fn read_loaded<'py>(objects: &Bound<'py, PyList>, attrs: Vec<u32>) -> PyResult<Bound<'py, PyList>> {
     let py = objects.py();
     let results = PyList::empty(py);
@@ -47,6 +48,7 @@ pub fn read_loaded<'py>(objects: &Bound<'py, PyList>, attrs: Vec<u32>) -> PyResu
 /// attribute's own kind of collection is made of them. Where `overwrite` is given and false, a loaded attribute stays.
 #[pyfunction]
 #[pyo3(signature = (objects, attr, values, overwrite=None))]
+#[allow(clippy::needless_pass_by_value)] // extracted arguments are owned
 pub fn store_loaded(
     objects: &Bound<'_, PyList>,
     attr: u32,
@@ -90,11 +92,8 @@ pub fn group_rows<'py>(rows: &Bound<'py, PyAny>, width: usize) -> PyResult<Bound
             Err(error) => PyTuple::new(py, error.into_inner().try_iter()?.collect::<PyResult<Vec<_>>>()?)?,
         };
         let key = if width == 1 { row.get_item(0)? } else { row.get_slice(0, width).into_any() };
-        let rest = if row.len() == width + 1 {
-            row.get_item(width)?
-        } else {
-            row.get_slice(width, row.len()).into_any()
-        };
+        let rest =
+            if row.len() == width + 1 { row.get_item(width)? } else { row.get_slice(width, row.len()).into_any() };
         match groups.get_item(&key)? {
             Some(group) => group.cast::<PyList>()?.append(rest)?,
             None => groups.set_item(key, PyList::new(py, [rest])?)?,

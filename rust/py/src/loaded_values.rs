@@ -9,7 +9,7 @@ use crate::state::StateRef;
 pub fn apply_pending_expiry(_py: Python<'_>, _state: StateRef) {}
 
 /// An empty collection as the committed value of an attribute.
-pub fn new_collection<'py>(py: Python<'py>, state: StateRef, attr: u32) -> PyResult<Bound<'py, PyAny>> {
+pub fn new_collection(py: Python<'_>, state: StateRef, attr: u32) -> PyResult<Bound<'_, PyAny>> {
     let collection = PyList::empty(py).into_any();
     state.set_committed(attr, collection.clone().into_ptr())?;
     Ok(collection)

@@ -88,7 +88,10 @@ pub fn index(attribute: usize) -> u32 {
 
 type ColumnArgument<'py> = (usize, usize, Option<Bound<'py, Processor>>);
 
-fn key_column(entry: &Bound<'_, PyAny>, columns: &[ColumnLayout<Py<Processor>>]) -> PyResult<ColumnLayout<Py<Processor>>> {
+fn key_column(
+    entry: &Bound<'_, PyAny>,
+    columns: &[ColumnLayout<Py<Processor>>],
+) -> PyResult<ColumnLayout<Py<Processor>>> {
     let py = entry.py();
     let (position, processor) = if let Ok(pair) = entry.cast::<PyTuple>() {
         let (position, processor): (usize, Option<Bound<'_, Processor>>) = pair.extract()?;
@@ -106,7 +109,7 @@ impl EntityPlan {
     #[new]
     #[pyo3(signature = (manager, pk, columns, *, expired=Vec::new(), reset=Vec::new(), eager=Vec::new(), identity_token=None,
         polymorphic=None, load_options=None, collect=None, on_new=None, allow_partial_pks=None))]
-    #[allow(clippy::too_many_arguments, clippy::type_complexity)] // the keywords of the contract
+    #[allow(clippy::too_many_arguments, clippy::type_complexity, clippy::needless_pass_by_value)] // the contract's keywords
     fn new(
         manager: &Bound<'_, ClassManager>,
         pk: Vec<Bound<'_, PyAny>>,
@@ -130,9 +133,8 @@ impl EntityPlan {
             })
             .collect();
         let key = pk.iter().map(|entry| key_column(entry, &columns)).collect::<PyResult<Box<[_]>>>()?;
-        let allow_partial_key = allow_partial_pks.unwrap_or_else(|| {
-            ManagerCore::of(manager).descriptor().is_none_or(|mapper| mapper.allow_partial_pks)
-        });
+        let allow_partial_key = allow_partial_pks
+            .unwrap_or_else(|| ManagerCore::of(manager).descriptor().is_none_or(|mapper| mapper.allow_partial_pks));
         let key_of_column = columns
             .iter()
             .map(|column| key.iter().position(|part: &ColumnLayout<_>| part.position == column.position))

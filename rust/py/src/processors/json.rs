@@ -8,17 +8,12 @@ use std::fmt::Write as _;
 const DEPTH: u32 = 64;
 
 /// Reads a text with the standard library's scanner, which is native; anything but one clean value is declined.
-pub fn loads<'py>(
-    value: &Bound<'py, PyAny>,
-    scan_once: &Bound<'py, PyAny>,
-) -> Option<Bound<'py, PyAny>> {
+pub fn loads<'py>(value: &Bound<'py, PyAny>, scan_once: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     let text = value.cast_exact::<PyString>().ok()?;
     let scanned = scan_once.call1((text, 0)).ok()?;
     let scanned = scanned.cast_exact::<PyTuple>().ok()?;
     let end: usize = scanned.get_item(1).ok()?.extract().ok()?;
-    (end == text.len().ok()?)
-        .then(|| scanned.get_item(0).ok())
-        .flatten()
+    (end == text.len().ok()?).then(|| scanned.get_item(0).ok()).flatten()
 }
 
 /// Writes a value made of exact built-in types; `None` gives NULL or `null`.
@@ -66,11 +61,7 @@ fn write_value(text: &mut String, value: &Bound<'_, PyAny>, depth: u32) -> Optio
     Some(())
 }
 
-fn write_items<'py>(
-    text: &mut String,
-    items: impl Iterator<Item = Bound<'py, PyAny>>,
-    depth: u32,
-) -> Option<()> {
+fn write_items<'py>(text: &mut String, items: impl Iterator<Item = Bound<'py, PyAny>>, depth: u32) -> Option<()> {
     text.push('[');
     for (at, item) in items.enumerate() {
         if at > 0 {

@@ -6,14 +6,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 /// What stands in the dictionary for this exact `str`.
-pub fn by_text<'py>(
-    table: &Bound<'py, PyDict>,
-    value: &Bound<'py, PyAny>,
-) -> Option<Bound<'py, PyAny>> {
-    value
-        .cast_exact::<PyString>()
-        .ok()
-        .and_then(|text| table.get_item(text).ok().flatten())
+pub fn by_text<'py>(table: &Bound<'py, PyDict>, value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    value.cast_exact::<PyString>().ok().and_then(|text| table.get_item(text).ok().flatten())
 }
 
 /// The members of an enumeration with their texts, compared by identity: hashing a member would run Python code.

@@ -1,7 +1,7 @@
 //! `Processor`: what turns a database value into an attribute value (result) or back (bind).
 //!
 //! Every processor of a stock type has two halves. The *fast arm* handles the values that type is made for and never runs
-//! foreign code; whatever it does not know, it declines. The *fallback* is the very callable SQLAlchemy Core would have used:
+//! foreign code; whatever it does not know, it declines. The *fallback* is the very callable `SQLAlchemy` Core would have used:
 //! it gets the declined values, so that odd input has Core's results and Core's exceptions.
 
 mod json;
@@ -32,23 +32,49 @@ enum Arm {
     /// Exact `float` stays; used both ways.
     Float,
     /// A `decimal.Decimal` of so many digits after the point.
-    ResultDecimal { scale: usize, decimal: Py<PyAny> },
+    ResultDecimal {
+        scale: usize,
+        decimal: Py<PyAny>,
+    },
     /// Text to enumeration member, by the type's own dictionary.
-    ResultEnum { table: Py<PyDict> },
-    ResultJson { scan_once: Py<PyAny> },
-    ResultUuid { factory: UuidFactory },
+    ResultEnum {
+        table: Py<PyDict>,
+    },
+    ResultJson {
+        scan_once: Py<PyAny>,
+    },
+    ResultUuid {
+        factory: UuidFactory,
+    },
     ResultUuidText,
-    ResultInterval { epoch: Py<PyAny> },
-    BindDateTime { with_microseconds: bool },
+    ResultInterval {
+        epoch: Py<PyAny>,
+    },
+    BindDateTime {
+        with_microseconds: bool,
+    },
     BindDate,
-    BindTime { with_microseconds: bool },
-    BindBool { is_native: bool },
+    BindTime {
+        with_microseconds: bool,
+    },
+    BindBool {
+        is_native: bool,
+    },
     /// Enumeration member or text to text.
-    BindEnum { table: Py<PyDict>, members: MemberTable },
-    BindJson { none_as_null: bool },
-    BindUuid { factory: UuidFactory },
+    BindEnum {
+        table: Py<PyDict>,
+        members: MemberTable,
+    },
+    BindJson {
+        none_as_null: bool,
+    },
+    BindUuid {
+        factory: UuidFactory,
+    },
     BindUuidText,
-    BindInterval { epoch: Py<PyAny> },
+    BindInterval {
+        epoch: Py<PyAny>,
+    },
 }
 
 /// Bind or result processing of one stock type, or a Python callable.
@@ -74,11 +100,7 @@ impl Processor {
     /// # Safety
     /// `value` is a valid object, kept alive by the caller throughout the call.
     #[inline]
-    pub unsafe fn apply_ptr(
-        &self,
-        py: Python<'_>,
-        value: *mut ffi::PyObject,
-    ) -> PyResult<*mut ffi::PyObject> {
+    pub unsafe fn apply_ptr(&self, py: Python<'_>, value: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
         // SAFETY: promised by the caller.
         let value = unsafe { Bound::from_borrowed_ptr(py, value) };
         self.apply(&value).map(Bound::into_ptr)
@@ -101,30 +123,23 @@ impl Arm {
             Self::ResultDate => temporal::date_from_text(value).map(Bound::into_any),
             Self::ResultTime => temporal::time_from_text(value).map(Bound::into_any),
             Self::ResultBool => number::bool_from_int(value),
-            Self::ResultDecimal { scale, decimal } => {
-                number::decimal_from_number(value, *scale, decimal.bind(py))
-            }
+            Self::ResultDecimal { scale, decimal } => number::decimal_from_number(value, *scale, decimal.bind(py)),
             Self::ResultEnum { table } => lookup::by_text(table.bind(py), value),
             Self::ResultJson { scan_once } => json::loads(value, scan_once.bind(py)),
-            Self::ResultUuid { factory } => factory.from_text(value),
+            Self::ResultUuid { factory } => factory.read(value),
             Self::ResultUuidText => uuid::canonical_text(value),
-            Self::ResultInterval { epoch } => {
-                temporal::datetime_from_text(value)?.sub(epoch.bind(py)).ok()
+            Self::ResultInterval { epoch } => temporal::datetime_from_text(value)?.sub(epoch.bind(py)).ok(),
+            Self::BindDateTime { with_microseconds } => {
+                value.cast_exact::<PyDateTime>().ok().map(|value| temporal::datetime_to_text(value, *with_microseconds))
             }
-            Self::BindDateTime { with_microseconds } => value
-                .cast_exact::<PyDateTime>()
-                .ok()
-                .map(|value| temporal::datetime_to_text(value, *with_microseconds)),
             Self::BindDate => temporal::date_to_text(value),
-            Self::BindTime { with_microseconds } => {
-                temporal::time_to_text(value, *with_microseconds)
-            }
+            Self::BindTime { with_microseconds } => temporal::time_to_text(value, *with_microseconds),
             Self::BindBool { is_native } => number::bool_to_parameter(value, *is_native),
-            Self::BindEnum { table, members } => members
-                .text_of(value)
-                .or_else(|| lookup::by_text(table.bind(py), value)),
+            Self::BindEnum { table, members } => {
+                members.text_of(value).or_else(|| lookup::by_text(table.bind(py), value))
+            }
             Self::BindJson { none_as_null } => json::dumps(value, *none_as_null),
-            Self::BindUuid { factory } => factory.to_hex(value),
+            Self::BindUuid { factory } => factory.hex(value),
             Self::BindUuidText => uuid::without_dashes(value),
             Self::BindInterval { epoch } => {
                 let delta = value.cast_exact::<PyDelta>().ok()?;
@@ -143,9 +158,7 @@ impl Arm {
     /// The arm of a kind; `args` are what the kind needs to know of its type.
     fn named(kind: &str, args: &Bound<'_, PyTuple>) -> PyResult<Self> {
         let object = |at: usize| args.get_item(at).map(Bound::unbind);
-        let dict = |at: usize| -> PyResult<Py<PyDict>> {
-            Ok(args.get_item(at)?.cast_into::<PyDict>()?.unbind())
-        };
+        let dict = |at: usize| -> PyResult<Py<PyDict>> { Ok(args.get_item(at)?.cast_into::<PyDict>()?.unbind()) };
         let flag = |at: usize| args.get_item(at)?.is_truthy();
         let py = args.py();
         Ok(match kind {
@@ -155,10 +168,7 @@ impl Arm {
             "str_date" => Self::ResultDate,
             "str_time" => Self::ResultTime,
             "bool" => Self::ResultBool,
-            "numeric" => Self::ResultDecimal {
-                scale: args.get_item(0)?.extract()?,
-                decimal: object(1)?,
-            },
+            "numeric" => Self::ResultDecimal { scale: args.get_item(0)?.extract()?, decimal: object(1)? },
             "enum" => Self::ResultEnum { table: dict(0)? },
             "json" => Self::ResultJson { scan_once: object(0)? },
             "uuid" => Self::ResultUuid { factory: UuidFactory::new(py)? },
@@ -178,9 +188,7 @@ impl Arm {
             "uuid_str_hex" => Self::BindUuidText,
             "interval_str" => Self::BindInterval { epoch: object(0)? },
             _ => {
-                return Err(PyValueError::new_err(format!(
-                    "no native processor is called {kind:?}"
-                )));
+                return Err(PyValueError::new_err(format!("no native processor is called {kind:?}")));
             }
         })
     }
@@ -204,25 +212,17 @@ impl Arm {
 
 #[pymethods]
 impl Processor {
-    /// The native processor of a stock type. `fallback` is the callable SQLAlchemy Core uses for it.
+    /// The native processor of a stock type. `fallback` is the callable `SQLAlchemy` Core uses for it.
     #[staticmethod]
     #[pyo3(signature = (kind, fallback, /, *args))]
     fn named(kind: &str, fallback: Py<PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<Self> {
-        Ok(Self {
-            kind: kind.to_owned(),
-            arm: Arm::named(kind, args)?,
-            fallback,
-        })
+        Ok(Self { kind: kind.to_owned(), arm: Arm::named(kind, args)?, fallback })
     }
 
     /// A processor that calls `function` for every value, `None` included.
     #[staticmethod]
     fn python(function: Py<PyAny>) -> Self {
-        Self {
-            kind: "python".to_owned(),
-            arm: Arm::Python,
-            fallback: function,
-        }
+        Self { kind: "python".to_owned(), arm: Arm::Python, fallback: function }
     }
 
     /// The name of the native arm, or `"python"`.

@@ -16,10 +16,7 @@ pub fn bool_from_int<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>
 }
 
 /// The parameter of a boolean: a `bool` where the database has such a type, else an `int`.
-pub fn bool_to_parameter<'py>(
-    value: &Bound<'py, PyAny>,
-    is_native: bool,
-) -> Option<Bound<'py, PyAny>> {
+pub fn bool_to_parameter<'py>(value: &Bound<'py, PyAny>, is_native: bool) -> Option<Bound<'py, PyAny>> {
     let py = value.py();
     let truth = if let Ok(truth) = value.cast_exact::<PyBool>() {
         if is_native {

@@ -1,4 +1,4 @@
-//! Dates and times in SQLite's storage format, both ways.
+//! Dates and times in `SQLite`'s storage format, both ways.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDate, PyDateAccess, PyDateTime, PyString, PyTime, PyTimeAccess};
@@ -33,9 +33,9 @@ fn parse_time(text: &[u8]) -> Option<Clock> {
     }
     let microsecond = match text.get(8..) {
         None | Some([]) => 0,
-        Some([b'.', digits @ ..]) => digits.chunks_exact(2).try_fold(0, |sum, pair| {
-            two(pair).map(|number| sum * 100 + u32::from(number))
-        })?,
+        Some([b'.', digits @ ..]) => {
+            digits.chunks_exact(2).try_fold(0, |sum, pair| two(pair).map(|number| sum * 100 + u32::from(number)))?
+        }
         Some(_) => return None,
     };
     Some((two(&text[..2])?, two(&text[3..5])?, two(&text[6..8])?, microsecond))
@@ -134,10 +134,7 @@ impl Text {
 }
 
 /// The stored form of a `datetime`; a time zone is left out, as Core does.
-pub fn datetime_to_text<'py>(
-    value: &Bound<'py, PyDateTime>,
-    with_microseconds: bool,
-) -> Bound<'py, PyAny> {
+pub fn datetime_to_text<'py>(value: &Bound<'py, PyDateTime>, with_microseconds: bool) -> Bound<'py, PyAny> {
     let mut text = Text::new();
     text.push_date(value);
     text.push(b' ');
@@ -157,10 +154,7 @@ pub fn date_to_text<'py>(value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>>
 }
 
 /// The stored form of a `time`.
-pub fn time_to_text<'py>(
-    value: &Bound<'py, PyAny>,
-    with_microseconds: bool,
-) -> Option<Bound<'py, PyAny>> {
+pub fn time_to_text<'py>(value: &Bound<'py, PyAny>, with_microseconds: bool) -> Option<Bound<'py, PyAny>> {
     let time = value.cast_exact::<PyTime>().ok()?;
     let mut text = Text::new();
     text.push_time(time, with_microseconds);

@@ -60,7 +60,7 @@ impl UuidFactory {
     }
 
     /// A `UUID` from its text.
-    pub fn from_text<'py>(&self, value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    pub fn read<'py>(&self, value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
         let py = value.py();
         let number = number_of(value)?.into_pyobject(py).ok()?;
         let class = self.class.as_ptr().cast::<ffi::PyTypeObject>();
@@ -73,8 +73,7 @@ impl UuidFactory {
             let name = intern!(py, "int").as_ptr();
             let is_int_set = ffi::PyObject_GenericSetAttr(made.as_ptr(), name, number.as_ptr());
             let name = intern!(py, "is_safe").as_ptr();
-            let is_safe_set =
-                ffi::PyObject_GenericSetAttr(made.as_ptr(), name, self.is_safe.as_ptr());
+            let is_safe_set = ffi::PyObject_GenericSetAttr(made.as_ptr(), name, self.is_safe.as_ptr());
             if is_int_set == 0 && is_safe_set == 0 {
                 Some(made)
             } else {
@@ -85,7 +84,7 @@ impl UuidFactory {
     }
 
     /// The 32 digits of an exact `UUID`.
-    pub fn to_hex<'py>(&self, value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    pub fn hex<'py>(&self, value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
         let py = value.py();
         if !value.get_type().is(self.class.bind(py)) {
             return None;
