@@ -13,7 +13,6 @@ from .. import _core
 from . import base
 from . import exc as orm_exc
 from ._attribute_fire import fire
-from .collections import _adapt_collection
 from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
 
 
@@ -29,7 +28,6 @@ class _Hooks:
     NO_KEY = base.NO_KEY
 
     fire = staticmethod(fire)
-    adapt_collection = staticmethod(_adapt_collection)
 
     @staticmethod
     def load_expired(state: Any, passive: Any) -> Any:

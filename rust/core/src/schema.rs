@@ -87,6 +87,11 @@ impl Schema {
         &self.dependencies[id.index()]
     }
 
+    /// The dependency processor of this number, to complete it.
+    pub fn dependency_mut(&mut self, id: DependencyId) -> &mut DependencySchema {
+        &mut self.dependencies[id.index()]
+    }
+
     /// Root of the hierarchy a mapper belongs to.
     #[must_use]
     pub fn base(&self, id: MapperId) -> MapperId {

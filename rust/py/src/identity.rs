@@ -14,6 +14,7 @@ use rustalchemy_core::identity::{self as core, Candidates, IdentityTable, KeyEqu
 use smallvec::SmallVec;
 
 use crate::flags;
+use crate::held::Held;
 use crate::manager::ManagerCore;
 use crate::state::StateRef;
 use crate::unit_of_work_core::UnitOfWorkCore;
@@ -262,6 +263,18 @@ impl IdentityMap {
         let tables = self.tables.borrow();
         let states = tables.iter().flat_map(|table| table.states.handles());
         states.filter(|&state| is_living(state)).filter_map(|state| state.object(py)).collect()
+    }
+
+    /// The states a condition holds for, with their objects.
+    pub fn held(&self, is_wanted: impl Fn(StateRef) -> bool) -> Vec<Held> {
+        let tables = self.tables.borrow();
+        let states = tables.iter().flat_map(|table| table.states.handles());
+        states.filter(|&state| is_living(state) && is_wanted(state)).filter_map(Held::new).collect()
+    }
+
+    /// All states, those of dying objects included.
+    pub fn states(&self) -> Vec<StateRef> {
+        self.tables.borrow().iter().flat_map(|table| table.states.handles()).collect()
     }
 
     /// Number of objects.

@@ -1,10 +1,17 @@
-//! `UnitOfWorkCore`: the session's native half, as far as states and attributes know it.
+//! `UnitOfWorkCore`: what a session owns natively, and the entry points of the attribute layer.
+//!
+//! Every state whose `owner` is this unit of work stands in `new`, in the identity map, or in `outside`; that is how all of
+//! them are found when the session goes.
+use hashbrown::HashMap;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::bridge as attribute;
 use crate::flags;
-use crate::names;
+use crate::held::Held;
+use crate::identity::IdentityMap;
 use crate::state::{NO_POSITION, StateRef};
+use crate::transaction::Frame;
 
 /// What a session owns natively. Lives in a `Box` of the `_core.UnitOfWork` object, so its address is stable.
 #[derive(Default)]
@@ -21,10 +28,20 @@ pub struct UnitOfWorkCore {
     pub new: StateList,
     /// Persistent objects with changes, in order of their first change.
     pub dirty: StateList,
+    /// Persistent objects marked for deletion, held, in order.
+    pub deleted: StateSet<true>,
+    /// Attached states that are neither pending nor in the map (deleted by a flush), borrowed.
+    pub outside: StateSet<false>,
     /// Persistent objects by identity, borrowed.
-    pub identity: crate::identity::IdentityMap,
+    pub identity: IdentityMap,
+    /// Running transactions, outermost first.
+    pub frames: Vec<Frame>,
+    /// Serial of the youngest frame.
+    pub next_serial: u32,
     /// Which session events about single states have listeners.
     pub events: u32,
+    /// Some object of this session may hold other objects, so that an expiry has to let go of them at once.
+    pub may_hold_related: bool,
 }
 
 /// A borrowed pointer to the session object.
@@ -90,6 +107,20 @@ impl StateList {
         }
         Some(entry)
     }
+    /// Takes out the states that `goes` accepts, in order. The caller drops the objects.
+    #[must_use]
+    pub fn sweep(&mut self, goes: impl Fn(StateRef) -> bool) -> Vec<ListEntry> {
+        let mut swept = Vec::new();
+        for entry in &mut self.entries {
+            if let Some(gone) = entry.take_if(|entry| goes(entry.state)) {
+                gone.state.set_list_pos(NO_POSITION);
+                swept.push(gone);
+            }
+        }
+        self.len -= swept.len();
+        self.compact();
+        swept
+    }
     /// Takes everything out, in order. The caller drops the objects.
     #[must_use]
     pub fn take_all(&mut self) -> Vec<ListEntry> {
@@ -122,6 +153,121 @@ impl StateList {
     }
 }
 
+/// States by identity, in order of insertion; with `HOLDS` their objects are kept alive.
+#[derive(Default)]
+pub struct StateSet<const HOLDS: bool> {
+    positions: HashMap<usize, usize>,
+    entries: Vec<Option<StateRef>>,
+}
+
+impl<const HOLDS: bool> StateSet<HOLDS> {
+    /// Number of states.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+    /// No states?
+    pub fn is_empty(&self) -> bool {
+        self.positions.is_empty()
+    }
+    /// The states in order.
+    pub fn iter(&self) -> impl Iterator<Item = StateRef> + '_ {
+        self.entries.iter().flatten().copied()
+    }
+    /// The states a condition holds for, with their objects.
+    pub fn held(&self, is_wanted: impl Fn(StateRef) -> bool) -> Vec<Held> {
+        self.iter().filter(|&state| is_wanted(state)).filter_map(Held::new).collect()
+    }
+    /// Enters a state; false if it is in or, with `HOLDS`, its object is gone.
+    pub fn insert(&mut self, state: StateRef) -> bool {
+        let address = state.as_ptr() as usize;
+        if self.positions.contains_key(&address) {
+            return false;
+        }
+        if HOLDS {
+            let object = state.object_ptr();
+            if object.is_null() {
+                return false;
+            }
+            // SAFETY: a living object; the set keeps its own reference.
+            unsafe { ffi::Py_INCREF(object) };
+        }
+        self.positions.insert(address, self.entries.len());
+        self.entries.push(Some(state));
+        true
+    }
+    fn forget(&mut self, state: StateRef) -> bool {
+        let Some(position) = self.positions.remove(&(state.as_ptr() as usize)) else { return false };
+        self.entries[position] = None;
+        if self.positions.is_empty() {
+            self.entries.clear();
+        } else if self.entries.len() > 64 && self.entries.len() > 2 * self.positions.len() {
+            self.entries.retain(Option::is_some);
+            for (position, state) in self.entries.iter().flatten().enumerate() {
+                self.positions.insert(state.as_ptr() as usize, position);
+            }
+        }
+        true
+    }
+}
+
+impl StateSet<false> {
+    /// Takes a state out.
+    pub fn remove(&mut self, state: StateRef) {
+        if !self.is_empty() {
+            self.forget(state);
+        }
+    }
+}
+
+impl StateSet<true> {
+    /// Takes a state out and hands over the reference to its object.
+    pub fn take(&mut self, state: StateRef) -> Option<Held> {
+        if !self.forget(state) {
+            return None;
+        }
+        // SAFETY: the set owned this reference.
+        unsafe { Held::from_owned(state, state.object_ptr()) }
+    }
+    /// Visits the owned objects for the collector.
+    ///
+    /// # Safety
+    /// Called from a `tp_traverse` only.
+    pub unsafe fn traverse(&self, visit: &mut impl FnMut(*mut ffi::PyObject) -> i32) -> i32 {
+        self.iter().map(|state| visit(state.object_ptr())).find(|&result| result != 0).unwrap_or(0)
+    }
+}
+
+/// A handle on a living unit of work. Valid as long as the session object: whoever uses one keeps the session alive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct UowRef(*mut UnitOfWorkCore);
+
+impl UowRef {
+    /// Wraps a pointer.
+    ///
+    /// # Safety
+    /// `core` belongs to a session that stays alive as long as the handle is used, and the GIL is held whenever it is.
+    pub unsafe fn from_ptr(core: *mut UnitOfWorkCore) -> Self {
+        Self(core)
+    }
+    /// The core's address, as states keep it in `owner`.
+    #[inline]
+    pub fn as_ptr(self) -> *mut UnitOfWorkCore {
+        self.0
+    }
+    /// The core. Not to be kept across anything that may run Python code.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub fn core(self) -> &'static mut UnitOfWorkCore {
+        // SAFETY: promised at construction; the GIL serialises access and callers keep no reference.
+        unsafe { &mut *self.0 }
+    }
+    /// The session object.
+    pub fn session(self, py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+        // SAFETY: the pointer is cleared before the session goes.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.core().session.0) }
+    }
+}
+
 /// Entry points of the attribute layer. `uow` is a live owner; none keeps a borrow while Python code runs.
 impl UnitOfWorkCore {
     /// The session object.
@@ -129,8 +275,8 @@ impl UnitOfWorkCore {
     /// # Safety
     /// `uow` is alive and the GIL is held.
     pub unsafe fn session(py: Python<'_>, uow: *mut Self) -> Option<Bound<'_, PyAny>> {
-        // SAFETY: promised by the caller; the pointer is cleared before the session goes.
-        unsafe { Bound::from_borrowed_ptr_or_opt(py, (*uow).session.0) }
+        // SAFETY: promised by the caller.
+        unsafe { UowRef::from_ptr(uow) }.session(py)
     }
 
     /// An attribute of a persistent object changed for the first time since its last commit: enter it in `dirty`.
@@ -138,12 +284,10 @@ impl UnitOfWorkCore {
     /// # Safety
     /// As `session`.
     pub unsafe fn register_dirty(uow: *mut Self, state: StateRef) {
-        if state.flags() & (flags::IN_NEW | flags::IN_DIRTY) != 0 {
-            return;
+        if state.has(flags::IN_MAP) {
+            // SAFETY: promised by the caller.
+            unsafe { UowRef::from_ptr(uow) }.enter_dirty(state);
         }
-        state.add_flags(flags::IN_DIRTY);
-        // SAFETY: promised by the caller.
-        unsafe { (*uow).dirty.push(state) }
     }
 
     /// A change needs a transaction: `session._autobegin_t()` when there is none.
@@ -152,38 +296,66 @@ impl UnitOfWorkCore {
     /// As `session`.
     pub unsafe fn ensure_begun(py: Python<'_>, uow: *mut Self) -> PyResult<()> {
         // SAFETY: promised by the caller.
-        unsafe {
-            if (*uow).in_transaction {
-                return Ok(());
-            }
-            if let Some(session) = Self::session(py, uow) {
-                session.call_method0(names::autobegin_t(py))?;
-            }
-        }
-        Ok(())
+        unsafe { UowRef::from_ptr(uow) }.ensure_begun(py)
     }
 
     /// Save-update cascade: `state` was appended to (or set on) an object of this session along a cascading relationship.
     ///
     /// # Safety
     /// As `session`; `state`'s object is kept alive by the caller.
-    pub unsafe fn cascade_into(_py: Python<'_>, _uow: *mut Self, _state: StateRef) -> PyResult<()> {
-        Ok(()) // filled in by the unit of work: `_save_or_update_state` with its cascades
+    pub unsafe fn cascade_into(py: Python<'_>, uow: *mut Self, state: StateRef) -> PyResult<()> {
+        // SAFETY: promised by the caller.
+        let uow = unsafe { UowRef::from_ptr(uow) };
+        if uow.contains(state) { Ok(()) } else { uow.save_or_update(py, state) }
     }
 
     /// A pending object lost its last delete-orphan parent: out of the session.
     ///
     /// # Safety
     /// As `cascade_into`.
-    pub unsafe fn expunge_orphan(_py: Python<'_>, _uow: *mut Self, _state: StateRef) -> PyResult<()> {
-        Ok(()) // filled in by the unit of work
+    pub unsafe fn expunge_orphan(py: Python<'_>, uow: *mut Self, state: StateRef) -> PyResult<()> {
+        // SAFETY: promised by the caller.
+        unsafe { UowRef::from_ptr(uow) }.expunge_with_cascade(py, state)
     }
 
-    /// The carrier of `state` is being deallocated: take its borrowed pointer out of the identity table.
+    /// The carrier of `state` is being deallocated: take its borrowed pointer out of everything.
     ///
     /// # Safety
     /// `uow` is alive; `state` is valid for the duration of the call; no Python code may run.
-    pub unsafe fn forget(_uow: *mut Self, _state: StateRef) {
-        // filled in by the identity table
+    pub unsafe fn forget(uow: *mut Self, state: StateRef) {
+        // SAFETY: promised by the caller.
+        let uow = unsafe { UowRef::from_ptr(uow) };
+        uow.map_discard(state);
+        uow.core().outside.remove(state);
+    }
+}
+
+impl UowRef {
+    /// The session goes: its objects are detached. Values that were to be expired are dropped, which may run Python code.
+    pub fn tear_down(self, py: Python<'_>) {
+        let core = self.core();
+        core.session = SessionPtr::default();
+        let mut states = core.identity.held(|_| true);
+        states.extend(core.new.iter().filter_map(Held::new));
+        states.extend(core.outside.held(|_| true));
+        // States whose object is on its way out have nothing to lose but their owner.
+        for state in core.identity.states().into_iter().chain(core.outside.iter()) {
+            state.set_owner(std::ptr::null_mut());
+            state.clear_flags(flags::IN_MAP);
+        }
+        let mut dropped = Vec::new();
+        for held in &states {
+            let state = held.state();
+            let is_outdated = state.has_key() && state.generation() != core.generation;
+            dropped.extend(self.leave_lists(state));
+            dropped.extend(self.leave_deleted(state));
+            state.set_owner(std::ptr::null_mut());
+            if is_outdated {
+                attribute::expire_state(py, state);
+            }
+        }
+        core.identity.clear();
+        core.frames.clear();
+        drop(dropped);
     }
 }

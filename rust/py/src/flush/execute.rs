@@ -1,0 +1,529 @@
+//! *Execute*: the plan's groups, one after the other, become batches that the executor sends. Nothing of the unit of work is
+//! borrowed while the executor runs; an error (or an interrupt) leaves the rest undone, for the rollback to clear up.
+use std::rc::Rc;
+
+use pyo3::prelude::*;
+use rustalchemy_core::flush::{Action, StatementKind};
+use rustalchemy_core::ids::{MapperId, StateId};
+
+use crate::attach::{state_identity_key, state_str};
+use crate::bridge as attribute;
+use crate::errors;
+use crate::flags;
+use crate::held::Held;
+use crate::identity::base_of_manager;
+use crate::imports;
+use crate::mapper::{MapperDescriptor, bits};
+use crate::state::StateRef;
+
+use super::batch::{Batch, BatchParts};
+use super::rows::{
+    RowShape, SqlDetector, inconsistent, row_key, shape_insert, shape_update, sort_by_key, version_column,
+};
+use super::{Flush, committed_value_of, key_of};
+
+/// A row to be saved, with what is needed beside its object.
+struct Row {
+    held: Held,
+    mapper: MapperId,
+    /// The version the row has in the database; `None` for an INSERT or a class without versions.
+    old_version: Option<Py<PyAny>>,
+}
+
+/// What a row of an UPDATE or DELETE is found by.
+const UPDATE_NULL_KEY: &str = "Can't update table";
+const DELETE_NULL_KEY: &str = "Can't delete from table";
+
+impl Flush {
+    /// Carries the plan out.
+    pub(super) fn execute(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>) -> PyResult<()> {
+        for number in 0..self.plan.groups.len() {
+            let action = self.plan.groups[number].action;
+            let states = std::mem::take(&mut self.plan.groups[number].states);
+            let result = match action {
+                Action::SaveUpdateAll(_) => self.save(py, executor, &states),
+                Action::DeleteAll(_) => self.delete(py, executor, &states),
+                Action::ProcessAll(dependency, is_delete) => self.process(py, dependency, &states, is_delete),
+                Action::PostUpdateAll(mapper, is_delete) => self.post_update(py, executor, mapper, is_delete),
+                _ => Err(inconsistent("a plan holds actions of whole mappers only")),
+            };
+            self.plan.groups[number].states = states;
+            result?;
+        }
+        Ok(())
+    }
+
+    // ---- INSERT and UPDATE ---------------------------------------------------------------------------------------------
+
+    fn save(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: &[StateId]) -> PyResult<()> {
+        let mut pending = Vec::with_capacity(states.len());
+        let mut persistent = Vec::new();
+        for &id in states {
+            if self.register.entry(id).list_only {
+                continue;
+            }
+            let held = self.states[id.index()].clone();
+            if held.state().has_key() { persistent.push(held) } else { pending.push(held) }
+        }
+        sort_by_key(py, &mut persistent)?;
+        pending.append(&mut persistent);
+        let Some(first) = pending.first() else { return Ok(()) };
+        let is_batch = first.state().manager().descriptor().is_none_or(|descriptor| descriptor.batch);
+        if is_batch {
+            return self.save_rows(py, executor, pending);
+        }
+        for held in pending {
+            self.save_rows(py, executor, vec![held])?;
+        }
+        Ok(())
+    }
+
+    fn save_rows(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: Vec<Held>) -> PyResult<()> {
+        let has_persistent = self.uow.core().identity.len() > 0;
+        let (mut inserts, mut updates) = (Vec::with_capacity(states.len()), Vec::new());
+        for held in states {
+            let state = held.state();
+            let Some(id) = self.id(state) else { continue };
+            let mapper = self.mapper_of(id);
+            let has_identity = state.has_key();
+            self.fire(
+                py,
+                executor,
+                mapper,
+                state,
+                if has_identity { (bits::BEFORE_UPDATE, "before_update") } else { (bits::BEFORE_INSERT, "before_insert") },
+            )?;
+            let switched =
+                if has_identity || !has_persistent { None } else { self.find_row_switch(py, state, mapper)? };
+            if has_identity || switched.is_some() {
+                let source = switched.as_ref().map_or(state, Held::state);
+                let version = self.descriptor(mapper).version_id;
+                let old_version =
+                    version.map(|attr| committed_value_of(py, source, attr).map(Bound::unbind)).transpose()?;
+                updates.push(Row { held, mapper, old_version });
+            } else {
+                inserts.push(Row { held, mapper, old_version: None });
+            }
+        }
+        for table in self.tables_of(&inserts, &updates) {
+            self.update_table(py, executor, &updates, table)?;
+            self.insert_table(py, executor, &inserts, table)?;
+        }
+        for (rows, event) in
+            [(&inserts, (bits::AFTER_INSERT, "after_insert")), (&updates, (bits::AFTER_UPDATE, "after_update"))]
+        {
+            for row in rows {
+                self.fire(py, executor, row.mapper, row.held.state(), event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pending object whose row belongs to an object that is being deleted takes that row over (an UPDATE); one whose row
+    /// belongs to a living object is warned about.
+    fn find_row_switch(&mut self, py: Python<'_>, state: StateRef, mapper: MapperId) -> PyResult<Option<Held>> {
+        let descriptor = Rc::clone(self.descriptor(mapper));
+        if descriptor.primary_key.iter().any(|&attr| state.slot(attr).value().is_null()) {
+            return Ok(None);
+        }
+        let key = key_of(py, state, &descriptor)?;
+        let base = base_of_manager(py, state.manager());
+        let found = self.uow.core().identity.lookup(py, base, key.as_ptr(), state.identity_token());
+        // An unhashable key (a SQL expression, say) is nobody's.
+        let Some(existing) = found.ok().flatten().and_then(Held::new) else { return Ok(None) };
+        if existing.state() == state || self.was_already_deleted(py, existing.state())? {
+            return Ok(None);
+        }
+        match self.id(existing.state()) {
+            Some(id) if self.register.entry(id).is_delete => {
+                self.register.remove_actions(id);
+                Ok(Some(existing))
+            }
+            _ => {
+                errors::warn(
+                    py,
+                    &format!(
+                        "New instance {} with identity key {} conflicts with persistent instance {}",
+                        state_str(py, state),
+                        state_identity_key(py, existing.state())?.repr()?,
+                        state_str(py, existing.state()),
+                    ),
+                )?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// An expired object whose row turns out to be gone.
+    fn was_already_deleted(&mut self, py: Python<'_>, state: StateRef) -> PyResult<bool> {
+        if !state.has(flags::EXPIRED) && !state.is_outdated() {
+            return Ok(false);
+        }
+        match attribute::load_expired(py, state) {
+            Ok(()) => Ok(false),
+            Err(error) if error.is_instance(py, imports::OBJECT_DELETED.get(py)?) => {
+                self.uow.newly_deleted(py, state)?;
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn fire(
+        &self,
+        py: Python<'_>,
+        executor: &Bound<'_, PyAny>,
+        mapper: MapperId,
+        state: StateRef,
+        (bit, name): (u32, &str),
+    ) -> PyResult<()> {
+        let entry = &self.mappers[mapper.index()];
+        if entry.descriptor.inline_events & bit != 0 {
+            executor.call_method1("fire", (name, entry.manager.bind(py), state.view(py)?))?;
+        }
+        Ok(())
+    }
+
+    /// The tables of the mappers that rows belong to, each once, base tables first.
+    fn tables_of(&self, inserts: &[Row], updates: &[Row]) -> Vec<usize> {
+        let mut mappers: Vec<MapperId> = Vec::new();
+        for row in updates.iter().chain(inserts) {
+            if mappers.last() != Some(&row.mapper) && !mappers.contains(&row.mapper) {
+                mappers.push(row.mapper);
+            }
+        }
+        let mut tables = Vec::new();
+        for mapper in mappers {
+            for table in &self.descriptor(mapper).tables {
+                let address = table.table.as_ptr() as usize;
+                if !tables.contains(&address) {
+                    tables.push(address);
+                }
+            }
+        }
+        tables
+    }
+
+    fn insert_table(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, rows: &[Row], table: usize) -> PyResult<()> {
+        let mut detector = SqlDetector::new();
+        let mut at = 0;
+        while let Some(first) = rows.get(at) {
+            let descriptor = Rc::clone(self.descriptor(first.mapper));
+            let Some(table_no) = table_number(&descriptor, table) else {
+                at += 1;
+                continue;
+            };
+            let table_descriptor = &descriptor.tables[table_no];
+            let has_generator = descriptor.version_generator.as_ref().is_none_or(|fn_| !is_false(fn_.bind(py)));
+            let version = version_column(&descriptor, table_descriptor).filter(|_| has_generator);
+            let mut run = RowShape::for_table(table_descriptor);
+            let mut next = run.clone();
+            shape_insert(py, first.held.state(), table_descriptor, version, &mut detector, &mut run)?;
+            let mut end = at + 1;
+            // A row with SQL expressions travels alone.
+            while !run.has_sql
+                && let Some(row) = rows.get(end).filter(|row| row.mapper == first.mapper)
+            {
+                shape_insert(py, row.held.state(), table_descriptor, version, &mut detector, &mut next)?;
+                if next != run {
+                    break;
+                }
+                end += 1;
+            }
+            let members: Vec<Held> = rows[at..end].iter().map(|row| row.held.clone()).collect();
+            let versions = version
+                .map(|column| {
+                    let made = (0..members.len()).map(|_| next_version(py, &descriptor, None)).collect::<PyResult<_>>();
+                    made.map(|made| (column, made))
+                })
+                .transpose()?;
+            let batch = Batch::new(BatchParts {
+                manager: self.mappers[first.mapper.index()].manager.clone_ref(py),
+                table_no,
+                kind: StatementKind::Insert,
+                columns: run.columns(table_descriptor),
+                where_columns: Vec::new(),
+                has_sql: run.has_sql,
+                needs_key: !run.has_key,
+                rows: members,
+                versions,
+                descriptor,
+            });
+            self.send(py, executor, batch)?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn update_table(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, rows: &[Row], table: usize) -> PyResult<()> {
+        let mut detector = SqlDetector::new();
+        let mut run: Option<Run> = None;
+        for row in rows {
+            let descriptor = Rc::clone(self.descriptor(row.mapper));
+            let Some(table_no) = table_number(&descriptor, table) else { continue };
+            let table_descriptor = &descriptor.tables[table_no];
+            let state = row.held.state();
+            let mut shape = RowShape::for_table(table_descriptor);
+            shape_update(py, state, table_descriptor, &mut detector, &mut shape)?;
+            let mut new_version = None;
+            if let (Some(column), Some(old)) = (version_column(&descriptor, table_descriptor), &row.old_version) {
+                if shape.is_empty() && !has_net_change(state, &descriptor) {
+                    continue;
+                }
+                if !shape.sends(column as usize) {
+                    let generated = match &descriptor.version_generator {
+                        Some(generator) if is_false(generator.bind(py)) => shape.is_empty().then(|| old.clone_ref(py)),
+                        _ => Some(next_version(py, &descriptor, Some(old))?),
+                    };
+                    if let Some(generated) = generated {
+                        shape.send(column as usize);
+                        new_version = Some((column, generated));
+                    }
+                }
+            } else if shape.is_empty() {
+                continue;
+            }
+            for &column in &table_descriptor.pk {
+                let column_descriptor = &table_descriptor.columns[column as usize];
+                if row_key(py, state, column_descriptor)?.is_none() {
+                    return Err(null_key(py, UPDATE_NULL_KEY, table_descriptor, column));
+                }
+                // No old value: the row has this key already (a row switch, or a key the database changed by itself).
+                let is_new_only =
+                    state.committed(column_descriptor.attr).is_some_and(|old| old.is_null() || crate::names::NO_VALUE.is(old));
+                if is_new_only {
+                    shape.withhold(column as usize);
+                }
+            }
+            if shape.is_empty() {
+                continue;
+            }
+            let fits = run.as_ref().is_some_and(|run| run.fits(row.mapper, &shape, new_version.is_some()));
+            if !fits && let Some(run) = run.take() {
+                self.send_updates(py, executor, run)?;
+            }
+            let run = run.get_or_insert_with(|| Run {
+                mapper: row.mapper,
+                table_no,
+                shape,
+                rows: Vec::new(),
+                version: new_version.as_ref().map(|(column, _)| *column),
+                versions: Vec::new(),
+            });
+            run.rows.push(row.held.clone());
+            run.versions.extend(new_version.map(|(_, version)| version));
+        }
+        run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
+    }
+
+    fn send_updates(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, run: Run) -> PyResult<()> {
+        let descriptor = Rc::clone(self.descriptor(run.mapper));
+        let table = &descriptor.tables[run.table_no];
+        let mut where_columns = table.pk.clone();
+        where_columns.extend(version_column(&descriptor, table));
+        let batch = Batch::new(BatchParts {
+            manager: self.mappers[run.mapper.index()].manager.clone_ref(py),
+            table_no: run.table_no,
+            kind: StatementKind::Update,
+            columns: run.shape.columns(table),
+            where_columns,
+            has_sql: run.shape.has_sql,
+            needs_key: false,
+            rows: run.rows,
+            versions: run.version.map(|column| (column, run.versions)),
+            descriptor,
+        });
+        self.send(py, executor, batch)
+    }
+
+    /// Hands one batch to the executor.
+    fn send(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, batch: Batch) -> PyResult<()> {
+        let method = match batch.statement_kind() {
+            StatementKind::Insert => pyo3::intern!(py, "insert"),
+            StatementKind::Update => pyo3::intern!(py, "update"),
+            StatementKind::Delete => pyo3::intern!(py, "delete"),
+        };
+        let batch = Bound::new(py, batch)?;
+        executor.call_method1(method, (&batch,))?;
+        batch.get().settle_versions(py)
+    }
+
+    // ---- DELETE --------------------------------------------------------------------------------------------------------
+
+    fn delete(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: &[StateId]) -> PyResult<()> {
+        let mut rows: Vec<Held> = states
+            .iter()
+            .filter(|&&id| {
+                let entry = self.register.entry(id);
+                entry.is_delete && !entry.list_only
+            })
+            .map(|&id| self.states[id.index()].clone())
+            .collect();
+        sort_by_key(py, &mut rows)?;
+        let rows: Vec<Row> = rows
+            .into_iter()
+            .filter_map(|held| {
+                let mapper = self.mapper_of(self.id(held.state())?);
+                Some(Row { held, mapper, old_version: None })
+            })
+            .collect();
+        for row in &rows {
+            self.fire(py, executor, row.mapper, row.held.state(), (bits::BEFORE_DELETE, "before_delete"))?;
+        }
+        for table in self.tables_of(&[], &rows).into_iter().rev() {
+            for run in rows.chunk_by(|row, next| row.mapper == next.mapper) {
+                self.delete_run(py, executor, run, table)?;
+            }
+        }
+        for row in &rows {
+            self.fire(py, executor, row.mapper, row.held.state(), (bits::AFTER_DELETE, "after_delete"))?;
+        }
+        Ok(())
+    }
+
+    fn delete_run(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, rows: &[Row], table: usize) -> PyResult<()> {
+        let Some(first) = rows.first() else { return Ok(()) };
+        let descriptor = Rc::clone(self.descriptor(first.mapper));
+        let Some(table_no) = table_number(&descriptor, table) else { return Ok(()) };
+        let table_descriptor = &descriptor.tables[table_no];
+        for row in rows {
+            for &column in &table_descriptor.pk {
+                if row_key(py, row.held.state(), &table_descriptor.columns[column as usize])?.is_none() {
+                    return Err(null_key(py, DELETE_NULL_KEY, table_descriptor, column));
+                }
+            }
+        }
+        let mut where_columns = table_descriptor.pk.clone();
+        where_columns.extend(version_column(&descriptor, table_descriptor));
+        let batch = Batch::new(BatchParts {
+            manager: self.mappers[first.mapper.index()].manager.clone_ref(py),
+            table_no,
+            kind: StatementKind::Delete,
+            columns: Vec::new(),
+            where_columns,
+            has_sql: false,
+            needs_key: false,
+            rows: rows.iter().map(|row| row.held.clone()).collect(),
+            versions: None,
+            descriptor,
+        });
+        self.send(py, executor, batch)
+    }
+
+    // ---- the second UPDATE ---------------------------------------------------------------------------------------------
+
+    /// Writes the foreign keys of post-update relationships; `is_delete`: of rows that are about to be deleted.
+    fn post_update(
+        &mut self,
+        py: Python<'_>,
+        executor: &Bound<'_, PyAny>,
+        mapper: MapperId,
+        is_delete: bool,
+    ) -> PyResult<()> {
+        let Some(work) = self.post_updates.get(&mapper) else { return Ok(()) };
+        let attrs = work.attrs.clone();
+        let mut states: Vec<Held> = work
+            .states
+            .iter()
+            .filter(|&&id| self.register.entry(id).is_delete == is_delete)
+            .map(|&id| self.states[id.index()].clone())
+            .collect();
+        sort_by_key_if_persistent(py, &mut states)?;
+        let mut run: Option<Run> = None;
+        for held in states {
+            let state = held.state();
+            let Some(id) = self.id(state) else { continue };
+            let mapper = self.mapper_of(id);
+            let descriptor = Rc::clone(self.descriptor(mapper));
+            for (table_no, table) in descriptor.tables.iter().enumerate() {
+                let mut shape = RowShape::for_table(table);
+                for (number, column) in table.columns.iter().enumerate() {
+                    if attrs.contains(&column.attr) && !column.pk && state.slot(column.attr).is_modified() {
+                        shape.send(number);
+                    }
+                }
+                if shape.is_empty() {
+                    continue;
+                }
+                let fits =
+                    run.as_ref().is_some_and(|run| run.table_no == table_no && run.fits(mapper, &shape, false));
+                if !fits && let Some(run) = run.take() {
+                    self.send_updates(py, executor, run)?;
+                }
+                run.get_or_insert_with(|| Run {
+                    mapper,
+                    table_no,
+                    shape,
+                    rows: Vec::new(),
+                    version: None,
+                    versions: Vec::new(),
+                })
+                .rows
+                .push(held.clone());
+            }
+        }
+        run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
+    }
+}
+
+/// Rows of an UPDATE that travel together.
+struct Run {
+    mapper: MapperId,
+    table_no: usize,
+    shape: RowShape,
+    rows: Vec<Held>,
+    version: Option<u32>,
+    versions: Vec<Py<PyAny>>,
+}
+
+impl Run {
+    fn fits(&self, mapper: MapperId, shape: &RowShape, has_version: bool) -> bool {
+        self.mapper == mapper && self.shape == *shape && !shape.has_sql && self.version.is_some() == has_version
+    }
+}
+
+/// Pending states were inserted in this flush and have their keys in attributes only; they keep their order.
+fn sort_by_key_if_persistent(py: Python<'_>, states: &mut Vec<Held>) -> PyResult<()> {
+    let mut persistent: Vec<Held> = states.iter().filter(|held| held.state().has_key()).cloned().collect();
+    states.retain(|held| !held.state().has_key());
+    sort_by_key(py, &mut persistent)?;
+    states.append(&mut persistent);
+    Ok(())
+}
+
+fn table_number(descriptor: &MapperDescriptor, address: usize) -> Option<usize> {
+    descriptor.tables.iter().position(|table| table.table.as_ptr() as usize == address)
+}
+
+fn is_false(object: &Bound<'_, PyAny>) -> bool {
+    object.is_exact_instance_of::<pyo3::types::PyBool>() && !object.is_truthy().unwrap_or(true)
+}
+
+/// The version that follows another one; the first without one.
+fn next_version(py: Python<'_>, descriptor: &MapperDescriptor, old: Option<&Py<PyAny>>) -> PyResult<Py<PyAny>> {
+    if let Some(generator) = &descriptor.version_generator {
+        return generator.call1(py, (old,));
+    }
+    let old = old.map(|old| old.bind(py)).filter(|old| !old.is_none());
+    match old {
+        Some(old) => Ok(old.add(1)?.unbind()),
+        None => Ok(1_i64.into_pyobject(py)?.into_any().unbind()),
+    }
+}
+
+/// Does any column of any of the mapper's tables have a change?
+fn has_net_change(state: StateRef, descriptor: &MapperDescriptor) -> bool {
+    descriptor.tables.iter().flat_map(|table| &table.columns).any(|column| {
+        let slot = state.slot(column.attr);
+        slot.is_modified() && state.committed(column.attr).is_none_or(|old| old != slot.value())
+    })
+}
+
+fn null_key(py: Python<'_>, what: &str, table: &crate::mapper::TableDescriptor, column: u32) -> PyErr {
+    let key = table.columns[column as usize].key.bind(py).to_string();
+    errors::of(
+        py,
+        &imports::FLUSH,
+        format!("{what} {} using NULL for primary key value on column {}.{key}", table.name, table.name),
+    )
+}

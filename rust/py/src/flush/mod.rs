@@ -1,0 +1,170 @@
+//! One flush on the side of the objects: *register* → (pure) *plan* → *execute* → *finish*.
+//!
+//! [`Flush`] is owned by a [`FlushPlan`] and taken out of it while it works, so that nothing of it is borrowed from Python
+//! while Python code runs. Every state of a flush is held until the plan is dropped.
+mod batch;
+mod execute;
+mod finish;
+mod plan;
+mod register;
+mod rows;
+mod sync;
+
+use std::rc::Rc;
+
+use hashbrown::{HashMap, HashSet};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use rustalchemy_core::flush::{self as core, Presort, Register};
+use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
+use rustalchemy_core::schema::Schema;
+
+use crate::bridge as attribute;
+use crate::flags::passive;
+use crate::held::Held;
+use crate::manager::ClassManager;
+use crate::mapper::{MapperDescriptor, RelationshipDescriptor};
+use crate::state::StateRef;
+use crate::unit_of_work_core::UowRef;
+
+pub use batch::Batch;
+pub use plan::{FlushPlan, PlanStep};
+
+/// A mapper that takes part.
+struct MapperEntry {
+    manager: Py<ClassManager>,
+    descriptor: Rc<MapperDescriptor>,
+}
+
+/// A dependency processor that takes part.
+struct DependencyEntry {
+    /// The mapper whose description holds the relationship.
+    descriptor: Rc<MapperDescriptor>,
+    /// Its place among that mapper's relationships.
+    place: usize,
+    /// The mapper the relationship leads to.
+    target: MapperId,
+    presort: Presort,
+    /// States added to their attribute in this flush, by address: their keys must survive the old parent's deletion.
+    children_added: HashSet<usize>,
+}
+
+impl DependencyEntry {
+    fn relationship(&self) -> &RelationshipDescriptor {
+        &self.descriptor.relationships[self.place]
+    }
+}
+
+/// Everything one flush knows.
+pub struct Flush {
+    uow: UowRef,
+    /// Only a plan is wanted: nothing may be loaded or changed.
+    is_preview: bool,
+    /// The whole session is flushed, not some named objects.
+    is_complete: bool,
+    states: Vec<Held>,
+    ids: HashMap<usize, StateId>,
+    register: Register,
+    schema: Schema,
+    mappers: Vec<MapperEntry>,
+    mapper_ids: HashMap<usize, MapperId>,
+    dependencies: Vec<DependencyEntry>,
+    dependency_ids: HashMap<usize, DependencyId>,
+    plan: core::FlushPlan,
+    /// Base mapper → states and foreign key attributes of its second UPDATE.
+    post_updates: HashMap<MapperId, PostUpdates>,
+}
+
+/// States that need a second UPDATE, and the attributes it writes.
+#[derive(Default)]
+struct PostUpdates {
+    states: Vec<StateId>,
+    attrs: Vec<u32>,
+}
+
+impl Flush {
+    fn new(uow: UowRef, is_preview: bool, is_complete: bool) -> Self {
+        let capacity = uow.core().new.len() + uow.core().dirty.len() + uow.core().deleted.len();
+        Self {
+            uow,
+            is_preview,
+            is_complete,
+            states: Vec::with_capacity(capacity),
+            ids: HashMap::with_capacity(capacity),
+            register: Register::with_capacity(capacity),
+            schema: Schema::default(),
+            mappers: Vec::new(),
+            mapper_ids: HashMap::new(),
+            dependencies: Vec::new(),
+            dependency_ids: HashMap::new(),
+            plan: core::FlushPlan::default(),
+            post_updates: HashMap::new(),
+        }
+    }
+
+    fn state(&self, id: StateId) -> StateRef {
+        self.states[id.index()].state()
+    }
+
+    fn id(&self, state: StateRef) -> Option<StateId> {
+        self.ids.get(&(state.as_ptr() as usize)).copied()
+    }
+
+    fn is_deleted(&self, state: StateRef) -> bool {
+        self.id(state).is_some_and(|id| self.register.entry(id).is_delete)
+    }
+
+    fn descriptor(&self, mapper: MapperId) -> &Rc<MapperDescriptor> {
+        &self.mappers[mapper.index()].descriptor
+    }
+
+    fn mapper_of(&self, id: StateId) -> MapperId {
+        self.register.entry(id).mapper
+    }
+}
+
+/// The identity that a state's primary key attributes say; `None` for a class without mapper. Expired parts are loaded.
+pub fn key_from_slots(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyAny>>> {
+    let Some(descriptor) = state.manager().descriptor() else { return Ok(None) };
+    key_of(py, state, &descriptor).map(Some)
+}
+
+/// As `key_from_slots`, for a known mapper.
+fn key_of<'py>(py: Python<'py>, state: StateRef, descriptor: &MapperDescriptor) -> PyResult<Bound<'py, PyAny>> {
+    match descriptor.primary_key.as_slice() {
+        &[attr] => value_of(py, state, attr),
+        attrs => {
+            let parts = attrs.iter().map(|&attr| value_of(py, state, attr)).collect::<PyResult<Vec<_>>>()?;
+            Ok(PyTuple::new(py, parts)?.into_any())
+        }
+    }
+}
+
+/// A column value as it is now; loads an expired one; `None` if it is not set.
+fn value_of<'py>(py: Python<'py>, state: StateRef, attr: u32) -> PyResult<Bound<'py, PyAny>> {
+    let slot = state.slot(attr);
+    if !state.is_outdated() {
+        // SAFETY: the slot owns its value.
+        if let Some(value) = unsafe { Bound::from_borrowed_ptr_or_opt(py, slot.value()) } {
+            return Ok(value);
+        }
+        if !state.has_key() {
+            return Ok(py.None().into_bound(py));
+        }
+    }
+    let value = attribute::get(py, state, attr, passive::RETURN_NO_VALUE)?;
+    Ok(if attribute::is_symbol(&value) { py.None().into_bound(py) } else { value })
+}
+
+/// A column value as it was last seen in the database.
+fn committed_value_of<'py>(py: Python<'py>, state: StateRef, attr: u32) -> PyResult<Bound<'py, PyAny>> {
+    if !state.is_outdated()
+        && let Some(old) = state.committed(attr)
+        && !old.is_null()
+        && !crate::names::NO_VALUE.is(old)
+    {
+        // SAFETY: the state owns its committed values.
+        return Ok(unsafe { Bound::from_borrowed_ptr(py, old) });
+    }
+    value_of(py, state, attr)
+}

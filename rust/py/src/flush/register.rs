@@ -1,0 +1,493 @@
+//! *Register* and *presort*: which states take part, worked out to a fixpoint with what relationships add.
+use std::rc::Rc;
+
+use hashbrown::HashSet;
+use pyo3::prelude::*;
+use rustalchemy_core::error::PlanError;
+use rustalchemy_core::flush::{Action, Presort, Relations, plan};
+use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
+use rustalchemy_core::schema::{DependencySchema, Direction, MapperSchema};
+
+use crate::attach::state_str;
+use crate::bridge as attribute;
+use crate::cascade::{self, Cascade};
+use crate::errors;
+use crate::flags::{self, passive};
+use crate::held::Held;
+use crate::imports;
+use crate::manager::ManagerCore;
+use crate::mapper::{self, MapperDescriptor, RelationshipDescriptor, bits};
+use crate::related;
+use crate::state::{StateRef, state_of};
+
+use super::{DependencyEntry, Flush, MapperEntry};
+
+/// How a state is registered; SQLAlchemy's keyword arguments of `register_object`.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Registration {
+    pub is_delete: bool,
+    pub list_only: bool,
+    pub cancel_delete: bool,
+    /// Named in the warning about an object that is not in the session.
+    pub operation: Option<&'static str>,
+}
+
+impl Registration {
+    pub(super) const DELETE: Self =
+        Self { is_delete: true, list_only: false, cancel_delete: false, operation: None };
+}
+
+impl Flush {
+    /// Takes in what the session has to flush: new and changed objects, then those marked for deletion.
+    pub(super) fn register_session(&mut self, py: Python<'_>, objects: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let core = self.uow.core();
+        let saved: Vec<Held> = core.new.iter().chain(core.dirty.iter()).filter_map(Held::new).collect();
+        let deleted: Vec<Held> = core.deleted.iter().filter_map(Held::new).collect();
+        let only = objects.map(|objects| chosen(py, objects)).transpose()?;
+        let is_chosen = |state: StateRef| only.as_ref().is_none_or(|only| only.contains(&(state.as_ptr() as usize)));
+        for held in saved {
+            let state = held.state();
+            if state.has(flags::IN_DELETED) || !is_chosen(state) {
+                continue;
+            }
+            let is_orphan = attribute::is_orphan(py, state);
+            if is_orphan && !state.has_key() && state.has(flags::ORPHANED_OUTSIDE) {
+                if !self.is_preview {
+                    self.uow.expunge(py, vec![held], false)?;
+                }
+                continue;
+            }
+            let how = Registration { is_delete: is_orphan && state.has_key(), ..Registration::default() };
+            self.enter(py, held, how);
+        }
+        for held in deleted {
+            if is_chosen(held.state()) {
+                self.enter(py, held, Registration::DELETE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters a state that is known to be in the session.
+    fn enter(&mut self, py: Python<'_>, held: Held, how: Registration) {
+        let state = held.state();
+        if let Some(id) = self.id(state) {
+            self.register.enter_again(id, how.is_delete, how.list_only, how.cancel_delete);
+            return;
+        }
+        let Some(mapper) = self.mapper(py, state.manager()) else { return };
+        let id = self.register.enter(mapper, how.is_delete, how.list_only);
+        debug_assert_eq!(id.index(), self.states.len());
+        self.ids.insert(state.as_ptr() as usize, id);
+        self.states.push(held);
+    }
+
+    /// `register_object`: false, with a warning, for an object that is not in the session.
+    pub(super) fn register_object(
+        &mut self,
+        py: Python<'_>,
+        held: Held,
+        how: Registration,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<bool> {
+        let state = held.state();
+        if self.uow.contains(state) {
+            self.enter(py, held, how);
+            return Ok(true);
+        }
+        if let Some(operation) = how.operation
+            && !state.is_deleted()
+            && !self.is_preview
+        {
+            let class = held.object(py).get_type().name()?.to_string();
+            errors::warn(
+                py,
+                &format!(
+                    "Object of type <{class}> not in session, {operation} operation along '{}' will not proceed",
+                    relationship_str(py, relationship)
+                ),
+            )?;
+        }
+        Ok(false)
+    }
+
+    // ---- schema --------------------------------------------------------------------------------------------------------
+
+    /// The number of a mapper; made, with its dependency processors, when it is met first.
+    fn mapper(&mut self, py: Python<'_>, manager: &ManagerCore) -> Option<MapperId> {
+        let address = std::ptr::from_ref(manager) as usize;
+        if let Some(&id) = self.mapper_ids.get(&address) {
+            return Some(id);
+        }
+        let descriptor = manager.descriptor()?;
+        let base_manager = ManagerCore::of(descriptor.base.bind(py));
+        let is_base = std::ptr::eq(base_manager, manager);
+        let base = if is_base { None } else { Some(self.mapper(py, base_manager)?) };
+        let id = MapperId::from_index(self.schema.mapper_count());
+        self.schema.add_mapper(MapperSchema {
+            name: descriptor.name.rsplit('.').next().unwrap_or_default().to_owned(),
+            sort_key: descriptor.name.clone(),
+            base: base.unwrap_or(id),
+            tables: descriptor.tables.iter().map(|table| table.name.clone()).collect(),
+            dependencies: Vec::new(),
+        });
+        self.mapper_ids.insert(address, id);
+        self.mappers.push(MapperEntry { manager: manager.object(py).unbind(), descriptor: Rc::clone(&descriptor) });
+        for place in 0..descriptor.relationships.len() {
+            if let Some(dependency) = self.dependency(py, id, &descriptor, place) {
+                self.schema.mapper_mut(id).dependencies.push(dependency);
+            }
+        }
+        Some(id)
+    }
+
+    /// The number of a relationship's dependency processor; the same one for all mappers that inherit it.
+    fn dependency(
+        &mut self,
+        py: Python<'_>,
+        mapper: MapperId,
+        descriptor: &Rc<MapperDescriptor>,
+        place: usize,
+    ) -> Option<DependencyId> {
+        let relationship = &descriptor.relationships[place];
+        let direction = match relationship.direction {
+            _ if relationship.viewonly => return None,
+            mapper::Direction::OneToMany => Direction::OneToMany,
+            mapper::Direction::ManyToOne => Direction::ManyToOne,
+            mapper::Direction::ManyToMany => return None,
+        };
+        let identity = relationship
+            .prop
+            .as_ref()
+            .map_or_else(|| std::ptr::from_ref(relationship) as usize, |prop| prop.as_ptr() as usize);
+        if let Some(&id) = self.dependency_ids.get(&identity) {
+            return Some(id);
+        }
+        let owner = self.schema.mapper(mapper);
+        let (sort_key, name) = (owner.sort_key.clone(), owner.name.clone());
+        let id = self.schema.add_dependency(DependencySchema {
+            parent: mapper,
+            target: mapper,
+            direction,
+            post_update: relationship.post_update,
+            sort_key: format!("{sort_key}_{}", relationship.key),
+            name: format!("{name}.{}", relationship.key),
+        });
+        self.dependency_ids.insert(identity, id);
+        self.dependencies.push(DependencyEntry {
+            descriptor: Rc::clone(descriptor),
+            place,
+            target: mapper,
+            presort: Presort::default(),
+            children_added: HashSet::new(),
+        });
+        // After the entry exists: the target may refer back.
+        let target = self.mapper(py, ManagerCore::of(relationship.target.bind(py))).unwrap_or(mapper);
+        self.schema.dependency_mut(id).target = target;
+        self.dependencies[id.index()].target = target;
+        Some(id)
+    }
+
+    // ---- presort -------------------------------------------------------------------------------------------------------
+
+    /// Lets every dependency processor look at its states until no new ones appear.
+    pub(super) fn presort(&mut self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            let mut found_work = false;
+            for number in 0..self.dependencies.len() {
+                let id = DependencyId::from_index(number);
+                let mut presort = std::mem::take(&mut self.dependencies[number].presort);
+                let (deletes, saves) =
+                    presort.take(&self.register, |mapper| self.schema.handles(mapper, id));
+                let is_active = presort.is_active;
+                self.dependencies[number].presort = presort;
+                if deletes.is_empty() && saves.is_empty() {
+                    continue;
+                }
+                found_work = true;
+                self.presort_one(py, id, &deletes, true)?;
+                self.presort_one(py, id, &saves, false)?;
+                if !is_active
+                    && (self.has_changes(py, id, &deletes, true)? || self.has_changes(py, id, &saves, false)?)
+                {
+                    self.dependencies[number].presort.is_active = true;
+                }
+            }
+            if !found_work {
+                return Ok(());
+            }
+        }
+    }
+
+    fn presort_one(&mut self, py: Python<'_>, id: DependencyId, states: &[StateId], is_delete: bool) -> PyResult<()> {
+        if states.is_empty() {
+            return Ok(());
+        }
+        let entry = &self.dependencies[id.index()];
+        let (descriptor, place) = (Rc::clone(&entry.descriptor), entry.place);
+        let relationship = &descriptor.relationships[place];
+        match (relationship.direction, is_delete) {
+            (mapper::Direction::OneToMany, true) => {
+                for &state in states {
+                    self.presort_one_to_many_delete(py, state, relationship)?;
+                }
+            }
+            (mapper::Direction::OneToMany, false) => {
+                for &state in states {
+                    self.presort_one_to_many_save(py, id, state, relationship)?;
+                }
+            }
+            (mapper::Direction::ManyToOne, _) => {
+                let orphans = relationship.cascade & bits::DELETE_ORPHAN != 0;
+                let deletes = relationship.cascade & bits::DELETE != 0;
+                if orphans || (is_delete && deletes) {
+                    for &state in states {
+                        self.presort_many_to_one(py, state, relationship, is_delete)?;
+                    }
+                }
+            }
+            (mapper::Direction::ManyToMany, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Passive flags of reading an attribute of a deleted object.
+    pub(super) fn delete_flags(&self, relationship: &RelationshipDescriptor) -> u32 {
+        if self.is_preview || relationship.passive_deletes != 0 { passive::NO_INITIALIZE } else { passive::OFF }
+    }
+
+    fn presort_one_to_many_delete(
+        &mut self,
+        py: Python<'_>,
+        parent: StateId,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
+        let nulls_keys = relationship.cascade & bits::DELETE == 0 && relationship.passive_deletes != 2;
+        let parent = self.state(parent);
+        let links = related::links(py, parent, relationship, self.delete_flags(relationship))?;
+        for child in &links.deleted {
+            let Some(child) = related::held(py, child)? else { continue };
+            if !attribute::has_parent(parent, relationship, child.state()) {
+                let how = Registration {
+                    is_delete: relationship.cascade & bits::DELETE_ORPHAN != 0,
+                    ..Registration::default()
+                };
+                self.register_object(py, child, how, relationship)?;
+            }
+        }
+        if nulls_keys {
+            for child in &links.unchanged {
+                if let Some(child) = related::held(py, child)? {
+                    let how = Registration { operation: Some("delete"), ..Registration::default() };
+                    self.register_object(py, child, how, relationship)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn presort_one_to_many_save(
+        &mut self,
+        py: Python<'_>,
+        id: DependencyId,
+        parent: StateId,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
+        let parent = self.state(parent);
+        let keys_changed = keys_changed(py, parent, relationship);
+        if !keys_changed && related::is_untouched(parent, relationship) {
+            return Ok(());
+        }
+        let loads = keys_changed && !relationship.passive_updates && !self.is_preview;
+        let flags = if loads { passive::OFF } else { passive::NO_INITIALIZE };
+        let links = related::links(py, parent, relationship, flags | passive::INCLUDE_PENDING_MUTATIONS)?;
+        for child in &links.added {
+            let Some(child) = related::held(py, child)? else { continue };
+            self.dependencies[id.index()].children_added.insert(child.state().as_ptr() as usize);
+            let how = Registration { cancel_delete: true, operation: Some("add"), ..Registration::default() };
+            self.register_object(py, child, how, relationship)?;
+        }
+        let deletes_orphans = relationship.cascade & bits::DELETE_ORPHAN != 0;
+        for child in &links.deleted {
+            let Some(child) = related::held(py, child)? else { continue };
+            if !deletes_orphans {
+                if relationship.passive_deletes != 2 {
+                    let how = Registration { operation: Some("delete"), ..Registration::default() };
+                    self.register_object(py, child, how, relationship)?;
+                }
+            } else if !attribute::has_parent(parent, relationship, child.state()) {
+                self.register_orphan(py, child, relationship)?;
+            }
+        }
+        if keys_changed {
+            for child in &links.unchanged {
+                if let Some(child) = related::held(py, child)? {
+                    let how = Registration {
+                        list_only: relationship.passive_updates,
+                        operation: Some("pk change"),
+                        ..Registration::default()
+                    };
+                    self.register_object(py, child, how, relationship)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An orphan is deleted together with what its delete cascades reach.
+    fn register_orphan(&mut self, py: Python<'_>, child: Held, relationship: &RelationshipDescriptor) -> PyResult<()> {
+        let cascaded = if self.is_preview {
+            Vec::new()
+        } else {
+            cascade::collect(py, child.state(), Cascade::Delete, |_| false)?
+        };
+        let how = Registration { operation: Some("delete"), ..Registration::DELETE };
+        self.register_object(py, child, how, relationship)?;
+        for member in cascaded {
+            self.register_object(py, member, Registration::DELETE, relationship)?;
+        }
+        Ok(())
+    }
+
+    fn presort_many_to_one(
+        &mut self,
+        py: Python<'_>,
+        holder: StateId,
+        relationship: &RelationshipDescriptor,
+        is_delete: bool,
+    ) -> PyResult<()> {
+        let holder = self.state(holder);
+        let links = related::links(py, holder, relationship, self.delete_flags(relationship))?;
+        let deletes_orphans = relationship.cascade & bits::DELETE_ORPHAN != 0;
+        let mut doomed = Vec::new();
+        if is_delete {
+            doomed.extend(links.added.iter().chain(&links.unchanged));
+            if deletes_orphans {
+                doomed.extend(&links.deleted);
+            }
+        } else {
+            doomed.extend(&links.deleted);
+        }
+        for target in doomed {
+            let Some(target) = related::held(py, target)? else { continue };
+            if is_delete || !attribute::has_parent(holder, relationship, target.state()) {
+                self.register_orphan(py, target, relationship)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `prop_has_changes`: whether a processor's actions take part in the order of this flush.
+    fn has_changes(&self, py: Python<'_>, id: DependencyId, states: &[StateId], is_delete: bool) -> PyResult<bool> {
+        let entry = &self.dependencies[id.index()];
+        let relationship = entry.relationship();
+        let flags = match relationship.direction {
+            _ if !is_delete || relationship.passive_deletes != 0 || self.is_preview => {
+                passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS
+            }
+            mapper::Direction::ManyToOne => passive::NO_FETCH_RELATED,
+            _ => passive::OFF | passive::INCLUDE_PENDING_MUTATIONS,
+        };
+        for &state in states {
+            if related::has_history(py, self.state(state), relationship, flags)? {
+                return Ok(true);
+            }
+        }
+        Ok(!states.is_empty() && !relationship.self_referential && !self.register.members(entry.target).is_empty())
+    }
+
+    /// *Graph* and *plan*.
+    pub(super) fn order(&mut self, py: Python<'_>) -> PyResult<()> {
+        let active: Vec<DependencyId> = (0..self.dependencies.len())
+            .filter(|&number| self.dependencies[number].presort.is_active)
+            .map(DependencyId::from_index)
+            .collect();
+        let ordered = plan(&self.schema, &self.register, &active, &mut FlushRelations { py, flush: self });
+        self.plan = ordered.map_err(|error| match error {
+            PlanError::Caller(error) => error,
+            PlanError::Circular(actions) => self.circular(py, &actions),
+        })?;
+        Ok(())
+    }
+
+    fn circular(&self, py: Python<'_>, actions: &[Action]) -> PyErr {
+        let name = |action: &Action| match *action {
+            Action::SaveUpdate(state) => format!("SaveUpdateState({})", state_str(py, self.state(state))),
+            Action::Delete(state) => format!("DeleteState({})", state_str(py, self.state(state))),
+            Action::Process(dependency, is_delete, state) => format!(
+                "ProcessState({}, {}, delete={})",
+                self.schema.dependency(dependency).name,
+                state_str(py, self.state(state)),
+                if is_delete { "True" } else { "False" },
+            ),
+            Action::SaveUpdateAll(mapper) => format!("SaveUpdateAll({})", self.schema.mapper(mapper).name),
+            Action::DeleteAll(mapper) => format!("DeleteAll({})", self.schema.mapper(mapper).name),
+            Action::ProcessAll(dependency, _) => format!("ProcessAll({})", self.schema.dependency(dependency).name),
+            Action::PostUpdateAll(mapper, _) => format!("PostUpdateAll({})", self.schema.mapper(mapper).name),
+        };
+        let names: Vec<String> = actions.iter().map(name).collect();
+        match imports::CIRCULAR_DEPENDENCY.get(py) {
+            Ok(class) => PyErr::from_type(
+                class.clone(),
+                ("Circular dependency detected.", names, Vec::<(String, String)>::new()),
+            ),
+            Err(error) => error,
+        }
+    }
+}
+
+/// The objects a caller of `flush(objects)` named, by the addresses of their states.
+fn chosen(py: Python<'_>, objects: &Bound<'_, PyAny>) -> PyResult<HashSet<usize>> {
+    objects
+        .try_iter()?
+        .map(|object| {
+            let object = object?;
+            let state = state_of(&object).ok_or_else(|| errors::unmapped_instance(py, &object))?;
+            Ok(state.as_ptr() as usize)
+        })
+        .collect()
+}
+
+/// `Class.key`, as SQLAlchemy prints a relationship.
+pub(super) fn relationship_str(py: Python<'_>, relationship: &RelationshipDescriptor) -> String {
+    relationship
+        .prop
+        .as_ref()
+        .and_then(|prop| prop.bind(py).str().ok())
+        .map_or_else(|| relationship.key.clone(), |text| text.to_string())
+}
+
+/// Did a value that a relationship copies change from one value to another?
+pub(super) fn keys_changed(_py: Python<'_>, source: StateRef, relationship: &RelationshipDescriptor) -> bool {
+    source.has_key()
+        && relationship.sync.iter().any(|&(attr, _)| {
+            source.committed(attr).is_some_and(|old| {
+                let new = source.slot(attr).value();
+                !old.is_null() && !crate::names::NO_VALUE.is(old) && old != new
+            })
+        })
+}
+
+/// Answers the planner's questions about single states.
+struct FlushRelations<'a, 'py> {
+    py: Python<'py>,
+    flush: &'a Flush,
+}
+
+impl Relations for FlushRelations<'_, '_> {
+    type Error = PyErr;
+
+    fn related(
+        &mut self,
+        dependency: DependencyId,
+        state: StateId,
+        _is_delete: bool,
+        found: &mut Vec<Option<StateId>>,
+    ) -> PyResult<()> {
+        let relationship = self.flush.dependencies[dependency.index()].relationship();
+        for member in related::all_pending(self.py, self.flush.state(state), relationship)? {
+            found.push(state_of(&member).and_then(|state| self.flush.id(state)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,347 @@
+//! Keys move between objects: what dependency processors do between the steps of a flush.
+use std::rc::Rc;
+
+use pyo3::exceptions::PyAssertionError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use rustalchemy_core::ids::{DependencyId, StateId};
+
+use crate::attach::state_str;
+use crate::bridge as attribute;
+use crate::errors;
+use crate::flags::{self, passive};
+use crate::imports;
+use crate::manager::ManagerCore;
+use crate::mapper::{Direction, RelationshipDescriptor, TableDescriptor, bits};
+use crate::related::{self, Links};
+use crate::slots;
+use crate::state::StateRef;
+
+use super::register::{keys_changed, relationship_str};
+use super::{Flush, value_of};
+
+impl Flush {
+    /// `process_saves` or `process_deletes` of one dependency processor.
+    pub(super) fn process(
+        &mut self,
+        py: Python<'_>,
+        id: DependencyId,
+        states: &[StateId],
+        is_delete: bool,
+    ) -> PyResult<()> {
+        let entry = &self.dependencies[id.index()];
+        let (descriptor, place) = (Rc::clone(&entry.descriptor), entry.place);
+        let relationship = &descriptor.relationships[place];
+        for &state in states {
+            if self.register.entry(state).list_only {
+                continue;
+            }
+            match (relationship.direction, is_delete) {
+                (Direction::OneToMany, false) => self.one_to_many_save(py, state, relationship)?,
+                (Direction::OneToMany, true) => self.one_to_many_delete(py, id, state, relationship)?,
+                (Direction::ManyToOne, false) => self.many_to_one_save(py, state, relationship)?,
+                (Direction::ManyToOne, true) => self.many_to_one_delete(py, state, relationship)?,
+                (Direction::ManyToMany, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn one_to_many_save(&mut self, py: Python<'_>, parent: StateId, relationship: &RelationshipDescriptor) -> PyResult<()> {
+        let parent = self.state(parent);
+        let keys_changed = keys_changed(py, parent, relationship);
+        if !keys_changed && related::is_untouched(parent, relationship) {
+            return Ok(());
+        }
+        let links = related::links(py, parent, relationship, passive::NO_INITIALIZE)?;
+        for child in &links.added {
+            self.copy_to_child(py, parent, child, relationship)?;
+        }
+        let nulls_keys = relationship.cascade & bits::DELETE_ORPHAN == 0 && relationship.passive_deletes != 2;
+        if nulls_keys {
+            for child in &links.deleted {
+                let Some(child) = related::held(py, child)? else { continue };
+                if !attribute::has_parent(parent, relationship, child.state()) {
+                    self.clear_child(py, child.state(), relationship)?;
+                }
+            }
+        }
+        if keys_changed {
+            for child in &links.unchanged {
+                self.copy_to_child(py, parent, child, relationship)?;
+                if relationship.passive_updates
+                    && let Some(child) = related::held(py, child)?
+                {
+                    self.keys_cascaded(child.state(), relationship);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one_to_many_delete(
+        &mut self,
+        py: Python<'_>,
+        id: DependencyId,
+        parent: StateId,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
+        if !relationship.post_update && relationship.passive_deletes == 2 {
+            return Ok(());
+        }
+        let parent = self.state(parent);
+        let links = related::links(py, parent, relationship, self.delete_flags(relationship))?;
+        let Links { unchanged, deleted, .. } = links;
+        for child in &deleted {
+            let Some(child) = related::held(py, child)? else { continue };
+            if !attribute::has_parent(parent, relationship, child.state()) {
+                self.clear_child(py, child.state(), relationship)?;
+            }
+        }
+        if relationship.post_update || relationship.cascade & bits::DELETE == 0 {
+            for child in &unchanged {
+                let Some(child) = related::held(py, child)? else { continue };
+                let address = child.state().as_ptr() as usize;
+                if !self.dependencies[id.index()].children_added.contains(&address) {
+                    self.clear_child(py, child.state(), relationship)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_to_child(
+        &mut self,
+        py: Python<'_>,
+        parent: StateRef,
+        child: &Bound<'_, PyAny>,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
+        self.verify_canload(py, child, relationship)?;
+        let Some(child) = related::held(py, child)? else { return Ok(()) };
+        let child = child.state();
+        if relationship.post_update {
+            populate(py, parent, child, relationship)?;
+            self.register_post_update(child, relationship);
+            return Ok(());
+        }
+        if self.is_deleted(child) {
+            return Ok(());
+        }
+        populate(py, parent, child, relationship)
+    }
+
+    fn clear_child(&mut self, py: Python<'_>, child: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
+        if !relationship.post_update && self.is_deleted(child) {
+            return Ok(());
+        }
+        clear(py, child, relationship)?;
+        if relationship.post_update {
+            self.register_post_update(child, relationship);
+        }
+        Ok(())
+    }
+
+    fn many_to_one_save(&mut self, py: Python<'_>, holder: StateId, relationship: &RelationshipDescriptor) -> PyResult<()> {
+        let holder = self.state(holder);
+        if related::is_untouched(holder, relationship) && !relationship.post_update {
+            return Ok(());
+        }
+        let links = related::links(py, holder, relationship, passive::NO_INITIALIZE)?;
+        if links.is_empty() {
+            return Ok(());
+        }
+        if !relationship.post_update && self.is_deleted(holder) {
+            return Ok(());
+        }
+        if links.added.is_empty() {
+            if !links.deleted.is_empty() {
+                clear(py, holder, relationship)?;
+            }
+        } else {
+            for target in &links.added {
+                self.copy_from_target(py, holder, target, relationship)?;
+            }
+        }
+        if relationship.post_update {
+            self.register_post_update(holder, relationship);
+        }
+        Ok(())
+    }
+
+    fn copy_from_target(
+        &mut self,
+        py: Python<'_>,
+        holder: StateRef,
+        target: &Bound<'_, PyAny>,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
+        let Some(held) = related::held(py, target)? else { return clear(py, holder, relationship) };
+        if !self.uow.contains(held.state()) {
+            let class = target.get_type().name()?.to_string();
+            return errors::warn(
+                py,
+                &format!(
+                    "Object of type <{class}> not in session, add operation along '{}' won't proceed",
+                    relationship_str(py, relationship)
+                ),
+            );
+        }
+        self.verify_canload(py, target, relationship)?;
+        populate(py, held.state(), holder, relationship)
+    }
+
+    fn many_to_one_delete(&mut self, py: Python<'_>, holder: StateId, relationship: &RelationshipDescriptor) -> PyResult<()> {
+        if !relationship.post_update
+            || relationship.cascade & bits::DELETE_ORPHAN != 0
+            || relationship.passive_deletes == 2
+        {
+            return Ok(());
+        }
+        let holder = self.state(holder);
+        clear(py, holder, relationship)?;
+        let links = related::links(py, holder, relationship, self.delete_flags(relationship))?;
+        if links.added.iter().chain(&links.unchanged).chain(&links.deleted).any(|target| !target.is_none()) {
+            self.register_post_update(holder, relationship);
+        }
+        Ok(())
+    }
+
+    fn register_post_update(&mut self, state: StateRef, relationship: &RelationshipDescriptor) {
+        let Some(id) = self.id(state) else { return };
+        let base = self.schema.base(self.mapper_of(id));
+        let work = self.post_updates.entry(base).or_default();
+        if !work.states.contains(&id) {
+            work.states.push(id);
+        }
+        for &(_, attr) in &relationship.sync {
+            if !work.attrs.contains(&attr) {
+                work.attrs.push(attr);
+            }
+        }
+    }
+
+    /// The database changes these keys by itself: they are as in the database already.
+    fn keys_cascaded(&self, child: StateRef, relationship: &RelationshipDescriptor) {
+        if relationship.dest_pk {
+            for &(_, attr) in &relationship.sync {
+                child.forget_committed(attr);
+            }
+        }
+    }
+
+    /// A member must be of the relationship's target class.
+    fn verify_canload(&self, py: Python<'_>, member: &Bound<'_, PyAny>, relationship: &RelationshipDescriptor) -> PyResult<()> {
+        if member.is_none() {
+            if relationship.uselist {
+                return Err(errors::of(
+                    py,
+                    &imports::FLUSH,
+                    format!("Can't flush None value found in collection {}", relationship_str(py, relationship)),
+                ));
+            }
+            return Ok(());
+        }
+        let target = ManagerCore::of(relationship.target.bind(py));
+        let is_member =
+            crate::state::state_of(member).is_some_and(|state| state.manager().is_subclass_of(target));
+        if is_member {
+            return Ok(());
+        }
+        Err(errors::of(
+            py,
+            &imports::FLUSH,
+            format!(
+                "Attempting to flush an item of type {} as a member of collection \"{}\". Expected an object of type {} \
+                 or a polymorphic subclass of this type.",
+                member.get_type().str()?,
+                relationship_str(py, relationship),
+                target.class(py)?.str()?,
+            ),
+        ))
+    }
+}
+
+/// Copies keys from `source` to `dest` (`sync.populate`).
+fn populate(py: Python<'_>, source: StateRef, dest: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    for &(from, to) in &relationship.sync {
+        let value = value_of(py, source, from)?;
+        set_column(py, dest, to, &value)?;
+    }
+    Ok(())
+}
+
+/// Sets foreign keys to NULL (`sync.clear`).
+fn clear(py: Python<'_>, dest: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    for &(_, to) in &relationship.sync {
+        if let Some((table, column)) = primary_key_column(dest, to)
+            && !value_of(py, dest, to)?.is_none()
+        {
+            return Err(PyAssertionError::new_err(format!(
+                "Dependency rule on column '{}' tried to blank-out primary key column '{table}.{column}' on instance '{}'",
+                source_column(py, relationship),
+                state_str(py, dest),
+            )));
+        }
+        set_column(py, dest, to, &py.None().into_bound(py))?;
+    }
+    Ok(())
+}
+
+fn primary_key_column(state: StateRef, attr: u32) -> Option<(String, String)> {
+    let descriptor = state.manager().descriptor()?;
+    descriptor.tables.iter().find_map(|table: &TableDescriptor| {
+        let column = table.columns.iter().find(|column| column.attr == attr && column.pk)?;
+        Some((table.name.clone(), column.key.to_string()))
+    })
+}
+
+/// `table.column` of the first copied key, for messages.
+fn source_column(py: Python<'_>, relationship: &RelationshipDescriptor) -> String {
+    relationship
+        .prop
+        .as_ref()
+        .and_then(|prop| prop.bind(py).getattr("synchronize_pairs").ok())
+        .and_then(|pairs| pairs.get_item(0).and_then(|pair| pair.get_item(0)).ok())
+        .map_or_else(|| relationship.key.clone(), |column| column.to_string())
+}
+
+/// Sets a column attribute as a program would, but without a Python call where nobody listens.
+fn set_column(py: Python<'_>, state: StateRef, index: u32, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    let Some(attr) = state.manager().attr(index) else { return Ok(()) };
+    let slot = state.slot(index);
+    let is_plain = attr.listeners.get() == 0
+        && !state.is_outdated()
+        && (!slot.value().is_null() || !slot.is_expired() || !attr.active_history.get());
+    if !is_plain {
+        return attribute::set_column(py, state, index, value);
+    }
+    if slot.value() == value.as_ptr() && !slot.is_modified() {
+        return Ok(());
+    }
+    // SAFETY: the slot takes over the new reference; the old one is ours then.
+    let old = unsafe {
+        ffi::Py_INCREF(value.as_ptr());
+        match state.replace_slot(index, value.as_ptr(), slots::MODIFIED) {
+            Ok(old) => old,
+            Err(value) => {
+                ffi::Py_DECREF(value);
+                return Err(pyo3::exceptions::PyMemoryError::new_err(()));
+            }
+        }
+    };
+    if !old.is_null() {
+        if slot.is_modified() {
+            // SAFETY: the slot owned it.
+            unsafe { ffi::Py_DECREF(old) };
+        } else {
+            state.keep_committed(index, old);
+        }
+    }
+    state.add_flags(flags::MODIFIED);
+    if !state.owner().is_null() && state.has(flags::IN_MAP) {
+        // SAFETY: a unit of work clears `owner` of its states before it goes away.
+        unsafe { crate::unit_of_work_core::UnitOfWorkCore::register_dirty(state.owner(), state) };
+    }
+    Ok(())
+}

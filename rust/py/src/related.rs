@@ -1,0 +1,213 @@
+//! What stands in a relationship attribute: now, before, and what changed. Used by cascades and by the flush.
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PySet, PyTuple};
+
+use crate::bridge as attribute;
+use crate::errors;
+use crate::flags::passive;
+use crate::held::Held;
+use crate::mapper::RelationshipDescriptor;
+use crate::names;
+use crate::state::{StateRef, state_of};
+
+/// What changed in a relationship attribute since it was committed; members may be `None`.
+#[derive(Default)]
+pub struct Links<'py> {
+    /// Related now, not before.
+    pub added: Vec<Bound<'py, PyAny>>,
+    /// Related before and now.
+    pub unchanged: Vec<Bound<'py, PyAny>>,
+    /// Related before, not now.
+    pub deleted: Vec<Bound<'py, PyAny>>,
+}
+
+impl Links<'_> {
+    /// Nothing known at all?
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.unchanged.is_empty() && self.deleted.is_empty()
+    }
+}
+
+/// The state and object of a member; `None` for `None`.
+pub fn held(py: Python<'_>, member: &Bound<'_, PyAny>) -> PyResult<Option<Held>> {
+    if member.is_none() {
+        return Ok(None);
+    }
+    let state = state_of(member).ok_or_else(|| errors::unmapped_instance(py, member))?;
+    Ok(Held::new(state))
+}
+
+/// The members of a collection object, in its order.
+pub fn members<'py>(py: Python<'py>, collection: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if let Ok(list) = collection.cast::<PyList>() {
+        return Ok(list.iter().collect());
+    }
+    if let Ok(tuple) = collection.cast::<PyTuple>() {
+        return Ok(tuple.iter().collect());
+    }
+    if let Ok(set) = collection.cast_exact::<PySet>() {
+        return Ok(set.iter().collect());
+    }
+    if let Some(adapter) = collection.getattr_opt(names::sa_adapter(py))?
+        && !adapter.is_none()
+    {
+        return adapter.try_iter()?.collect();
+    }
+    if let Ok(dict) = collection.cast::<PyDict>() {
+        return Ok(dict.values().iter().collect());
+    }
+    collection.try_iter()?.collect()
+}
+
+fn is_value(object: *mut ffi::PyObject) -> bool {
+    !object.is_null()
+        && !names::NO_VALUE.is(object)
+        && !names::PASSIVE_NO_RESULT.is(object)
+        && !names::ATTR_EMPTY.is(object)
+}
+
+/// The value in the slot, without loading anything.
+fn loaded<'py>(py: Python<'py>, state: StateRef, index: u32) -> Option<Bound<'py, PyAny>> {
+    if state.is_outdated() {
+        return None;
+    }
+    // SAFETY: the slot owns its value or is empty.
+    unsafe { Bound::from_borrowed_ptr_or_opt(py, state.slot(index).value()) }
+}
+
+/// The value, loaded if the passive flags allow it.
+fn value<'py>(py: Python<'py>, state: StateRef, index: u32, flags: u32) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if let Some(value) = loaded(py, state, index) {
+        return Ok(Some(value));
+    }
+    if flags & passive::CALLABLES_OK == 0 {
+        return Ok(None);
+    }
+    let value = attribute::get(py, state, index, flags)?;
+    Ok(Some(value).filter(|value| is_value(value.as_ptr())))
+}
+
+/// The current members (`_value_as_iterable`).
+pub fn current<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    relationship: &RelationshipDescriptor,
+    flags: u32,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    match value(py, state, relationship.attr, flags)? {
+        Some(value) if relationship.uselist => members(py, &value),
+        Some(value) if !value.is_none() => Ok(vec![value]),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Members now and members that were replaced (`get_all_pending`); loads nothing.
+pub fn all_pending<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    relationship: &RelationshipDescriptor,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let Some(current) = loaded(py, state, relationship.attr) else { return Ok(Vec::new()) };
+    // SAFETY: the committed value is owned by the state, or null.
+    let original = state
+        .committed(relationship.attr)
+        .filter(|&original| is_value(original))
+        .map(|original| unsafe { Bound::from_borrowed_ptr(py, original) });
+    if !relationship.uselist {
+        let mut found = vec![current.clone()];
+        found.extend(original.filter(|original| !original.is_none() && !original.is(&current)));
+        return Ok(found);
+    }
+    let current = members(py, &current)?;
+    let Some(original) = original else { return Ok(current) };
+    let links = difference(current, members(py, &original)?);
+    Ok(links.added.into_iter().chain(links.unchanged).chain(links.deleted).collect())
+}
+
+/// Compares by identity, keeping both orders.
+fn difference<'py>(current: Vec<Bound<'py, PyAny>>, original: Vec<Bound<'py, PyAny>>) -> Links<'py> {
+    let pointers = |list: &[Bound<'py, PyAny>]| -> hashbrown::HashSet<usize> {
+        list.iter().map(|member| member.as_ptr() as usize).collect()
+    };
+    let (now, before) = (pointers(&current), pointers(&original));
+    let mut links = Links::default();
+    for member in current {
+        if before.contains(&(member.as_ptr() as usize)) {
+            links.unchanged.push(member);
+        } else {
+            links.added.push(member);
+        }
+    }
+    links.deleted.extend(original.into_iter().filter(|member| !now.contains(&(member.as_ptr() as usize))));
+    links
+}
+
+/// The history of a relationship attribute against its committed value.
+pub fn links<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    relationship: &RelationshipDescriptor,
+    flags: u32,
+) -> PyResult<Links<'py>> {
+    let index = relationship.attr;
+    let Some(current) = loaded(py, state, index) else {
+        let may_load = flags & passive::CALLABLES_OK != 0 && (state.has_key() || state.slot(index).is_modified());
+        let has_queue = state.extra().is_some_and(|extra| extra.pending.iter().any(|(at, _)| *at == index));
+        if !may_load && !has_queue && !state.slot(index).is_modified() {
+            return Ok(Links::default());
+        }
+        return attribute::history(py, state, index, flags | passive::LOAD_AGAINST_COMMITTED | passive::NO_RAISE);
+    };
+    if !state.slot(index).is_modified() {
+        let unchanged = if relationship.uselist { members(py, &current)? } else { vec![current] };
+        return Ok(Links { unchanged, ..Links::default() });
+    }
+    // SAFETY: the committed value is owned by the state, or null.
+    let original = state
+        .committed(index)
+        .filter(|&original| is_value(original))
+        .map(|original| unsafe { Bound::from_borrowed_ptr(py, original) });
+    if relationship.uselist {
+        let current = members(py, &current)?;
+        return Ok(match original {
+            Some(original) if !original.is_none() => difference(current, members(py, &original)?),
+            _ => Links { added: current, ..Links::default() },
+        });
+    }
+    let mut links = Links::default();
+    match original {
+        Some(original) if original.is(&current) => links.unchanged.push(current),
+        Some(original) => {
+            if !original.is_none() {
+                links.deleted.push(original);
+            }
+            links.added.push(current);
+        }
+        None => links.added.push(current),
+    }
+    Ok(links)
+}
+
+/// Is there surely nothing to do: value unchanged (or never set), and nothing queued?
+pub fn is_untouched(state: StateRef, relationship: &RelationshipDescriptor) -> bool {
+    !state.slot(relationship.attr).is_modified()
+        && state.extra().is_none_or(|extra| extra.pending.iter().all(|(at, _)| *at != relationship.attr))
+}
+
+/// Is the attribute's history not empty? As `links`, but in the common cases without building it.
+pub fn has_history(
+    py: Python<'_>,
+    state: StateRef,
+    relationship: &RelationshipDescriptor,
+    flags: u32,
+) -> PyResult<bool> {
+    match loaded(py, state, relationship.attr) {
+        Some(_) if !relationship.uselist => Ok(true),
+        Some(value) if !state.slot(relationship.attr).is_modified() => match value.cast::<PyList>() {
+            Ok(list) => Ok(!list.is_empty()),
+            Err(_) => Ok(!members(py, &value)?.is_empty()),
+        },
+        _ => Ok(!links(py, state, relationship, flags)?.is_empty()),
+    }
+}

@@ -1,0 +1,201 @@
+//! Transaction frames: what a rollback has to undo, and what a commit hands on.
+//!
+//! States carry the serial of the frame in which they became persistent or were flushed; serials grow, so everything a
+//! frame and the savepoints merged into it did has a serial not smaller than the frame's own.
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+use pyo3::prelude::*;
+
+use crate::bridge as attribute;
+use crate::flags;
+use crate::held::Held;
+use crate::state::{StateRef, Tombstone};
+use crate::unit_of_work_core::UowRef;
+
+/// One transaction or savepoint.
+pub struct Frame {
+    /// Grows with every frame of a session, never zero.
+    pub serial: u32,
+    /// A savepoint.
+    pub is_nested: bool,
+    /// How many states became persistent in it.
+    pub new_count: usize,
+    /// States that became persistent in it and were expunged since.
+    pub expunged: Vec<Rc<Tombstone>>,
+    /// The identity states had before their primary key was first changed in it.
+    pub key_switches: HashMap<usize, (Rc<Tombstone>, Py<PyAny>)>,
+}
+
+impl UowRef {
+    /// The serial that states changed now are marked with; zero outside of a transaction.
+    #[inline]
+    pub fn serial(self) -> u32 {
+        self.core().frames.last().map_or(0, |frame| frame.serial)
+    }
+
+    /// Begins a transaction or savepoint.
+    pub fn begin(self, is_nested: bool) {
+        let core = self.core();
+        core.next_serial += 1;
+        let serial = core.next_serial;
+        core.frames.push(Frame {
+            serial,
+            is_nested,
+            new_count: 0,
+            expunged: Vec::new(),
+            key_switches: HashMap::new(),
+        });
+        core.in_transaction = true;
+    }
+
+    /// Remembers the identity a state had at the beginning of the frame.
+    pub fn key_switched(self, state: StateRef, old_key: Py<PyAny>) {
+        if let Some(frame) = self.core().frames.last_mut() {
+            frame.key_switches.entry(state.as_ptr() as usize).or_insert_with(|| (state.tombstone(), old_key));
+        }
+    }
+
+    fn pop(self) -> Option<Frame> {
+        let core = self.core();
+        let frame = core.frames.pop();
+        core.in_transaction = !core.frames.is_empty();
+        frame
+    }
+
+    /// Ends the innermost frame well: a savepoint is merged into what surrounds it.
+    pub fn commit(self, py: Python<'_>, expires: bool) -> PyResult<()> {
+        let Some(frame) = self.pop() else { return Ok(()) };
+        if frame.is_nested {
+            if let Some(outer) = self.core().frames.last_mut() {
+                outer.new_count += frame.new_count;
+                outer.expunged.extend(frame.expunged);
+                for (state, switch) in frame.key_switches {
+                    outer.key_switches.entry(state).or_insert(switch);
+                }
+            }
+            return Ok(());
+        }
+        drop(frame);
+        if expires {
+            self.expire_all(py);
+            let deleted = self.core().outside.held(|state| state.has(flags::DELETED));
+            self.expunge(py, deleted, false)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the innermost frame badly: everything it did to objects is undone.
+    pub fn rollback(self, py: Python<'_>) -> PyResult<()> {
+        let Some(frame) = self.pop() else { return Ok(()) };
+        let is_new = |state: StateRef| state.new_tx() >= frame.serial;
+
+        let mut transient: Vec<Held> = self.core().new.iter().filter_map(Held::new).collect();
+        if frame.new_count > 0 {
+            transient.extend(self.core().identity.held(|state| is_new(state)));
+            transient.extend(self.core().outside.held(|state| is_new(state)));
+        }
+        transient.extend(frame.expunged.iter().filter_map(|tombstone| alive(tombstone)));
+        let mut result = self.expunge(py, transient, true);
+
+        for (tombstone, old_key) in frame.key_switches.into_values() {
+            let Some(held) = alive(&tombstone) else { continue };
+            let state = held.state();
+            let is_here = state.has(flags::IN_MAP) && state.owner() == self.as_ptr();
+            self.map_discard(state);
+            if state.has_key() {
+                state.set_key(old_key.into_ptr());
+            }
+            if is_here && state.has_key() {
+                match self.map_replace(py, state) {
+                    Ok(replaced) => drop(replaced),
+                    Err(error) => result = result.and(Err(error)),
+                }
+            }
+        }
+
+        let mut revived = self.core().outside.held(|state| state.has(flags::DELETED) && state.dirty_tx() >= frame.serial);
+        revived.extend(self.core().deleted.held(|_| true));
+        for held in revived {
+            result = result.and(self.update_reverted(py, held.state()));
+        }
+
+        if frame.is_nested {
+            let touched = self.core().identity.held(|state| {
+                state.flags() & (flags::MODIFIED | flags::IN_DIRTY) != 0 || state.dirty_tx() >= frame.serial
+            });
+            for held in touched {
+                drop(self.leave_dirty(held.state()));
+                attribute::expire_state(py, held.state());
+            }
+        } else {
+            self.expire_all(py);
+        }
+        result
+    }
+
+    /// `update(reverts_deletion)` without beginning a new transaction for it.
+    fn update_reverted(self, py: Python<'_>, state: StateRef) -> PyResult<()> {
+        let core = self.core();
+        let was = std::mem::replace(&mut core.in_transaction, true);
+        let result = self.update(py, state, true);
+        self.core().in_transaction = was;
+        result
+    }
+
+    /// Expires every persistent object: by generation, so that only objects with changes, and those that may hold others,
+    /// are touched one by one.
+    pub fn expire_all(self, py: Python<'_>) {
+        let core = self.core();
+        let changed = core.dirty.take_all();
+        for entry in &changed {
+            entry.state.clear_flags(flags::IN_DIRTY);
+        }
+        core.generation = core.generation.wrapping_add(1);
+        let generation = core.generation;
+        core.new.iter().for_each(|state| state.set_generation(generation));
+        core.outside.iter().for_each(|state| state.set_generation(generation));
+        // SAFETY: the list hands its references over.
+        let changed: Vec<Held> =
+            changed.into_iter().filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) }).collect();
+        for held in &changed {
+            attribute::expire_state(py, held.state());
+        }
+        drop(changed);
+        if self.core().may_hold_related {
+            let holders = self.core().identity.held(|state| {
+                state.is_outdated() && (state.has(flags::GC_TRACKED) || !state.has(flags::INLINE))
+            });
+            for held in holders {
+                attribute::expire_state(py, held.state());
+            }
+        }
+    }
+
+    /// Takes everything out of the session and forgets all frames.
+    pub fn close(self, py: Python<'_>) -> PyResult<()> {
+        let core = self.core();
+        let frames = std::mem::take(&mut core.frames);
+        core.in_transaction = false;
+        drop(frames);
+        self.expunge_all(py)
+    }
+
+    /// Takes everything out of the session.
+    pub fn expunge_all(self, py: Python<'_>) -> PyResult<()> {
+        let core = self.core();
+        let mut all = core.identity.held(|_| true);
+        all.extend(core.new.iter().filter_map(Held::new));
+        all.extend(core.outside.held(|_| true));
+        self.expunge(py, all, false)
+    }
+}
+
+fn alive(tombstone: &Tombstone) -> Option<Held> {
+    let state = tombstone.state.get();
+    if state.is_null() {
+        return None;
+    }
+    // SAFETY: a state clears its tombstone before it is freed.
+    Held::new(unsafe { StateRef::from_ptr(state) })
+}

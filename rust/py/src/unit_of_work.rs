@@ -1,0 +1,392 @@
+//! `_core.UnitOfWork`, the native base of `Session`: SQLAlchemy's names on top, the session's bookkeeping below.
+use std::cell::UnsafeCell;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
+
+use crate::bridge as attribute;
+use crate::cascade::{self, Cascade};
+use crate::errors;
+use crate::flags;
+use crate::flush::FlushPlan;
+use crate::held::Held;
+use crate::hydrate::HydrateOptions;
+use crate::identity_view::IdentityMapView;
+use crate::instance_state::InstanceState;
+use crate::load_context::LoadContext;
+use crate::row_plan::RowPlan;
+use crate::state::{StateRef, state_of};
+use crate::unit_of_work_core::{SessionPtr, UnitOfWorkCore, UowRef};
+
+/// The unit of work of one session.
+#[pyclass(subclass, frozen, weakref, dict, module = "rustalchemy._core")]
+pub struct UnitOfWork(UnsafeCell<Box<UnitOfWorkCore>>);
+
+// SAFETY: the module declares `gil_used`; the core is only touched with the GIL held.
+unsafe impl Send for UnitOfWork {}
+// SAFETY: as above.
+unsafe impl Sync for UnitOfWork {}
+
+/// The state of a mapped object, or SQLAlchemy's error for anything else.
+fn mapped_state(instance: &Bound<'_, PyAny>) -> PyResult<StateRef> {
+    state_of(instance).ok_or_else(|| errors::unmapped_instance(instance.py(), instance))
+}
+
+/// The state that an `InstanceState`, or an object, stands for.
+fn named_state(object: &Bound<'_, PyAny>) -> Option<StateRef> {
+    match object.cast::<InstanceState>() {
+        Ok(view) => view.get().state(),
+        Err(_) => state_of(object),
+    }
+}
+
+/// A fresh `sqlalchemy.util.IdentitySet` of these objects.
+fn identity_set<'py>(py: Python<'py>, objects: Vec<Held>) -> PyResult<Bound<'py, PyAny>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let list = PyList::new(py, objects.iter().map(|held| held.object(py)))?;
+    CLASS.import(py, "sqlalchemy.util", "IdentitySet")?.call1((list,))
+}
+
+impl UnitOfWork {
+    /// The handle on a session's core.
+    #[inline]
+    pub fn handle(slf: &Bound<'_, Self>) -> UowRef {
+        let core: *mut Box<UnitOfWorkCore> = slf.get().0.get();
+        // SAFETY: the box lives as long as the object; learning the session's address is idempotent.
+        unsafe {
+            if (**core).session.0.is_null() {
+                (**core).session = SessionPtr(slf.as_ptr());
+            }
+            UowRef::from_ptr(&raw mut **core)
+        }
+    }
+}
+
+#[pymethods]
+impl UnitOfWork {
+    #[new]
+    #[pyo3(signature = (*_args, **_kw))]
+    fn new(_args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> Self {
+        Self(UnsafeCell::new(Box::default()))
+    }
+
+    // ---- objects in and out ----------------------------------------------------------------------------------------------
+
+    /// Places an object into this session.
+    #[pyo3(signature = (instance, *, _warn = true))]
+    fn add(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>, _warn: bool) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        if _warn {
+            uow.warn_if_flushing(py, "Session.add()")?;
+        }
+        uow.save_or_update(py, mapped_state(instance)?)
+    }
+    /// Adds each of the objects.
+    fn add_all(slf: &Bound<'_, Self>, instances: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.warn_if_flushing(py, "Session.add_all()")?;
+        for instance in instances.try_iter()? {
+            let instance = instance?;
+            uow.save_or_update(py, mapped_state(&instance)?)?;
+        }
+        Ok(())
+    }
+    /// Marks an object for deletion.
+    fn delete(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.warn_if_flushing(py, "Session.delete()")?;
+        uow.delete(py, mapped_state(instance)?)
+    }
+    /// Deletes each of the objects.
+    fn delete_all(slf: &Bound<'_, Self>, instances: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.warn_if_flushing(py, "Session.delete_all()")?;
+        for instance in instances.try_iter()? {
+            let instance = instance?;
+            uow.delete(py, mapped_state(&instance)?)?;
+        }
+        Ok(())
+    }
+    /// Takes an object out of this session.
+    fn expunge(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        let state = mapped_state(instance)?;
+        if state.owner() != uow.as_ptr() {
+            return Err(errors::invalid_request(
+                py,
+                format!("Instance {} is not present in this Session", errors::instance_str(instance)),
+            ));
+        }
+        uow.expunge_with_cascade(py, state)
+    }
+    /// Takes everything out of this session.
+    fn expunge_all(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).expunge_all(slf.py())
+    }
+    fn __contains__(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let state = mapped_state(instance)?;
+        Ok(Self::handle(slf).contains(state))
+    }
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyIterator>> {
+        let py = slf.py();
+        let core = Self::handle(slf).core();
+        let mut all: Vec<Held> = core.new.iter().filter_map(Held::new).collect();
+        all.extend(core.identity.held(|_| true));
+        PyList::new(py, all.iter().map(|held| held.object(py)))?.try_iter()
+    }
+    /// Pending objects, in order of `add`.
+    #[getter(new)]
+    fn pending<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        identity_set(slf.py(), Self::handle(slf).core().new.iter().filter_map(Held::new).collect())
+    }
+    /// Persistent objects with changes that are not marked for deletion.
+    #[getter]
+    fn dirty<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let dirty = Self::handle(slf).core().dirty.iter();
+        identity_set(slf.py(), dirty.filter(|state| !state.has(flags::IN_DELETED)).filter_map(Held::new).collect())
+    }
+    /// Objects marked for deletion.
+    #[getter]
+    fn deleted<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        identity_set(slf.py(), Self::handle(slf).core().deleted.held(|_| true))
+    }
+    /// The identity map, as a live view.
+    #[getter]
+    fn identity_map(slf: &Bound<'_, Self>) -> IdentityMapView {
+        IdentityMapView::of(slf)
+    }
+
+    /// The object with this primary key; hits are answered here, everything else by `_get_impl`.
+    #[pyo3(signature = (entity, ident, **kw))]
+    fn get<'py>(
+        slf: &Bound<'py, Self>,
+        entity: &Bound<'py, PyAny>,
+        ident: &Bound<'py, PyAny>,
+        kw: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if kw.is_none()
+            && let Some(hit) = crate::identity::get_loaded(Self::handle(slf).core(), entity, ident)?
+        {
+            return Ok(hit);
+        }
+        slf.call_method("_get_impl", (entity, ident), kw)
+    }
+    /// Turns rows into objects; see `hydrate.rs`.
+    #[pyo3(signature = (plan, rows, *, populate_existing = false, refresh_state = None, loaded = None, only_attributes = false))]
+    fn _hydrate<'py>(
+        slf: &Bound<'py, Self>,
+        plan: &Bound<'py, RowPlan>,
+        rows: &Bound<'py, PyList>,
+        populate_existing: bool,
+        refresh_state: Option<Bound<'py, PyAny>>,
+        loaded: Option<&Bound<'py, LoadContext>>,
+        only_attributes: bool,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let options = HydrateOptions { populate_existing, refresh_state, only_attributes };
+        crate::hydrate::hydrate(slf.as_any(), Self::handle(slf).as_ptr(), plan, rows, options, loaded)
+    }
+
+    // ---- expiry ----------------------------------------------------------------------------------------------------------
+
+    /// Expires all attributes of an object, or the named ones.
+    #[pyo3(signature = (instance, attribute_names = None))]
+    fn expire(
+        slf: &Bound<'_, Self>,
+        instance: &Bound<'_, PyAny>,
+        attribute_names: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        Self::_expire_state(slf, instance, attribute_names)
+    }
+    /// The part of `expire` that `refresh` shares.
+    #[pyo3(signature = (instance, attribute_names = None))]
+    fn _expire_state(
+        slf: &Bound<'_, Self>,
+        instance: &Bound<'_, PyAny>,
+        attribute_names: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        let state = mapped_state(instance)?;
+        uow.validate_persistent(py, state)?;
+        if let Some(names) = attribute_names
+            && names.is_truthy()?
+        {
+            for name in names.try_iter()? {
+                let name = name?;
+                attribute::expire_attribute(py, state, state.manager().expect_attr(name.cast::<PyString>()?)?.index());
+            }
+            return Ok(());
+        }
+        let cascaded = cascade::collect(py, state, Cascade::RefreshExpire, |_| false)?;
+        uow.conditional_expire(py, state)?;
+        for member in cascaded {
+            uow.conditional_expire(py, member.state())?;
+        }
+        Ok(())
+    }
+    /// Expires all persistent objects.
+    fn expire_all(slf: &Bound<'_, Self>) {
+        Self::handle(slf).expire_all(slf.py());
+    }
+
+    // ---- used by orm.session -----------------------------------------------------------------------------------------------
+
+    /// A transaction or savepoint begins.
+    #[pyo3(signature = (nested = false))]
+    fn _uow_begin(slf: &Bound<'_, Self>, nested: bool) {
+        Self::handle(slf).begin(nested);
+    }
+    /// The innermost transaction ends well.
+    #[pyo3(signature = (expire = true))]
+    fn _uow_commit(slf: &Bound<'_, Self>, expire: bool) -> PyResult<()> {
+        Self::handle(slf).commit(slf.py(), expire)
+    }
+    /// The innermost transaction is undone.
+    fn _uow_rollback(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).rollback(slf.py())
+    }
+    /// Everything leaves the session; no transaction remains.
+    fn _uow_close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).close(slf.py())
+    }
+    /// A transaction frame exists.
+    #[getter]
+    fn _uow_in_transaction(slf: &Bound<'_, Self>) -> bool {
+        Self::handle(slf).core().in_transaction
+    }
+    /// Nothing new, dirty or deleted.
+    fn _uow_is_clean(slf: &Bound<'_, Self>) -> bool {
+        let core = Self::handle(slf).core();
+        core.new.is_empty() && core.dirty.is_empty() && core.deleted.is_empty()
+    }
+    /// Which session events about single states have listeners.
+    fn _uow_set_events(slf: &Bound<'_, Self>, bits: u32) {
+        Self::handle(slf).core().events = bits;
+    }
+    /// A flush executes: session methods warn.
+    #[getter]
+    fn _uow_warn_on_events(slf: &Bound<'_, Self>) -> bool {
+        Self::handle(slf).core().warn_on_events
+    }
+    #[setter(_uow_warn_on_events)]
+    fn set_warn_on_events(slf: &Bound<'_, Self>, value: bool) {
+        Self::handle(slf).core().warn_on_events = value;
+    }
+    /// These states were changed by an UPDATE statement: a rollback expires them.
+    fn _uow_register_altered(slf: &Bound<'_, Self>, states: &Bound<'_, PyAny>) -> PyResult<()> {
+        let uow = Self::handle(slf);
+        for state in states.try_iter()? {
+            if let Some(state) = named_state(&state?)
+                && state.new_tx() < uow.serial().max(1)
+            {
+                state.set_dirty_tx(uow.serial());
+            }
+        }
+        Ok(())
+    }
+    /// The rows of these states are gone: deleted, out of the map, until a rollback brings them back.
+    fn _uow_register_deleted(slf: &Bound<'_, Self>, states: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        for state in states.try_iter()? {
+            if let Some(state) = named_state(&state?) {
+                uow.newly_deleted(py, state)?;
+            }
+        }
+        Ok(())
+    }
+    /// Loads related objects of an object that is not persistent, as if it were.
+    fn _uow_enable_relationship_loading(slf: &Bound<'_, Self>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        match named_state(state) {
+            Some(state) => Self::handle(slf).attach_for_loading(slf.py(), state),
+            None => Err(errors::unmapped_instance(slf.py(), state)),
+        }
+    }
+    /// Registers, groups and orders everything a flush would do. With `preview` nothing is loaded or changed by it.
+    #[pyo3(signature = (objects = None, *, preview = false))]
+    fn _uow_plan<'py>(
+        slf: &Bound<'py, Self>,
+        objects: Option<&Bound<'py, PyAny>>,
+        preview: bool,
+    ) -> PyResult<Bound<'py, FlushPlan>> {
+        FlushPlan::make(slf.py(), Self::handle(slf), objects, preview)
+    }
+    /// Sends the plan's rows, batch by batch, through the executor.
+    fn _uow_execute(slf: &Bound<'_, Self>, plan: &Bound<'_, FlushPlan>, executor: &Bound<'_, PyAny>) -> PyResult<()> {
+        FlushPlan::execute(plan, Self::handle(slf), executor)
+    }
+    /// Settles states, map and history after success. How many states were changed meanwhile and reset.
+    fn _uow_finish(slf: &Bound<'_, Self>, plan: &Bound<'_, FlushPlan>) -> PyResult<usize> {
+        FlushPlan::finish(plan, Self::handle(slf))
+    }
+    /// Forgets an unsuccessful flush.
+    fn _uow_abort(_slf: &Bound<'_, Self>, plan: &Bound<'_, FlushPlan>) {
+        FlushPlan::abort(plan);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: traversal runs with the GIL held and no Python code; nothing else borrows the core meanwhile.
+        let core = unsafe { &**self.0.get() };
+        let mut result = Ok(());
+        let mut call = |object: *mut ffi::PyObject| {
+            if result.is_ok() && !object.is_null() {
+                // SAFETY: the list owns the object. The borrowed view is only visited; `ManuallyDrop` keeps its count.
+                let object = std::mem::ManuallyDrop::new(unsafe {
+                    Bound::from_owned_ptr(Python::assume_attached(), object).unbind()
+                });
+                result = visit.call(&*object);
+            }
+        };
+        for state in core.new.iter().chain(core.dirty.iter()).chain(core.deleted.iter()) {
+            call(state.object_ptr());
+        }
+        result
+    }
+    fn __clear__(slf: &Bound<'_, Self>) {
+        Self::handle(slf).tear_down(slf.py());
+    }
+}
+
+impl Drop for UnitOfWork {
+    fn drop(&mut self) {
+        let core: *mut UnitOfWorkCore = &raw mut **self.0.get_mut();
+        // SAFETY: objects are deallocated with the GIL held; the core is alive until this returns.
+        unsafe { UowRef::from_ptr(core).tear_down(Python::assume_attached()) };
+    }
+}
+
+/// Takes an object out of its session and makes it transient; its values stay.
+#[pyfunction]
+pub fn make_transient(instance: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = instance.py();
+    let state = mapped_state(instance)?;
+    if state.is_attached() {
+        // SAFETY: a unit of work clears `owner` of its states before it goes away.
+        let uow = unsafe { UowRef::from_ptr(state.owner()) };
+        uow.expunge(py, Held::new(state).into_iter().collect(), false)?;
+    }
+    attribute::forget_expiry(py, state);
+    state.set_key(std::ptr::null_mut());
+    state.clear_flags(flags::DELETED);
+    Ok(())
+}
+
+/// Gives a transient object the identity that its primary key says; what is not set counts as expired.
+#[pyfunction]
+pub fn make_transient_to_detached(instance: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = instance.py();
+    let state = mapped_state(instance)?;
+    if state.has_key() || state.is_attached() {
+        return Err(errors::invalid_request(py, "Given object must be transient".to_owned()));
+    }
+    let Some(key) = crate::flush::key_from_slots(py, state)? else {
+        return Err(PyTypeError::new_err("the object's class is not mapped"));
+    };
+    state.set_key(key.into_ptr());
+    state.clear_flags(flags::DELETED);
+    state.commit_all();
+    attribute::expire_unloaded(py, state);
+    Ok(())
+}
