@@ -19,7 +19,7 @@ PLUGIN = COMPILE_STATE_PLUGIN
 
 LABEL_STYLE_LEGACY_ORM = SelectLabelStyle.LABEL_STYLE_LEGACY_ORM
 
-# rows are read by positions found with the cached statement's own columns: Core need not adapt its result to the new one
+# rows are read by positions found with the cached statement's columns: Core need not adapt its result to the new one
 _orm_load_exec_options = util.immutabledict({"_result_disable_adapt_to_context": True})
 
 # beyond this depth of options a cache key costs more than it saves
@@ -104,13 +104,13 @@ class QueryContext:
         return bool(self.compile_state.multi_row_eager_loaders)
 
     def _adapted_options(self, only_propagated: bool) -> tuple[Any, ...]:
-        # a cached statement's options fit the paths of its compile state; the parameters are those of the statement at hand
+        # a cached statement's options fit its compile state's paths; the parameters are those of the statement at hand
         cached = self.compile_state.select_statement._with_options
         if not cached:
             return ()
         return tuple(
             opt._adapt_cached_option_to_uncached_option(self, current)
-            for opt, current in zip(cached, self.user_passed_query._with_options)
+            for opt, current in zip(cached, self.user_passed_query._with_options, strict=False)
             if not only_propagated or opt.propagate_to_loaders
         )
 

@@ -159,7 +159,7 @@ class _MapperEntity(_QueryEntity):
             compile_state._has_mapper_entities = compile_state._has_orm_entities = True
 
         insp = entity._annotations["parententity"]
-        insp._post_inspect
+        _ = insp._post_inspect  # completes with_polymorphic
         self.entity_zero = insp
         self.mapper = insp.mapper
         self.expr = insp.entity
@@ -463,7 +463,7 @@ class _ORMColumnEntity(_ColumnEntity):
         else:
             self._label_name = compile_state._label_convention(column, col_name=key)
 
-        entity._post_inspect
+        _ = entity._post_inspect  # completes with_polymorphic
         self.entity_zero = self.entity_zero_or_selectable = entity
         self.mapper = entity.mapper
         self.column = column

@@ -82,8 +82,8 @@ class _JoinBuilder:
         entity = explicit_from._annotations.get("parententity")
         if entity is not left:
             raise sa_exc.InvalidRequestError(
-                "explicit from clause %s does not match left side of relationship attribute %s"
-                % (explicit_from if entity is None else entity, onclause)
+                f"explicit from clause {explicit_from if entity is None else entity} does not match left side of "
+                f"relationship attribute {onclause}"
             )
 
     def _join_left_to_right(
@@ -105,9 +105,7 @@ class _JoinBuilder:
             from_index, entity_index = self._join_place_explicit_left_side(entities_collection, left)
 
         if left is right:
-            raise sa_exc.InvalidRequestError(
-                "Can't construct a join from %s to %s, they are the same entity" % (left, right)
-            )
+            raise sa_exc.InvalidRequestError(f"Can't construct a join from {left} to {right}, they are the same entity")
 
         r_info, right, onclause = self._join_check_and_adapt_right_side(left, right, onclause, prop)
         criteria = () if r_info.is_selectable else self._get_extra_criteria(r_info)
@@ -144,7 +142,8 @@ class _JoinBuilder:
 
         if not entities_collection:
             raise sa_exc.InvalidRequestError(
-                "No entities to join from; please use select_from() to establish the left entity/selectable of this join"
+                "No entities to join from; please use select_from() to establish the left entity/selectable "
+                "of this join"
             )
 
         # by selectable, since several columns of one table are one place to join from
@@ -180,7 +179,7 @@ class _JoinBuilder:
     def _join_place_explicit_left_side(
         self, entities_collection: list[Any], left: Any
     ) -> tuple[Optional[int], Optional[int]]:
-        """(index in the FROM list, index among the entities) of a left side that was stated; None where it is absent."""
+        """(index in the FROM list, index among the entities) of a left side that was stated; None where absent."""
         l_info: Any = inspect(left)
         if self.from_clauses:
             indexes = sql_util.find_left_clause_that_matches_given(self.from_clauses, l_info.selectable)
@@ -231,9 +230,10 @@ class _JoinBuilder:
             right = AliasedClass(right, flat=True)
             need_adapter = True
             util.warn(
-                "An alias is being generated automatically against joined entity %s due to overlapping tables.  This is "
+                f"An alias is being generated automatically against joined entity {mapper} due to overlapping "
+                "tables.  This is "
                 "a legacy pattern which may be deprecated in a later release.  Use the aliased(<entity>, flat=True) "
-                "construct explicitly, see the linked example." % mapper,
+                "construct explicitly, see the linked example.",
                 code="xaj2",
             )
 
@@ -280,17 +280,16 @@ class _JoinBuilder:
         """An entity over a plain selectable named as the target of a relationship; whether it needs an adapter."""
         if not selectable.is_derived_from(mapper.persist_selectable):
             raise sa_exc.InvalidRequestError(
-                "Selectable '%s' is not derived from '%s'"
-                % (selectable.description, mapper.persist_selectable.description)
+                f"Selectable '{selectable.description}' is not derived from '{mapper.persist_selectable.description}'"
             )
         is_select = isinstance(selectable, expression.SelectBase)
         if is_select:
             selectable = coercions.expect(roles.FromClauseRole, selectable)
         entity = AliasedClass(mapper, selectable)
         util.warn_deprecated(
-            "An alias is being generated automatically against joined entity %s for raw clauseelement, which is "
+            f"An alias is being generated automatically against joined entity {mapper} for raw clauseelement, which is "
             "deprecated and will be removed in a later release. Use the aliased() construct explicitly, see the linked "
-            "example." % mapper,
+            "example.",
             "1.4",
             code="xaj1",
         )

@@ -209,7 +209,7 @@ class _StatementBuilder:
                 yield entity
 
     def _adjust_for_extra_criteria(self) -> None:
-        """Add to WHERE what limits the entities: the subtypes of single table inheritance, ``with_loader_criteria()``."""
+        """Add to WHERE what limits the entities: subtypes of single table inheritance, ``with_loader_criteria()``."""
         noted = self.extra_criteria_entities
         for entity in self._criteria_entities():
             if entity and entity not in noted:

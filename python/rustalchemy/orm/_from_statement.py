@@ -130,8 +130,9 @@ class FromStatement(GroupedElement, Generative, TypedReturnsRows[Any]):
     _traverse_internals = [
         ("_raw_columns", InternalTraversal.dp_clauseelement_list),
         ("element", InternalTraversal.dp_clauseelement),
-    ] + ExecutableStatement._executable_traverse_internals
-    _cache_key_traversal = _traverse_internals + [("_compile_options", InternalTraversal.dp_has_cache_key)]
+        *ExecutableStatement._executable_traverse_internals,
+    ]
+    _cache_key_traversal = [*_traverse_internals, ("_compile_options", InternalTraversal.dp_has_cache_key)]
 
     def __init__(self, entities: Any, element: Any, _adapt_on_names: bool = True) -> None:
         self._raw_columns = [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _Path = tuple[Any, ...]
 
-# the name of the option that sets a strategy, for messages; keyed by strategy and by the local option that tells two apart
+# the name of the option that sets a strategy, for messages; by strategy and by the local option that tells two apart
 _STRATEGY_FN_LABELS: dict[Any, str] = {
     ((("lazy", "joined"),), "eager_from_alias"): "contains_eager",
     ((("lazy", "joined"),), None): "joinedload",
@@ -44,7 +44,7 @@ _STRATEGY_FN_LABELS: dict[Any, str] = {
 def _chop_path(to_chop: _Path, path: PathRegistry) -> Optional[_Path]:
     """The rest of an option's path once the path already walked is taken off; None when they part ways."""
     matched = 0
-    for ours, walked in zip(to_chop, path.natural_path):
+    for ours, walked in zip(to_chop, path.natural_path, strict=False):
         if isinstance(ours, str):
             if matched == 0 and ours.endswith((f":{_DEFAULT_TOKEN}", f":{_WILDCARD_TOKEN}")):
                 return to_chop
@@ -306,7 +306,8 @@ class _AttributeStrategyLoad(_LoadElement):
     __slots__ = ("_of_type", "_path_with_polymorphic_path")
     __visit_name__ = "attribute_strategy_load_element"
 
-    _traverse_internals = _LoadElement._traverse_internals + [
+    _traverse_internals = [
+        *_LoadElement._traverse_internals,
         ("_of_type", visitors.ExtendedInternalTraversal.dp_multi),
         ("_path_with_polymorphic_path", visitors.ExtendedInternalTraversal.dp_has_cache_key),
     ]

@@ -342,7 +342,7 @@ class PolymorphicPlans(dict[Any, Any]):
         mapper = self._mapper
         sub_mapper = mapper.polymorphic_map.get(identity)
         if sub_mapper is None:
-            raise AssertionError("No such polymorphic_identity %r is defined" % identity)
+            raise AssertionError(f"No such polymorphic_identity {identity!r} is defined")
         if sub_mapper is mapper:
             plan = None
         elif sub_mapper.isa(mapper):
@@ -354,8 +354,8 @@ class PolymorphicPlans(dict[Any, Any]):
 
     def missing(self, identity: Any) -> None:
         raise sa_exc.InvalidRequestError(
-            "Row with identity key %s can't be loaded into an object; the polymorphic discriminator column '%s' is "
-            "NULL" % (self._mapper.identity_key_from_primary_key(_as_tuple(identity)), self._column)
+            f"Row with identity key {self._mapper.identity_key_from_primary_key(_as_tuple(identity))} can't be "
+            f"loaded into an object; the polymorphic discriminator column '{self._column}' is NULL"
         )
 
 

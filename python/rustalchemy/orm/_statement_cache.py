@@ -1,8 +1,8 @@
 """SELECTs compiled once and run many times: SQL text, places of the parameters, row plan.
 
-Lazy loads, ``get()``, refreshes and user statements that were seen before go from here straight to the statement lane
-(:mod:`._lane`), past Core's per-execution machinery. Where a session has no lane, or a statement needs more than text and
-parameters, the functions answer None or :data:`NO_LANE` and the caller takes the way through Core.
+Lazy loads, ``get()`` and user statements that were seen before go from here straight to the lane (:mod:`._lane`), past
+Core's per-execution machinery. Where a session has no lane, or a statement needs more than text and parameters, the
+functions answer None or :data:`NO_LANE` and the caller takes the way through Core.
 """
 
 from __future__ import annotations
@@ -112,18 +112,6 @@ class PreparedSelect:
                 value = given[payload]
             values.append(value if processor is None else processor(value))
         return tuple(values)
-
-    def layout(self, names: Sequence[str]) -> tuple[list[Any], list[tuple[int, int, Any]]]:
-        """Constants in their places, None in the others; (place, index into ``names``, processor) of those."""
-        constants: list[Any] = []
-        named: list[tuple[int, int, Any]] = []
-        for place, (kind, payload, processor) in enumerate(self._places):
-            if kind == _BY_NAME:
-                named.append((place, names.index(payload), processor))
-                constants.append(None)
-            else:
-                constants.append(payload if processor is None else processor(payload))
-        return constants, named
 
     def layout(self, names: Sequence[str]) -> tuple[list[Any], list[tuple[int, int, Any]]]:
         """The parameters as a template with the constants in their places, and what fills the others: place, index
@@ -319,7 +307,7 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     if None in identity or not plain_session(session):
         return NO_LANE
     criterion, bind_of = mapper._get_clause
-    values = {bind_of[column].key: value for column, value in zip(mapper.primary_key, identity)}
+    values = {bind_of[column].key: value for column, value in zip(mapper.primary_key, identity, strict=True)}
     rows = owned_rows(session, ("get", mapper), mapper, lambda: _select_where(mapper, criterion), values)
     if rows is NO_LANE:
         return NO_LANE

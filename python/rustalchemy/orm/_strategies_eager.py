@@ -302,7 +302,7 @@ class _JoinedLoader(_AbstractRelationshipLoader):
     def _check_population(self) -> None:
         if not self.parent.class_manager[self.key].impl.supports_population:
             raise sa_exc.InvalidRequestError(
-                "'%s' does not support object population - eager loading cannot be applied." % self
+                f"'{self}' does not support object population - eager loading cannot be applied."
             )
 
     def _row_adapter(self, builder: RowPlanBuilder, path: Any, loadopt: Any) -> Any:

@@ -219,7 +219,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         return strategy._load_for_state(state, passive, loadopt=option, extra_criteria=criteria)
 
     def _invoke_raise_load(self, state: Any, passive: Any, lazy: str) -> None:
-        raise sa_exc.InvalidRequestError("'%s' is not available due to lazy='%s'" % (self, lazy))
+        raise sa_exc.InvalidRequestError(f"'{self}' is not available due to lazy='{lazy}'")
 
     def _load_for_state(
         self,
@@ -253,8 +253,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             if passive & PassiveFlag.NO_RAISE:
                 return LoaderCallableStatus.PASSIVE_NO_RESULT
             raise orm_exc.DetachedInstanceError(
-                "Parent instance %s is not bound to a Session; lazy load operation of attribute '%s' cannot proceed"
-                % (state_str(state), self.key)
+                f"Parent instance {state_str(state)} is not bound to a Session; lazy load operation of attribute "
+                f"'{self.key}' cannot proceed"
             )
 
         identity = None
@@ -285,7 +285,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         manager = parent.class_manager
         if self.use_get:
             names = [self.mapper._get_clause[1][column].key for column in self.mapper.primary_key]
-            pairs = list(zip(names, (self._equated_columns[column] for column in self.mapper.primary_key)))
+            pairs = list(zip(names, [self._equated_columns[c] for c in self.mapper.primary_key], strict=True))
             constants: tuple[Any, ...] = ()
         else:
             keys = self._simple_lazy_clause[1]
@@ -318,7 +318,9 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
                 return found if usable and not instance_state(found).expired else NO_LANE
             found = get_by_key(session, mapper, values)
             return found
-        rows = owned_rows(session, self, mapper, self._quick_statement, dict(zip(names, values), **dict(constants)))
+        rows = owned_rows(
+            session, self, mapper, self._quick_statement, dict(zip(names, values, strict=True), **dict(constants))
+        )
         return NO_LANE if rows is NO_LANE else self._value_of(rows)
 
     def _quick_statement(self) -> Any:
@@ -444,7 +446,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             return found
         if len(found) > 1:
             util.warn(
-                "Multiple rows returned with uselist=False for lazily-loaded attribute '%s' " % self.parent_property
+                f"Multiple rows returned with uselist=False for lazily-loaded attribute '{self.parent_property}' "
             )
         return found[0] if found else None
 

@@ -251,7 +251,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             return
         if not self.parent.class_manager[self.key].impl.supports_population:
             raise sa_exc.InvalidRequestError(
-                "'%s' does not support object population - eager loading cannot be applied." % self
+                f"'{self}' does not support object population - eager loading cannot be applied."
             )
         if not self._is_of_entity(query_entity, path):
             return
@@ -317,7 +317,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         by_key: dict[Any, list[_Parent]] = {}
         without: list[_Parent] = []
         single = info.zero_idx
-        for key, parent in zip(keys, parents):
+        for key, parent in zip(keys, parents, strict=True):
             if key is LoaderCallableStatus.NO_VALUE:
                 return None
             if (key is None) if single else (None in key):
@@ -435,7 +435,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
                 else:
                     found.append(row[n_pk])
             if self.uselist:
-                _store(self._attribute(), [parent for parent in chunk], [children.get(p[1], []) for p in chunk])
+                _store(self._attribute(), list(chunk), [children.get(p[1], []) for p in chunk])
             else:
                 self._store_scalars(chunk, children)
 
@@ -444,7 +444,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         for parent in chunk:
             found = children.get(parent[1], ())
             if len(found) > 1:
-                util.warn("Multiple rows returned with uselist=False for eagerly-loaded attribute '%s' " % self)
+                util.warn(f"Multiple rows returned with uselist=False for eagerly-loaded attribute '{self}' ")
             values.append(found[0] if found else None)
         _store(self._attribute(), list(chunk), values)
 

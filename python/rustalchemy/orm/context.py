@@ -283,7 +283,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
 
     def _only_full_mapper_zero(self, methname: str) -> Any:
         if self._entities != [self._primary_entity]:
-            raise sa_exc.InvalidRequestError("%s() can only be used against a single mapped class." % methname)
+            raise sa_exc.InvalidRequestError(f"{methname}() can only be used against a single mapped class.")
         return self._primary_entity.entity_zero
 
     def _only_entity_zero(self, rationale: Optional[str] = None) -> Any:

@@ -87,7 +87,7 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
     )
     builder = RowPlanBuilder(context, source())
     plan = StatementPlan(builder, entities, single_entity)
-    own_options = all(opt is cached for opt, cached in zip(options, _propagated(compile_state)))
+    own_options = all(opt is cached for opt, cached in zip(options, _propagated(compile_state), strict=True))
     if cacheable and builder.cacheable and not builder.names_depend_on_statement and own_options:
         plans[key] = plan
     return plan
@@ -395,7 +395,7 @@ def _load_on_pk_identity(
 def _identity_criterion(mapper: Any, identity: Sequence[Any]) -> tuple[Any, dict[str, Any]]:
     criterion, bind_of = mapper._get_clause
     names = [bind_of[column].key for column in mapper.primary_key]
-    nones = {name for name, value in zip(names, identity) if value is None}
+    nones = {name for name, value in zip(names, identity, strict=True) if value is None}
     if nones:
         criterion = sql_util.adapt_criterion_to_null(criterion, nones)
         if len(nones) == len(identity):
@@ -403,7 +403,7 @@ def _identity_criterion(mapper: Any, identity: Sequence[Any]) -> tuple[Any, dict
                 "fully NULL primary key identity cannot load any object.  This condition may raise an error in a "
                 "future release."
             )
-    return criterion, dict(zip(names, identity))
+    return criterion, dict(zip(names, identity, strict=True))
 
 
 def _props_with_primary_key(state: Any, only_load_props: Iterable[str]) -> Iterable[str]:
@@ -430,7 +430,7 @@ def _load_scalar_attributes(
     session = state.session
     if not session:
         raise orm_exc.DetachedInstanceError(
-            "Instance %s is not bound to a Session; attribute refresh operation cannot proceed" % (state_str(state))
+            f"Instance {state_str(state)} is not bound to a Session; attribute refresh operation cannot proceed"
         )
     no_autoflush = bool(passive & PassiveFlag.NO_AUTOFLUSH)
     if attribute_names:
@@ -457,8 +457,8 @@ def _load_scalar_attributes(
         missing = {mapper._columntoproperty[column].key for column in mapper.primary_key}
         if state.expired_attributes.intersection(missing):
             raise sa_exc.InvalidRequestError(
-                "Instance %s cannot be refreshed - it's not  persistent and does not contain a full primary key."
-                % state_str(state)
+                f"Instance {state_str(state)} cannot be refreshed - it's not  persistent and does not "
+                "contain a full primary key."
             )
         key = mapper._identity_key_from_state(state)
     identity = key[1]

@@ -54,7 +54,7 @@ class PathRegistry(HasCacheKey):
     is_unnatural: Any
 
     path: _PathRepresentation
-    #: the path with entities put in place by inheritance or aliases replaced by those the relationships lead to by nature
+    #: the path with the entities its relationships lead to by nature, in place of aliases and subclasses
     natural_path: _PathRepresentation
     parent: Any
     root: ClassVar[RootRegistry]
@@ -67,7 +67,7 @@ class PathRegistry(HasCacheKey):
         try:
             return self.path == other._path_for_compare  # type: ignore[no-any-return]
         except AttributeError:
-            util.warn("Comparison of PathRegistry to %r is not supported" % (type(other)))
+            util.warn(f"Comparison of PathRegistry to {type(other)!r} is not supported")
             return None
 
     def __eq__(self, other: object) -> bool:
@@ -229,7 +229,7 @@ class RootRegistry(_CreatesToken):
         try:
             return entity._path_registry
         except AttributeError:
-            raise IndexError(f"invalid argument for RootRegistry.__getitem__: {entity}")
+            raise IndexError(f"invalid argument for RootRegistry.__getitem__: {entity}") from None
 
     def _truncate_recursive(self) -> RootRegistry:
         return self

@@ -1,8 +1,8 @@
 """Loader strategies: how columns and relationships get into statements and out of rows.
 
-A strategy serves one property. It adds columns and joins while a statement compiles (``setup_query``), contributes to the
-row plan made after that (``plan_row``), and sets up the class attribute (``init_class_attribute``). The strategies of
-relationships stand in modules of their own and are imported at the end, so that importing this one registers them all.
+A strategy serves one property. It adds columns and joins while a statement compiles (``setup_query``), contributes to
+the row plan made after that (``plan_row``), and sets up the class attribute (``init_class_attribute``). Those of
+relationships stand in modules of their own, imported at the end, so that importing this one registers them all.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ def _single_parent_validator(desc: Any, prop: Any) -> None:
             hasparent = initiator.hasparent(attributes.instance_state(value))
             if hasparent and oldvalue is not value:
                 raise sa_exc.InvalidRequestError(
-                    "Instance %s is already associated with an instance of %s via its %s attribute, and is only "
-                    "allowed a single parent." % (orm_util.instance_str(value), state.class_, prop),
+                    f"Instance {orm_util.instance_str(value)} is already associated with an instance "
+                    f"of {state.class_} via its {prop} attribute, and is only "
+                    "allowed a single parent.",
                     code="bbf1",
                 )
         return value
@@ -393,11 +394,11 @@ class _DeferredColumnLoader(LoaderStrategy):
         to_load = {key for key in self._group_keys(state) if key in unmodified}
         if state.session is None:
             raise orm_exc.DetachedInstanceError(
-                "Parent instance %s is not bound to a Session; deferred load operation of attribute '%s' cannot proceed"
-                % (state_str(state), self.key)
+                f"Parent instance {state_str(state)} is not bound to a Session; deferred load operation of attribute "
+                f"'{self.key}' cannot proceed"
             )
         if self.raiseload:
-            raise sa_exc.InvalidRequestError("'%s' is not available due to raiseload=True" % (self,))
+            raise sa_exc.InvalidRequestError(f"'{self}' is not available due to raiseload=True")
 
         from . import loading
 

@@ -267,7 +267,7 @@ class Load(_AbstractLoad):
 
     def __init__(self, entity: Any):
         insp = inspect(entity)
-        insp._post_inspect
+        _ = insp._post_inspect  # completes with_polymorphic
         self._start(insp._path_registry)
 
     def _start(self, path: PathRegistry) -> None:
