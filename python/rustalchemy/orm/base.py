@@ -499,6 +499,9 @@ def _register_inspection() -> None:
 
     def with_handler_behind(kind: Any, handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def inspect_kind(subject: Any) -> Any:
+            if kind is object and isinstance(subject, type):
+                # a class is no mapped object, though it shows the descriptor of its instances' state
+                return None
             found = handler(subject)
             if found is None and (other := behind.get(kind)) is not None:
                 return other(subject)
