@@ -14,6 +14,8 @@ from . import base
 from . import exc as orm_exc
 from ._attribute_fire import fire
 from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
+from .collections import _adapt_collection
+from .state import InstanceState
 
 
 class _Hooks:
@@ -27,7 +29,11 @@ class _Hooks:
     DONT_SET = base.DONT_SET
     NO_KEY = base.NO_KEY
 
+    # the class of the views and states that the core makes
+    InstanceState = InstanceState
+
     fire = staticmethod(fire)
+    adapt_collection = staticmethod(_adapt_collection)
 
     @staticmethod
     def load_expired(state: Any, passive: Any) -> Any:
@@ -41,8 +47,6 @@ class _Hooks:
             if manager[key].impl.load_on_unexpire
         }
         manager.expired_attribute_loader(state, wanted, passive)
-        # what the row did not bring must not be asked for again and again
-        state.expired_attributes.clear()
         return ATTR_WAS_SET
 
     @staticmethod

@@ -1,0 +1,95 @@
+"""The state of a mapped object as `inspect(obj)` shows it.
+
+Everything that is asked often is native; this subclass adds what is asked by people: attribute views, history as a named
+tuple, the running of constructors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import util
+
+from .. import _core
+from .._sa import _self_inspects
+from . import interfaces
+from ._history import History
+from .base import NO_VALUE, PASSIVE_NO_INITIALIZE, PASSIVE_OFF
+
+
+@_self_inspects
+class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
+    """The bookkeeping of one mapped object."""
+
+    __slots__ = ()
+
+    is_instance = True
+
+    @property
+    def attrs(self) -> Any:
+        """A view of each attribute: loaded value, value, history."""
+        return util.ReadOnlyProperties({key: AttributeState(self, key) for key in self.manager})
+
+    @property
+    def async_session(self) -> Any:
+        """The AsyncSession of the object, if it is in one."""
+        from . import session
+
+        provider = getattr(session, "_async_provider", None)
+        owner = self.session
+        return None if provider is None or owner is None else provider(owner)
+
+    def get_history(self, key: str, passive: Any = PASSIVE_OFF) -> History:
+        return History(*self._history(key, passive))
+
+    def get_impl(self, key: str) -> Any:
+        return self.manager[key].impl
+
+    @property
+    def unloaded_expirable(self) -> set[str]:
+        return self.unloaded
+
+    def _initialize_instance(self, /, instance: Any, *args: Any, **kwargs: Any) -> None:
+        """Run the constructor of a class that was mapped after it was written, with the events around it."""
+        manager = self.manager
+        manager.dispatch.init(self, args, kwargs)
+        try:
+            manager.original_init(instance, *args, **kwargs)
+        except:
+            with util.safe_reraise():
+                manager.dispatch.init_failure(self, args, kwargs)
+
+    @classmethod
+    def _commit_all_states(cls, iter_: Iterable[tuple[Any, Any]], instance_dict: Any = None) -> None:
+        for state, dict_ in iter_:
+            state._commit_all(dict_, instance_dict)
+
+
+class AttributeState:
+    """One attribute of one object, as ``inspect(obj).attrs`` shows it."""
+
+    __slots__ = ("key", "state")
+
+    def __init__(self, state: InstanceState, key: str) -> None:
+        self.state = state
+        self.key = key
+
+    @property
+    def loaded_value(self) -> Any:
+        """The value in memory, or NO_VALUE; never loads."""
+        return self.state.dict.get(self.key, NO_VALUE)
+
+    @property
+    def value(self) -> Any:
+        """The value as reading the attribute gives it."""
+        return self.state.manager[self.key].__get__(self.state.obj(), self.state.class_)
+
+    @property
+    def history(self) -> History:
+        """What changed since the committed state; never loads."""
+        return self.state.get_history(self.key, PASSIVE_NO_INITIALIZE)
+
+    def load_history(self) -> History:
+        """The same, after loading the value if it is not there."""
+        return self.state.get_history(self.key, PASSIVE_OFF)
