@@ -91,7 +91,7 @@ class ObjectLoading(StatementExecution):
         bind_arguments: dict[str, Any] | None = None,
     ) -> Any:
         """``get()`` for all that the native core does not answer itself from the identity map."""
-        from . import context, loading
+        from . import _statement_cache, context, loading
 
         if populate_existing is not None:
             execution_options = {**execution_options, "populate_existing": populate_existing}
@@ -118,7 +118,7 @@ class ObjectLoading(StatementExecution):
                 # the map may hold a sibling class under this key
                 return instance if isinstance(instance, mapper.class_) else None
             if not (options or identity_token or execution_options or bind_arguments or db_load_fn):
-                instance = loading.get_by_key(self, mapper, identity)
+                instance = _statement_cache.get_by_key(self, mapper, identity)
                 if instance is not NotImplemented:
                     return instance
 
