@@ -24,7 +24,8 @@ _PASSIVE_DELETES = {False: 0, True: 1, "all": 2}
 def hand_over(mapper: Any) -> None:
     """Give the native core the present description of a mapper and of its relationships' attributes."""
     manager = mapper.class_manager
-    descriptor = mapper._core_descriptor = describe(mapper)
+    # kept: the flush reads column names from what the core was told
+    mapper._core_descriptor = descriptor = describe(mapper)
     manager.configure_mapper(descriptor)
     for entry in descriptor["relationships"]:
         attribute = manager.get(entry["key"])
@@ -148,6 +149,7 @@ def _relationship(mapper: Any, prop: Any) -> dict[str, Any]:
         "reverse": _reverse(prop, target),
         "active_history": _active_history(manager, prop),
         "self_referential": prop._is_self_referential,
+        "load_on_pending": prop.load_on_pending,
         "inherited": prop.parent is not mapper,
         "prop": prop,
     }

@@ -66,6 +66,7 @@ class Mapper(
     logger: Any
     registry: Any
     class_manager: Any
+    _core_descriptor: dict[str, Any]
     configured: bool = False
     is_mapper = True
     represents_outer_join = False
