@@ -33,6 +33,7 @@ from ._session_transaction import (
     SessionTransactionState,
     _SessionCloseState,
 )
+from .base import PassiveFlag, object_state
 from .unitofwork import UOWTransaction
 
 if TYPE_CHECKING:
@@ -288,6 +289,20 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         """``delete()`` of several objects."""
         for instance in instances:
             self.delete(instance)
+
+    def is_modified(self, instance: object, include_collections: bool = True) -> bool:
+        """Whether an object has net changes; what is not loaded is not loaded for it."""
+        state = object_state(instance)
+        if not state.modified:
+            return False
+        for attribute in state.manager.attributes:
+            impl = attribute.impl
+            if impl is None or (impl.collection and not include_collections):
+                continue
+            history = impl.get_history(state, state.dict, PassiveFlag.NO_CHANGE)
+            if history.added or history.deleted:
+                return True
+        return False
 
     def query(self, *entities: Any, **kwargs: Any) -> Query[Any]:
         """A Query over entities and columns."""
