@@ -42,11 +42,13 @@ class _ErrorContext:
 class Lane:
     """A direct way to the cursor of one Connection."""
 
-    __slots__ = ("_dbapi_connection", "connection", "dialect")
+    __slots__ = ("_dbapi_connection", "_options", "connection", "dialect", "engine")
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.engine = connection.engine
         self.dialect: Dialect = connection.dialect
+        self._options = connection.get_execution_options()
         self._dbapi_connection: Any = connection.connection.dbapi_connection
 
     @classmethod
@@ -62,6 +64,15 @@ class Lane:
         ):
             return None
         return cls(connection)
+
+    def is_open(self) -> bool:
+        """Whether nothing has changed since the lane was made that would close it."""
+        connection = self.connection
+        return (
+            not _sa.connection_is_observed(connection)
+            and _sa.connection_is_usable(connection)
+            and connection.get_execution_options() is self._options
+        )
 
     def fetch(self, sql: str, parameters: Sequence[Any]) -> tuple[list[Row], Any]:
         """Execute, and return all rows and the cursor's description."""

@@ -61,11 +61,25 @@ class SessionBinds:
 
     def _lane(self, mapper: Any) -> Lane | None:
         """The statement lane for a mapper's connection, or None when Core must see every statement."""
+        transaction = self._transaction
+        if transaction is not None and not self.binds and self._trans_context_manager is None:
+            lane = transaction._lane
+            if (
+                lane is not None
+                and (lane.engine is self.bind or lane.connection is self.bind)
+                and transaction.is_active
+                and lane.is_open()
+            ):
+                return lane
         if type(self).get_bind is not SessionBinds.get_bind:
             # a user's get_bind() may look at the statement, which does not exist in the lane
             return None
-        bind = self.bind if not self.binds and self.bind is not None else self.get_bind(mapper)
-        return Lane.of(self._connection_for_bind(bind))
+        if self.binds or self.bind is None:
+            return Lane.of(self._connection_for_bind(self.get_bind(mapper)))
+        lane = Lane.of(self._connection_for_bind(self.bind))
+        assert self._transaction is not None
+        self._transaction._lane = lane
+        return lane
 
     # --- binds -----------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.base import Transaction, TwoPhaseTransaction
     from sqlalchemy.engine.interfaces import CoreExecuteOptionsParameter
 
+    from ._lane import Lane
     from .session import Session
 
 #: Connection, its transaction, whether commit() commits it, whether close() closes the connection.
@@ -75,6 +76,8 @@ class SessionTransaction(_StateChange, TransactionalContext):
 
     _rollback_exception: BaseException | None = None
     _owns_frame: bool = False
+    # the way past Core on the connection of the session's only bind, once it was asked for
+    _lane: Lane | None = None
     nested: bool = False
 
     def __init__(
