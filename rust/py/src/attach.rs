@@ -127,7 +127,7 @@ impl UowRef {
             return Ok(());
         }
         if let Some(existing) = self.core().identity.insert(py, state)?
-            && existing != state
+            && existing.state() != state
         {
             return Err(errors::invalid_request(
                 py,
@@ -144,8 +144,7 @@ impl UowRef {
 
     /// Enters a state in place of whatever has its key; the state that had to go, if one had (`identity_map.replace`).
     pub fn map_replace(self, py: Python<'_>, state: StateRef) -> PyResult<Option<Held>> {
-        let replaced = self.core().identity.replace(py, state)?.filter(|&existing| existing != state);
-        let replaced = replaced.and_then(Held::new);
+        let replaced = self.core().identity.replace(py, state)?.filter(|existing| existing.state() != state);
         if let Some(existing) = replaced.as_ref().map(Held::state)
             && existing.owner() == self.as_ptr()
         {

@@ -234,6 +234,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         }
         for eager in &plan.eager {
             self.eager(eager.get(), &object, state, row, is_first)?;
+            loaded_values::note_related(state);
         }
         if is_first {
             self.announce(plan, row, &object, state, is_new)?;
@@ -391,6 +392,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
             state.set_slot_flags(attribute, slots::EXPIRED);
         }
         self.store_options(plan, state, true);
+        loaded_values::note_related(state);
         Ok(())
     }
 

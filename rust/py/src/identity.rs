@@ -171,19 +171,19 @@ impl TableAccess<StateRef> for Place<'_> {
 }
 
 impl IdentityMap {
-    /// The state with this identity. Its object lives at least until Python code runs again.
-    pub fn lookup(
+    /// The state with this identity.
+    pub fn lookup<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         base: *const ManagerCore,
         key: *mut ffi::PyObject,
         token: *mut ffi::PyObject,
-    ) -> PyResult<Option<StateRef>> {
+    ) -> PyResult<Option<FoundState<'py>>> {
         let key = KeyRef::whole(key, token);
-        Ok(self.find(py, base, key.hash(py)?, key)?.map(|found| found.state))
+        self.find(py, base, key.hash(py)?, key)
     }
 
-    /// As `lookup`, for a key whose hash is known; the result holds the object.
+    /// As `lookup`, for a key whose hash is known.
     #[inline]
     pub fn find<'py>(
         &self,
@@ -199,7 +199,7 @@ impl IdentityMap {
     }
 
     /// Enters a state under its own identity, unless another living state has it: that one is returned and nothing happens.
-    pub fn insert(&self, py: Python<'_>, state: StateRef) -> PyResult<Option<StateRef>> {
+    pub fn insert(&self, py: Python<'_>, state: StateRef) -> PyResult<Option<Held>> {
         // Held: comparing runs Python code, which may give the state another identity.
         // SAFETY: the state lives, and with it its key; token and key are valid objects or null.
         let (held_key, held_token) = unsafe {
@@ -216,12 +216,13 @@ impl IdentityMap {
             }
             self.remove(state);
         }
-        let existing = core::insert(&place, hash, state, &mut StateEquality { py, key, held: SmallVec::new() })?;
-        if existing.is_none() {
-            state.set_key_hash(hash);
-            state.add_flags(flags::IN_MAP);
+        let mut equality = StateEquality { py, key, held: SmallVec::new() };
+        if let Some(existing) = core::insert(&place, hash, state, &mut equality)? {
+            return Ok(Held::new(existing)); // before `equality` lets go of the candidates
         }
-        Ok(existing)
+        state.set_key_hash(hash);
+        state.add_flags(flags::IN_MAP);
+        Ok(None)
     }
 
     /// Enters a state whose identity was just looked for, with this hash, and not found.
@@ -232,9 +233,9 @@ impl IdentityMap {
     }
 
     /// Enters a state under its own identity in any case. The state that had to give way is returned.
-    pub fn replace(&self, py: Python<'_>, state: StateRef) -> PyResult<Option<StateRef>> {
+    pub fn replace(&self, py: Python<'_>, state: StateRef) -> PyResult<Option<Held>> {
         let existing = self.insert(py, state)?;
-        if let Some(existing) = existing {
+        if let Some(existing) = existing.as_ref().map(Held::state) {
             self.remove(existing);
             self.insert_absent(base_of(py, state), existing.key_hash(), state);
         }

@@ -42,7 +42,7 @@ impl IdentityMapView {
         let token = key.get_item(2).ok().filter(|token| !token.is_none());
         let token = token.as_ref().map_or(std::ptr::null_mut(), Bound::as_ptr);
         let found = self.uow(py).core().identity.lookup(py, base, ident.as_ptr(), token)?;
-        Ok(found.and_then(|state| state.object(py)))
+        Ok(found.map(|found| found.object))
     }
 }
 

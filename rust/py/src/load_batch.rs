@@ -68,13 +68,13 @@ pub fn store_loaded(
         if !may_overwrite && !state.slot(attr).value().is_null() {
             continue;
         }
-        loaded_values::note_related(state);
         let is_collection = state.manager().attr(attr).is_some_and(|attr| attr.kind == AttrKind::Collection);
         if is_collection {
             loaded_values::store_collection(py, state, attr, &value)?;
         } else {
             state.set_committed(attr, value.into_ptr())?;
         }
+        loaded_values::note_related(state);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::flags;
 use crate::state::StateRef;
 
 /// Expires the values of a state that missed an `expire_all`.
@@ -29,5 +30,12 @@ pub fn store_collection(py: Python<'_>, state: StateRef, attr: u32, members: &Bo
     Ok(())
 }
 
-/// Tells the owner that one of its objects holds other objects.
-pub fn note_related(_state: StateRef) {}
+/// Tells the owner of a state that was just given values if these may lead to other objects: an expiry lets go of such values
+/// at once, and of all others when they are next asked for.
+#[inline]
+pub fn note_related(state: StateRef) {
+    if state.flags() & (flags::INLINE | flags::GC_TRACKED) != flags::INLINE && !state.owner().is_null() {
+        // SAFETY: a unit of work clears `owner` of its states before it goes away.
+        unsafe { (*state.owner()).may_hold_related = true };
+    }
+}

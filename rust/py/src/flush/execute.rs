@@ -130,7 +130,7 @@ impl Flush {
         let base = base_of_manager(py, state.manager());
         let found = self.uow.core().identity.lookup(py, base, key.as_ptr(), state.identity_token());
         // An unhashable key (a SQL expression, say) is nobody's.
-        let Some(existing) = found.ok().flatten().and_then(Held::new) else { return Ok(None) };
+        let Some(existing) = found.ok().flatten().and_then(|found| Held::new(found.state)) else { return Ok(None) };
         if existing.state() == state || self.was_already_deleted(py, existing.state())? {
             return Ok(None);
         }
