@@ -264,6 +264,19 @@ def results(m: SimpleNamespace, session: Any) -> Any:
     )
 
 
+def in_lists(m: SimpleNamespace, session: Any) -> Any:
+    def names(ids: list[int]) -> Any:
+        return session.scalars(select(m.User.name).where(m.User.id.in_(ids)).order_by(m.User.id)).all()
+
+    return names([7, 8]), names([9]), names([]), names([7, 8, 9, 10])
+
+
+def subquery_chain(m: SimpleNamespace, session: Any) -> Any:
+    load = m.orm.subqueryload(m.User.addresses).subqueryload(m.Address.dings)
+    users = session.scalars(select(m.User).options(load).where(m.User.id > 7).order_by(m.User.id)).unique().all()
+    return [(user.name, [(a.email, [d.data for d in a.dings]) for a in user.addresses]) for user in users]
+
+
 def yield_per(m: SimpleNamespace, session: Any) -> Any:
     return [user.name for user in session.scalars(select(m.User).execution_options(yield_per=2))]
 
@@ -300,6 +313,8 @@ SCENARIOS: dict[str, Scenario] = {
     "not uniqued": not_uniqued,
     "results": results,
     "yield_per": yield_per,
+    "in": in_lists,
+    "subquery chain": subquery_chain,
     "recursive selectin": recursive_selectin,
     "joined": eager(lambda m: m.orm.joinedload(m.User.addresses)),
     "joined chain": eager(lambda m: m.orm.joinedload(m.User.addresses).joinedload(m.Address.dings)),

@@ -113,7 +113,7 @@ class StatementPlan:
         "requires_uniquing",
         "row_plan",
         "single_entity",
-        "uniques_by_id",
+        "version",
     )
 
     def __init__(self, builder: RowPlanBuilder, entities: Sequence[Any], single_entity: bool) -> None:
@@ -131,6 +131,7 @@ class StatementPlan:
         self.post_loads = [(path, index, loaders) for path, (index, loaders) in builder.post_loads.items()]
         self.only_load_props = builder.only_load_props
         self.requires_uniquing = builder.requires_uniquing
+        self.version = builder.version
 
     def compose(self, rows: list[Any], query: Any) -> list[Any]:
         """Bundles and the like: flat rows back into the shape asked for."""
@@ -177,6 +178,8 @@ class RowPlanBuilder:
         self.requires_uniquing = False
         self.only_load_props = self.compile_state.compile_options._only_load_props
         self.post_loads: dict[tuple[Any, ...], tuple[int, dict[Any, PostLoader]]] = {}
+        #: (mapper, places of the key, place of the version), when versions of objects in the session are to be compared
+        self.version: Optional[tuple[Any, tuple[Any, ...], int]] = None
 
     def column(self, column: Any, attribute: int, parts: EntityParts) -> bool:
         """Read ``attribute`` from ``column``, if the rows have it."""
@@ -244,10 +247,16 @@ class RowPlanBuilder:
         if mapper.polymorphic_map and polymorphic_from is None and not refresh:
             polymorphic = self._polymorphic_plans(query_entity, mapper, path, adapter, polymorphic_discriminator)
 
+        key = () if refresh else self._primary_key(mapper, adapter)
+        if is_primary and not refresh and self.context.version_check and mapper.version_id_col is not None:
+            column = mapper.version_id_col
+            position = self.source.position(adapter.columns[column] if adapter else column)
+            if position is not None:
+                self.version = (mapper, key, position)
         post = self.post_loads.get(load_path.path)
         return _core.EntityPlan(
             mapper.class_manager,
-            () if refresh else self._primary_key(mapper, adapter),
+            key,
             parts.columns,
             expired=tuple(parts.expired),
             eager=parts.eager,

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import util
-from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+from sqlalchemy.engine.result import IteratorResult
 from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.selectable import Select
 
@@ -41,8 +41,8 @@ class PreparedSelect:
 
     __slots__ = (
         "_compiled",
+        "_lists",
         "_metadata",
-        "_needs_context",
         "_places",
         "_plans",
         "_statement",
@@ -57,6 +57,12 @@ class PreparedSelect:
         self._places = places
         self._plans: dict[Any, tuple[StatementPlan, bool]] = {}
         self._metadata: Any = None
+        #: place -> mark in the text, of parameters that are lists: IN (…)
+        self._lists = {
+            place: f"__[POSTCOMPILE_{name}]"
+            for place, name in enumerate(compiled.positiontup)
+            if compiled.binds[name] in compiled.post_compile_params
+        }
         self.dialect = dialect
         self.sql: str = compiled.string
         #: names of the parameters, in their order
@@ -79,7 +85,9 @@ class PreparedSelect:
             for_executemany=False,
             linting=dialect.compiler_linting | WARN_LINTING,
         )
-        if compiled.post_compile_params or compiled.literal_execute_params or compiled.positiontup is None:
+        if compiled.literal_execute_params or compiled.positiontup is None:
+            return None
+        if compiled.post_compile_params and not (cache_key is not None and _lists_are_plain(compiled)):
             return None
         compile_state = compiled.compile_state
         if compile_state is None or compile_state.compile_options._is_star or not compiled._ordered_columns:
@@ -93,8 +101,39 @@ class PreparedSelect:
         self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]] = None
     ) -> Optional[tuple[Any, ...]]:
         """Positional parameters of one execution; None when some is missing."""
+        values = self._values(extracted, given)
+        if values is None:
+            return None
+        return tuple(
+            [
+                value if processor is None else processor(value)
+                for value, (_, _, processor) in zip(values, self._places, strict=True)
+            ]
+        )
+
+    def with_lists(
+        self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]]
+    ) -> Optional[tuple[str, tuple[Any, ...]]]:
+        """Text and parameters of one execution, lists spelled out; None when some is missing or empty."""
+        values = self._values(extracted, given)
+        if values is None:
+            return None
+        sql = self.sql
+        flat: list[Any] = []
+        for place, (value, (_, _, processor)) in enumerate(zip(values, self._places, strict=True)):
+            mark = self._lists.get(place)
+            if mark is None:
+                flat.append(value if processor is None else processor(value))
+                continue
+            if not value:
+                return None
+            flat.extend(value if processor is None else map(processor, value))
+            sql = sql.replace(mark, ("?, " * len(value))[:-2])
+        return sql, tuple(flat)
+
+    def _values(self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]]) -> Optional[list[Any]]:
         values = []
-        for kind, payload, processor in self._places:
+        for kind, payload, _ in self._places:
             if kind == _FROM_STATEMENT:
                 bind = extracted[payload]
                 value = bind.value
@@ -110,8 +149,8 @@ class PreparedSelect:
                 if not given or payload not in given:
                     return None
                 value = given[payload]
-            values.append(value if processor is None else processor(value))
-        return tuple(values)
+            values.append(value)
+        return values
 
     def layout(self, names: Sequence[str]) -> tuple[list[Any], list[tuple[int, int, Any]]]:
         """The parameters as a template with the constants in their places, and what fills the others: place, index
@@ -129,31 +168,22 @@ class PreparedSelect:
     # execution
 
     def run(
-        self,
-        session: Any,
-        lane: Any,
-        parameters: Sequence[Any],
-        statement: Any = None,
-        load_options: Any = _DEFAULT_OPTIONS,
+        self, session: Any, lane: Any, parameters: Sequence[Any], load_options: Any = _DEFAULT_OPTIONS
     ) -> list[Any]:
         """Entities, or tuples, of all rows. Flushes nothing: the caller has done that."""
-        rows, description = lane.fetch(self.sql, parameters)
+        return self._run(session, lane, self.sql, parameters, self._statement, load_options)[0]
+
+    def _run(
+        self, session: Any, lane: Any, sql: str, parameters: Sequence[Any], statement: Any, load_options: Any
+    ) -> tuple[list[Any], StatementPlan, Optional[QueryContext]]:
+        rows, description = lane.fetch(sql, parameters)
         variant = load_options is _LAZY_OPTIONS
         known = self._plans.get(variant)
-        if known is None or known[1] or load_options._refresh_state is not None:
-            context = self.context(session, statement, load_options)
-            return loading._Load(context, self._plan(context, variant, description)).rows(rows)
-        return session._hydrate(known[0].row_plan, rows, loaded=None)  # type: ignore[no-any-return]
-
-    def context(self, session: Any, statement: Any, load_options: Any) -> QueryContext:
-        return QueryContext(
-            self._compiled.compile_state,
-            statement if statement is not None else self._statement,
-            statement if statement is not None else self._statement,
-            None,
-            session,
-            load_options,
-        )
+        if known is not None and not known[1]:
+            return session._hydrate(known[0].row_plan, rows, loaded=None), known[0], None
+        context = QueryContext(self._compiled.compile_state, statement, statement, None, session, load_options)
+        plan = self._plan(context, variant, description)
+        return loading._Load(context, plan).rows(rows), plan, context
 
     def _plan(self, context: QueryContext, variant: bool, description: Any) -> StatementPlan:
         plan = loading.statement_plan(context, lambda: RowSource(self._compiled, self.dialect, description))
@@ -163,19 +193,27 @@ class PreparedSelect:
             self._plans[variant] = (plan, needs_context)
         return plan
 
-    def result(self, session: Any, lane: Any, parameters: Sequence[Any], statement: Any) -> Any:
-        """A Result of all rows."""
-        rows = self.run(session, lane, parameters, statement)
-        known = self._plans.get(False)
-        context = self.context(session, statement, _DEFAULT_OPTIONS) if known is None or known[1] else None
-        plan = known[0] if known is not None else self._plan(context, False, None)  # type: ignore[arg-type]
-        if self._metadata is None:
-            uniquing = loading._Uniquing(context or self.context(session, statement, _DEFAULT_OPTIONS), plan)
-            metadata = SimpleResultMetaData(plan.labels, plan.extra, _create_unique_filters=uniquing.filters)
-            if known is not None:
-                self._metadata = metadata
+    def result(
+        self, session: Any, lane: Any, extracted: Sequence[Any], given: Optional[Mapping[str, Any]], statement: Any
+    ) -> Any:
+        """A Result of all rows; None if the parameters need Core."""
+        sql = self.sql
+        if self._lists:
+            spelled = self.with_lists(extracted, given)
+            if spelled is None:
+                return None
+            sql, parameters = spelled
         else:
-            metadata = self._metadata
+            found = self.parameters(extracted, given)
+            if found is None:
+                return None
+            parameters = found
+        rows, plan, context = self._run(session, lane, sql, parameters, statement, _DEFAULT_OPTIONS)
+        metadata = self._metadata
+        if metadata is None:
+            metadata = loading.result_metadata(plan, context)
+            if context is None:
+                self._metadata = metadata
         return _RowsResult(metadata, rows, plan, self._compiled.compile_state, context)
 
 
@@ -191,6 +229,18 @@ class _RowsResult(IteratorResult[Any]):
     @property
     def _attributes(self) -> Any:
         return util.EMPTY_DICT
+
+
+def _lists_are_plain(compiled: Any) -> bool:
+    """Whether every list parameter is one ``?`` per value."""
+    return compiled.dialect.paramstyle == "qmark" and all(
+        bind.expanding
+        and not bind.type._is_tuple_type
+        and not bind.type._has_bind_expression
+        and not bind.type._is_array
+        and not compiled.dialect._bind_typing_render_casts
+        for bind in compiled.post_compile_params
+    )
 
 
 def _has_load_listeners(plan: StatementPlan) -> bool:
@@ -272,10 +322,7 @@ def execute_cached(session: Any, statement: Any, params: Any) -> Any:
     prepared = _cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
     if prepared is None:
         return None
-    parameters = prepared.parameters(cache_key.bindparams, params)
-    if parameters is None:
-        return None
-    return prepared.result(session, lane, parameters, statement)
+    return prepared.result(session, lane, cache_key.bindparams, params, statement)
 
 
 def plain_session(session: Any) -> bool:

@@ -384,7 +384,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         result = context.session.execute(query, params={"primary_keys": keys}, execution_options=options)
         orm_context = result.context
         if orm_context is not None and orm_context.requires_uniquing:
-            return result.unique()
+            return result.unique().all()
         return result._raw_all_tuples()
 
     def _load_via_child(
@@ -421,19 +421,10 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         options: Any,
         size: int,
     ) -> None:
-        single = info.zero_idx
-        n_pk = info.n_pk
         for start in range(0, len(parents), size):
             chunk = parents[start : start + size]
             rows = self._rows(query, context, [parent[1] for parent in chunk], options)
-            children: dict[Any, list[Any]] = {}
-            for row in rows:
-                key = row[0] if single else tuple(row[:n_pk])
-                found = children.get(key)
-                if found is None:
-                    children[key] = [row[n_pk]]
-                else:
-                    found.append(row[n_pk])
+            children = _core.group_rows(rows, info.n_pk)
             if self.uselist:
                 _store(self._attribute(), list(chunk), [children.get(p[1], []) for p in chunk])
             else:

@@ -71,6 +71,7 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
     key = (
         context.refresh_state is not None,
         context.populate_existing,
+        bool(context.version_check),
         load_options._is_user_refresh,
         load_options._only_return_tuples,
         context.invoke_all_eagers,
@@ -115,6 +116,8 @@ class _Load:
     def rows(self, fetched: list[Any]) -> list[Any]:
         """Objects, or tuples, for a chunk of raw rows; post loads done."""
         context, plan = self.context, self.plan
+        if plan.version is not None:
+            self._check_versions(fetched)
         result: list[Any] = context.session._hydrate(
             plan.row_plan,
             fetched,
@@ -135,6 +138,25 @@ class _Load:
         if plan.composed is not None:
             result = plan.compose(result, context.query)
         return result
+
+    def _check_versions(self, fetched: list[Any]) -> None:
+        """with_for_update: an object in the session must not be older than the row that was locked."""
+        assert self.plan.version is not None
+        mapper, key_places, version_place = self.plan.version
+        places = [place if isinstance(place, int) else place[0] for place in key_places]
+        key = mapper._columntoproperty[mapper.version_id_col].key
+        for row in fetched:
+            identity = mapper.identity_key_from_primary_key(tuple(row[place] for place in places))
+            instance = self.context.session.identity_map.get(identity)
+            if instance is None:
+                continue
+            state = attributes.instance_state(instance)
+            version = state.dict.get(key)
+            if version != row[version_place]:
+                raise orm_exc.StaleDataError(
+                    f"Instance '{state_str(state)}' has version id '{version}' which does not match database-loaded "
+                    f"version id '{row[version_place]}'."
+                )
 
     def _collect(self) -> None:
         context = self.context
@@ -224,6 +246,11 @@ def _result(
     return result
 
 
+def result_metadata(plan: StatementPlan, context: Optional[QueryContext]) -> SimpleResultMetaData:
+    """Names of a plan's columns; without a context they serve any execution."""
+    return SimpleResultMetaData(plan.labels, plan.extra, _create_unique_filters=_Uniquing(context, plan).filters)
+
+
 def _require_unique(obj: Any) -> Any:
     raise sa_exc.InvalidRequestError(
         "The unique() method must be invoked on this Result, as it contains results that include joined eager loads "
@@ -236,7 +263,7 @@ class _Uniquing:
 
     __slots__ = ("active", "context", "plan")
 
-    def __init__(self, context: QueryContext, plan: StatementPlan) -> None:
+    def __init__(self, context: Optional[QueryContext], plan: StatementPlan) -> None:
         self.context = context
         self.plan = plan
         self.active = False
@@ -257,7 +284,7 @@ class _Uniquing:
         if not entity._non_hashable_value and not entity._null_column_type:
             return None
         uncertain = bool(entity._null_column_type)
-        if not self.context.load_options._legacy_uniquing:
+        if self.context is None or not self.context.load_options._legacy_uniquing:
             return _hash_or_raise(entity.column.type, uncertain)
         return _hash_or_id() if uncertain else id
 
