@@ -27,8 +27,6 @@ pub enum Direction {
     ManyToOne,
     /// Rows of a secondary table hold both.
     ManyToMany,
-    /// Not a relationship of its own: watches for changed primary keys of a many-to-one's targets.
-    KeySwitch,
 }
 
 /// A dependency processor as the planner sees it.

@@ -393,7 +393,9 @@ impl UowRef {
             }
             let before = lifecycle(state);
             if state.is_outdated() && state.has_key() {
-                attribute::apply_pending_expiry(py, state);
+                if let Err(error) = attribute::apply_pending_expiry(py, state) {
+                    first_error.get_or_insert(error);
+                }
             }
             dropped.extend(self.leave_lists(state));
             dropped.extend(self.leave_deleted(state));
@@ -448,9 +450,9 @@ impl UowRef {
     pub fn conditional_expire(self, py: Python<'_>, state: StateRef) -> PyResult<()> {
         if state.has_key() {
             let held = self.leave_dirty(state);
-            attribute::expire_state(py, state);
+            let result = attribute::expire_state(py, state);
             drop(held);
-            Ok(())
+            result
         } else if state.has(flags::IN_NEW) && state.owner() == self.as_ptr() {
             self.expunge(py, Held::new(state).into_iter().collect(), false)
         } else {

@@ -9,12 +9,12 @@ use crate::slots;
 use crate::state::StateRef;
 
 /// Expires the values of a state that missed an `expire_all`.
-pub fn apply_pending_expiry(py: Python<'_>, state: StateRef) {
-    expire_state(py, state);
+pub fn apply_pending_expiry(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    expire_state(py, state)
 }
 
 /// Forgets all values and changes of a state (`InstanceState._expire`).
-pub fn expire_state(_py: Python<'_>, state: StateRef) {
+pub fn expire_state(_py: Python<'_>, state: StateRef) -> PyResult<()> {
     let owner = state.owner();
     let manager = state.manager();
     let mut dropped = Vec::new();
@@ -36,6 +36,7 @@ pub fn expire_state(_py: Python<'_>, state: StateRef) {
         // SAFETY: the slot owned it.
         unsafe { ffi::Py_DECREF(old) };
     }
+    Ok(())
 }
 
 /// The value of an attribute, loaded if the flags allow it, or a symbol.
@@ -53,18 +54,19 @@ pub fn history<'py>(_py: Python<'py>, _state: StateRef, _index: u32, _passive: u
 }
 
 /// Expires one attribute.
-pub fn expire_attribute(_py: Python<'_>, state: StateRef, index: u32) {
-    let Some(attr) = state.manager().attr(index) else { return };
+pub fn expire_attribute(_py: Python<'_>, state: StateRef, index: u32) -> PyResult<()> {
+    let Some(attr) = state.manager().attr(index) else { return Ok(()) };
     let flag = if attr.kind == AttrKind::Scalar { slots::EXPIRED } else { 0 };
     if let Ok(old) = state.replace_slot(index, std::ptr::null_mut(), flag) {
         state.forget_committed(index);
         // SAFETY: the slot owned it, or null.
         unsafe { ffi::Py_XDECREF(old) };
     }
+    Ok(())
 }
 
 /// Everything that is not loaded counts as never set.
-pub fn forget_expiry(_py: Python<'_>, state: StateRef) {
+pub fn forget_expiry(state: StateRef) {
     for index in 0..state.slot_len() {
         if state.slot(index).is_expired() {
             state.set_slot_flags(index, 0);
@@ -74,12 +76,13 @@ pub fn forget_expiry(_py: Python<'_>, state: StateRef) {
 }
 
 /// Every column that is not loaded is expired.
-pub fn expire_unloaded(py: Python<'_>, state: StateRef) {
+pub fn expire_unloaded(py: Python<'_>, state: StateRef) -> PyResult<()> {
     for attr in state.manager().attrs() {
         if attr.kind == AttrKind::Scalar && state.slot(attr.index()).value().is_null() {
-            expire_attribute(py, state, attr.index());
+            expire_attribute(py, state, attr.index())?;
         }
     }
+    Ok(())
 }
 
 /// One of the symbols that stand for "no value".
@@ -100,8 +103,8 @@ pub fn has_parent(
 }
 
 /// Was the object let go by a delete-orphan parent (`mapper._is_orphan`)?
-pub fn is_orphan(_py: Python<'_>, _state: StateRef) -> bool {
-    false
+pub fn is_orphan(_py: Python<'_>, _state: StateRef) -> PyResult<bool> {
+    Ok(false)
 }
 
 /// Loads all expired attributes; `ObjectDeletedError` if the row is gone.

@@ -78,7 +78,7 @@ impl UowRef {
         }
         drop(frame);
         if expires {
-            self.expire_all(py);
+            self.expire_all(py)?;
             let deleted = self.core().outside.held(|state| state.has(flags::DELETED));
             self.expunge(py, deleted, false)?;
         }
@@ -126,10 +126,10 @@ impl UowRef {
             });
             for held in touched {
                 drop(self.leave_dirty(held.state()));
-                attribute::expire_state(py, held.state());
+                result = result.and(attribute::expire_state(py, held.state()));
             }
         } else {
-            self.expire_all(py);
+            result = result.and(self.expire_all(py));
         }
         result
     }
@@ -145,7 +145,8 @@ impl UowRef {
 
     /// Expires every persistent object: by generation, so that only objects with changes, and those that may hold others,
     /// are touched one by one.
-    pub fn expire_all(self, py: Python<'_>) {
+    pub fn expire_all(self, py: Python<'_>) -> PyResult<()> {
+        let mut result = Ok(());
         let core = self.core();
         let changed = core.dirty.take_all();
         for entry in &changed {
@@ -159,7 +160,7 @@ impl UowRef {
         let changed: Vec<Held> =
             changed.into_iter().filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) }).collect();
         for held in &changed {
-            attribute::expire_state(py, held.state());
+            result = result.and(attribute::expire_state(py, held.state()));
         }
         drop(changed);
         if self.core().may_hold_related {
@@ -167,9 +168,10 @@ impl UowRef {
                 state.is_outdated() && (state.has(flags::GC_TRACKED) || !state.has(flags::INLINE))
             });
             for held in holders {
-                attribute::expire_state(py, held.state());
+                result = result.and(attribute::expire_state(py, held.state()));
             }
         }
+        result
     }
 
     /// Takes everything out of the session and forgets all frames.

@@ -216,7 +216,7 @@ impl UnitOfWork {
         {
             for name in names.try_iter()? {
                 let name = name?;
-                attribute::expire_attribute(py, state, state.manager().expect_attr(name.cast::<PyString>()?)?.index());
+                attribute::expire_attribute(py, state, state.manager().expect_attr(name.cast::<PyString>()?)?.index())?;
             }
             return Ok(());
         }
@@ -228,8 +228,8 @@ impl UnitOfWork {
         Ok(())
     }
     /// Expires all persistent objects.
-    fn expire_all(slf: &Bound<'_, Self>) {
-        Self::handle(slf).expire_all(slf.py());
+    fn expire_all(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).expire_all(slf.py())
     }
 
     // ---- used by orm.session -----------------------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ pub fn make_transient(instance: &Bound<'_, PyAny>) -> PyResult<()> {
         let uow = unsafe { UowRef::from_ptr(state.owner()) };
         uow.expunge(py, Held::new(state).into_iter().collect(), false)?;
     }
-    attribute::forget_expiry(py, state);
+    attribute::forget_expiry(state);
     state.set_key(std::ptr::null_mut());
     state.clear_flags(flags::DELETED);
     Ok(())
@@ -387,6 +387,5 @@ pub fn make_transient_to_detached(instance: &Bound<'_, PyAny>) -> PyResult<()> {
     state.set_key(key.into_ptr());
     state.clear_flags(flags::DELETED);
     state.commit_all();
-    attribute::expire_unloaded(py, state);
-    Ok(())
+    attribute::expire_unloaded(py, state)
 }

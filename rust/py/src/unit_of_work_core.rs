@@ -350,8 +350,9 @@ impl UowRef {
             dropped.extend(self.leave_lists(state));
             dropped.extend(self.leave_deleted(state));
             state.set_owner(std::ptr::null_mut());
-            if is_outdated {
-                attribute::expire_state(py, state);
+            if is_outdated && let Err(error) = attribute::expire_state(py, state) {
+                // Nobody is left to hear of it but the interpreter's hook.
+                error.write_unraisable(py, None);
             }
         }
         core.identity.clear();

@@ -73,7 +73,6 @@ pub(super) fn mapper_edges(schema: &Schema, id: DependencyId, sink: &mut impl Ed
         (Direction::OneToMany, true) => &one_to_many_post(&around, target),
         (Direction::ManyToOne, true) => &many_to_one_post(&around, parent),
         (Direction::ManyToMany, _) => &many_to_many(&around),
-        (Direction::KeySwitch, _) => &[(around.parent_saves, around.after_save)],
     };
     for &(before, after) in edges {
         sink.edge(before, after, id);
@@ -254,6 +253,5 @@ pub(super) fn state_edges(
                 }
             }
         },
-        (Direction::KeySwitch, _) => {}
     }
 }

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use crate::error::PlanError;
 use crate::graph::{Graph, levels, nodes_in_cycles};
 use crate::ids::{DependencyId, MapperId, StateId};
-use crate::schema::{Direction, Schema};
+use crate::schema::Schema;
 
 use super::dependency::{Action, EdgeSink, Relations, StatePair, mapper_edges, state_edges};
 use super::register::Register;
@@ -252,12 +252,11 @@ impl<'a> StateGraph<'a> {
                 Action::ProcessAll(dependency, is_delete) => {
                     let dependency = schema.dependency(dependency);
                     let parent = schema.base(dependency.parent);
-                    dependency.direction != Direction::KeySwitch
-                        && in_cycle(if is_delete {
-                            Action::DeleteAll(parent)
-                        } else {
-                            Action::SaveUpdateAll(parent)
-                        })
+                    in_cycle(if is_delete {
+                        Action::DeleteAll(parent)
+                    } else {
+                        Action::SaveUpdateAll(parent)
+                    })
                 }
                 _ => false,
             };
@@ -338,9 +337,7 @@ impl<'a> StateGraph<'a> {
         let mut found = Vec::new();
         for &id in active {
             let dependency = self.schema.dependency(id);
-            if self.schema.base(dependency.parent) != base
-                || dependency.direction == Direction::KeySwitch
-            {
+            if self.schema.base(dependency.parent) != base {
                 continue;
             }
             let target = self.schema.base(dependency.target);

@@ -263,7 +263,7 @@ impl Batch {
         for column in columns {
             let attr = self.attr(column)?;
             for held in &self.rows {
-                attribute::expire_attribute(py, held.state(), attr);
+                attribute::expire_attribute(py, held.state(), attr)?;
             }
         }
         Ok(())

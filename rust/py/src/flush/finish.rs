@@ -21,6 +21,7 @@ impl Flush {
     /// Settles all states; how many others were changed during the flush and reset.
     pub(super) fn finish(&mut self, py: Python<'_>) -> PyResult<usize> {
         let uow = self.uow;
+        self.switch_keys(py, true)?;
         for number in 0..self.states.len() {
             if self.register.entry(StateId::from_index(number)).is_delete {
                 uow.newly_deleted(py, self.states[number].state())?;

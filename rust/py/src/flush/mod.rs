@@ -5,6 +5,7 @@
 mod batch;
 mod execute;
 mod finish;
+mod key_switch;
 mod plan;
 mod register;
 mod rows;

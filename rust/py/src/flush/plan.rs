@@ -86,6 +86,7 @@ impl FlushPlan {
         let mut flush = Flush::new(uow, is_preview, objects.is_none());
         flush.register_session(py, objects)?;
         flush.presort(py)?;
+        flush.switch_keys(py, false)?;
         flush.order(py)?;
         Bound::new(py, Self { flush: RefCell::new(Some(Box::new(flush))), steps: RefCell::new(None) })
     }

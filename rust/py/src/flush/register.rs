@@ -50,7 +50,7 @@ impl Flush {
             if state.has(flags::IN_DELETED) || !is_chosen(state) {
                 continue;
             }
-            let is_orphan = attribute::is_orphan(py, state);
+            let is_orphan = attribute::is_orphan(py, state)?;
             if is_orphan && !state.has_key() && state.has(flags::ORPHANED_OUTSIDE) {
                 if !self.is_preview {
                     self.uow.expunge(py, vec![held], false)?;

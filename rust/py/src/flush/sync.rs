@@ -263,7 +263,7 @@ impl Flush {
 }
 
 /// Copies keys from `source` to `dest` (`sync.populate`).
-fn populate(py: Python<'_>, source: StateRef, dest: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
+pub(super) fn populate(py: Python<'_>, source: StateRef, dest: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
     for &(from, to) in &relationship.sync {
         let value = value_of(py, source, from)?;
         set_column(py, dest, to, &value)?;
