@@ -427,10 +427,6 @@ class _ORMCompileState(_AbstractORMCompileState):
                 self._polymorphic_adapters[parent.local_table] = adapter
 
 
-def _check_star(self) -> None:
-    _check_star(self)
-
-
 def _check_star(compile_state: Any) -> None:
     if compile_state.compile_options._is_star and len(compile_state._entities) != 1:
         raise sa_exc.CompileError(

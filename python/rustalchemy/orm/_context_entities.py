@@ -79,6 +79,10 @@ def _note_extra_criteria(compile_state: Any, entity: Any) -> None:
         )
 
 
+# untyped in Core
+_first_annotation: Any = sql_util.extract_first_column_annotation
+
+
 class _QueryEntity:
     """One element of the columns clause."""
 
@@ -174,7 +178,7 @@ class _MapperEntity(_QueryEntity):
             compile_state._create_with_polymorphic_adapter(insp, self.selectable)
 
     @property
-    def type(self) -> Any:  # type: ignore[override]
+    def type(self) -> Any:
         return self.mapper.class_
 
     @property
@@ -271,7 +275,7 @@ class _BundleEntity(_QueryEntity):
                     )
 
     @property
-    def entity_zero(self) -> Any:  # type: ignore[override]
+    def entity_zero(self) -> Any:
         return next((ent.entity_zero for ent in self._entities if ent.entity_zero is not None), None)
 
     @property
@@ -312,6 +316,9 @@ class _ColumnEntity(_QueryEntity):
 
     column: Any
     _extra_entities: tuple[Any, ...]
+    _fetch_column: Any
+    raw_column_index: int | None
+    translate_raw_column: bool
 
     @classmethod
     def _for_columns(
@@ -325,7 +332,7 @@ class _ColumnEntity(_QueryEntity):
     ) -> None:
         for column in columns:
             annotations = column._annotations
-            entity = annotations.get("parententity") or sql_util.extract_first_column_annotation(column, "parententity")
+            entity = annotations.get("parententity") or _first_annotation(column, "parententity")
             if not entity:
                 kind: Any = _RawColumnEntity
             elif "identity_token" in annotations:
@@ -338,15 +345,15 @@ class _ColumnEntity(_QueryEntity):
             (parent_bundle._entities if parent_bundle else entities_collection).append(ent)
 
     @property
-    def type(self) -> Any:  # type: ignore[override]
+    def type(self) -> Any:
         return self.column.type
 
     @property
-    def _non_hashable_value(self) -> bool:  # type: ignore[override]
+    def _non_hashable_value(self) -> bool:
         return not self.column.type.hashable
 
     @property
-    def _null_column_type(self) -> bool:  # type: ignore[override]
+    def _null_column_type(self) -> bool:
         return bool(self.column.type._isnull)
 
     def row_plan(self, builder: RowPlanBuilder) -> tuple[Any, Any, tuple[Any, ...]]:
@@ -537,7 +544,8 @@ class _DMLReturningColFilter:
             immediate_dml_mapper is not None and target_mapper.local_table is not immediate_dml_mapper.local_table
         )
         self.mapper = immediate_dml_mapper if several_tables else target_mapper
-        self.columns = util.WeakPopulateDict(self.adapt_check_present)
+        adapt: Any = self.adapt_check_present
+        self.columns: Any = util.WeakPopulateDict(adapt)
 
     def __call__(self, col: Any, as_filter: bool) -> Any:
         returnable = any(self.adapt_check_present(found) is not None for found in sql_util._find_columns(col))

@@ -201,7 +201,7 @@ class _JoinBuilder:
     def _join_check_and_adapt_right_side(self, left: Any, right: Any, onclause: Any, prop: Any) -> tuple[Any, Any, Any]:
         l_info: Any = inspect(left)
         r_info: Any = inspect(right)
-        mapper = getattr(r_info, "mapper", None)
+        mapper: Any = getattr(r_info, "mapper", None)
         right_is_aliased = getattr(r_info, "is_aliased_class", False)
         overlap = bool(mapper) and self._overlaps(l_info, r_info, mapper)
 
@@ -285,7 +285,7 @@ class _JoinBuilder:
         is_select = isinstance(selectable, expression.SelectBase)
         if is_select:
             selectable = coercions.expect(roles.FromClauseRole, selectable)
-        entity = AliasedClass(mapper, selectable)
+        entity: Any = AliasedClass(mapper, selectable)
         util.warn_deprecated(
             f"An alias is being generated automatically against joined entity {mapper} for raw clauseelement, which is "
             "deprecated and will be removed in a later release. Use the aliased() construct explicitly, see the linked "

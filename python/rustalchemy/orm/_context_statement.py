@@ -15,6 +15,9 @@ from .. import _sa
 from ._context_entities import _MapperEntity
 from .util import ORMStatementAdapter, _TraceAdaptRole
 
+# untyped functions of Core
+_sql_util: Any = sql_util
+
 
 class _StatementBuilder:
     """The part of a SELECT's compile state that assembles the statement."""
@@ -83,14 +86,14 @@ class _StatementBuilder:
         if self.order_by:
             # references to labels must be rendered in full again outside of the statement they name
             order_by = [getattr(elem, "element", elem) if _is_label_reference(elem) else elem for elem in self.order_by]
-            extra_columns = sql_util.expand_column_list_from_order_by(self.primary_columns, order_by)
+            extra_columns = _sql_util.expand_column_list_from_order_by(self.primary_columns, order_by)
 
         inner = self._select(
             self.primary_columns + [col for col in extra_columns if col not in self.dedupe_columns],
             self.from_clauses,
         )
         own_tables = {
-            elem for from_ in inner.get_final_froms() for elem in sql_util.surface_selectables(from_) if elem._is_table
+            elem for from_ in inner.get_final_froms() for elem in _sql_util.surface_selectables(from_) if elem._is_table
         }
         inner = inner.alias()
 
@@ -107,14 +110,14 @@ class _StatementBuilder:
             _TraceAdaptRole.COMPOUND_EAGER_STATEMENT, inner, equivalents=self._all_equivs(), exclude_fn=foreign
         )
 
-        statement = sa.select(inner, *self.secondary_columns)
+        statement: Any = sa.select(inner, *self.secondary_columns)
         statement._label_style = self.label_style
         if self._for_update_arg is not None and self._for_update_arg.of is None:
             statement._for_update_arg = self._for_update_arg
 
         from_clause = inner
         for join in self.eager_joins.values():
-            from_clause = sql_util.splice_joins(from_clause, join, join.stop_on)
+            from_clause = _sql_util.splice_joins(from_clause, join, join.stop_on)
         statement.select_from.non_generative(statement, from_clause)
         if order_by:
             statement.order_by.non_generative(statement, *adapter.copy_and_process(order_by))
@@ -123,7 +126,7 @@ class _StatementBuilder:
 
     def _select(self, columns: list[Any], froms: Iterable[Any]) -> Any:
         query = self.select_statement
-        statement = Select._create_raw_select(_raw_columns=columns, _from_obj=froms, _label_style=self.label_style)
+        statement: Any = Select._create_raw_select(_raw_columns=columns, _from_obj=froms, _label_style=self.label_style)
         if self._where_criteria:
             statement._where_criteria = self._where_criteria
         if self._having_criteria:
@@ -199,7 +202,7 @@ class _StatementBuilder:
             return
         correlated = self._get_correlated_froms()
         for crit in where:
-            for elem in sql_util.surface_expressions(crit):
+            for elem in _sql_util.surface_expressions(crit):
                 entity = elem._annotations.get("parententity")
                 if entity is None:
                     continue

@@ -73,6 +73,7 @@ class _ORMFromStatementCompileState(_ORMCompileState):
 
         self.current_path = container._compile_options._current_path
         self._init_global_attributes(container, compiler, process_criteria_for_toplevel=False, toplevel=True)
+        opt: Any
         for opt in container._with_options:
             if opt._is_compile_state:
                 opt.process_compile_state(self)
@@ -145,17 +146,18 @@ class FromStatement(GroupedElement, Generative, TypedReturnsRows[Any]):
         self._label_style = element._label_style if isinstance(element, expression.SelectBase) else None
         self._adapt_on_names = _adapt_on_names
 
-    def _compiler_dispatch(self, compiler: Any, **kw: Any) -> Any:
-        if compiler._collect_params:
-            compiler._add_to_params(self)
-        compile_state = self._compile_state_factory(self, compiler, **kw)
-        if not compiler.stack:
-            compiler.compile_state = compile_state
-        return compiler.process(compile_state.statement, **kw)
+    def _compiler_dispatch(self, visitor: Any, **kw: Any) -> str:
+        if visitor._collect_params:
+            visitor._add_to_params(self)
+        compile_state = self._compile_state_factory(self, visitor, **kw)
+        if not visitor.stack:
+            visitor.compile_state = compile_state
+        return visitor.process(compile_state.statement, **kw)  # type: ignore[no-any-return]
 
     @property
     def column_descriptions(self) -> Any:
-        return SelectState.get_plugin_class(self).get_column_descriptions(self)
+        plugin: Any = SelectState.get_plugin_class(self)
+        return plugin.get_column_descriptions(self)
 
     def _ensure_disambiguated_names(self) -> FromStatement:
         return self

@@ -64,7 +64,7 @@ def _links(parent: Load, entity: Any) -> bool:
     return any(orm_util._entity_corresponds_to_use_path_impl(candidate, entity) for candidate in candidates)
 
 
-def _raise_for_does_not_link(path: PathRegistry, attrname: Any, parent_entity: Any) -> NoReturn:
+def _raise_for_does_not_link(path: Any, attrname: Any, parent_entity: Any) -> NoReturn:
     elements = path.path
     if len(elements) <= 1:
         raise sa_exc.ArgumentError(

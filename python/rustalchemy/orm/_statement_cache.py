@@ -12,7 +12,6 @@ from typing import Any, Optional
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
-from sqlalchemy import util
 from sqlalchemy.engine.result import IteratorResult
 from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.selectable import Select
@@ -225,10 +224,6 @@ class _RowsResult(IteratorResult[Any]):
         self.context = context
         if compile_state.multi_row_eager_loaders:
             self._unique_filter_state = (set(), loading._require_unique)
-
-    @property
-    def _attributes(self) -> Any:
-        return util.EMPTY_DICT
 
 
 def _lists_are_plain(compiled: Any) -> bool:

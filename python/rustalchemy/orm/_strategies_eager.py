@@ -212,7 +212,7 @@ class _JoinedLoader(_AbstractRelationshipLoader):
 
         outer_entity = query_entity.entity_zero.represents_outer_join
         if not chained_from_outerjoin or not innerjoin or innerjoin == "unnested" or outer_entity:
-            join = _ORMJoin(
+            join: Any = _ORMJoin(
                 left,
                 clauses.aliased_insp,
                 onclause,

@@ -43,7 +43,7 @@ class _AbstractRelationshipLoader(LoaderStrategy):
         self.uselist = prop.uselist
 
     def _immediate_plan_row(self, *args: Any) -> None:
-        self.parent_property._get_strategy((("lazy", "immediate"),)).plan_row(*args)  # type: ignore[attr-defined]
+        self.parent_property._get_strategy((("lazy", "immediate"),)).plan_row(*args)
 
     def plan_row(
         self,
@@ -86,7 +86,7 @@ class _NoLoader(_AbstractRelationshipLoader):
             self.parent_property,
             mapper,
             useobject=True,
-            typecallable=self.parent_property.collection_class,  # type: ignore[attr-defined]
+            typecallable=self.parent_property.collection_class,
         )
 
     def plan_row(
@@ -460,7 +460,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         )
         if prop._target_correlates_to_parent:
             # a LATERAL target can't be selected without the parent
-            parent = orm_util.AliasedClass(self.parent.class_)
+            parent: Any = orm_util.AliasedClass(self.parent.class_)
             statement = statement.select_from(parent).join(getattr(parent, self.key).of_type(self.entity))
         if prop.secondary is not None:
             statement = statement.select_from(self.mapper, prop.secondary)

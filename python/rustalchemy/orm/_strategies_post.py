@@ -227,7 +227,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         return self._info(True, False, columns, [equated[column] for column in columns])
 
     def _init_for_join(self) -> _QueryInfo:
-        self._parent_alias = orm_util.AliasedClass(self.parent.class_)
+        self._parent_alias: Any = orm_util.AliasedClass(self.parent.class_)
         insp: Any = inspect(self._parent_alias)
         return self._info(False, True, [insp._adapt_element(column) for column in self.parent.primary_key], None)
 

@@ -49,9 +49,10 @@ class _CompoundSelectCompileState(_AutoflushOnlyORMCompileState, CompoundSelectS
 
 
 @CompileState.plugin_for(PLUGIN, "select")
-class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, SelectState):
+class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, SelectState):  # type: ignore[misc]
     """A SELECT of entities."""
 
+    for_statement: bool
     correlate: Any = None
     correlate_except: Any = None
     _memoized_entities: Any = util.EMPTY_DICT
@@ -194,7 +195,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
         def tables(elements: Iterable[Any]) -> tuple[Any, ...]:
             # an entity mapped to a join stands for the join's tables
             return tuple(
-                util.flatten_iterator(sql_util.surface_selectables(s) if s is not None else None for s in elements)
+                util.flatten_iterator(sql_util.surface_selectables(s) if s is not None else None for s in elements)  # type: ignore[no-untyped-call]
             )
 
         if query._correlate:
@@ -237,7 +238,8 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
                     return replacement
             return None
 
-        return lambda clause, as_filter: visitors.replacement_traverse(clause, {}, replace)
+        traverse: Any = visitors.replacement_traverse
+        return lambda clause, as_filter: traverse(clause, {}, replace)
 
     def _set_select_from_alias(self) -> None:
         """Query.union() and its kin: all entities are read from the one FROM element."""
@@ -355,11 +357,11 @@ def _legacy_filter_by_entity_zero(query: Any) -> Any:
 def _entity_from_pre_ent_zero(query: Any) -> Any:
     if not query._raw_columns:
         return None
-    element = query._raw_columns[0]
+    element: Any = query._raw_columns[0]
     if "parententity" in element._annotations:
         return element._annotations["parententity"]
     if isinstance(element, ORMColumnsClauseRole):
-        return element.entity
+        return element.entity  # type: ignore[attr-defined]
     return element._annotations.get("bundle", element)
 
 

@@ -28,7 +28,6 @@ from .path_registry import PathRegistry
 if TYPE_CHECKING:
     from .mapper import Mapper
     from .session import Session
-    from .state import InstanceState
 
 __all__ = ("_setup_entity_query", "get_from_identity", "instances", "merge_frozen_result", "merge_result")
 
@@ -357,7 +356,7 @@ def _load_on_pk_identity(
     primary_key_identity: Optional[Sequence[Any]],
     *,
     load_options: Any = None,
-    refresh_state: Optional[InstanceState[Any]] = None,
+    refresh_state: Any = None,
     with_for_update: Any = None,
     only_load_props: Optional[Iterable[str]] = None,
     identity_token: Any = None,

@@ -165,7 +165,7 @@ class PathRegistry(HasCacheKey):
             if class_ in PathToken._intern:
                 elements.append(PathToken._intern[class_])
                 continue
-            mapper = orm_base._inspect_mapped_class(class_, configure=True)
+            mapper: Any = orm_base._inspect_mapped_class(class_, configure=True)
             elements.append(mapper)
             if key is not None:
                 elements.append(PathToken._intern[key] if key in PathToken._intern else mapper.attrs[key])

@@ -413,7 +413,7 @@ class _DeferredColumnLoader(LoaderStrategy):
             for prop in state.mapper.iterate_properties
             if isinstance(prop, StrategizedProperty)
             and isinstance(prop.strategy, _DeferredColumnLoader)
-            and prop.group == self.group  # type: ignore[attr-defined]
+            and prop.group == self.group
         ]
 
 

@@ -288,7 +288,7 @@ class Load(_AbstractLoad):
     def __getstate__(self) -> dict[str, Any]:
         state = self._shallow_to_dict()
         state["path"] = self.path.serialize()
-        return cast(dict[str, Any], state)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         state["path"] = PathRegistry.deserialize(state["path"])
@@ -308,7 +308,7 @@ class Load(_AbstractLoad):
         original = context.compile_state.select_statement._generate_cache_key()
         adjusted = self._clone()
         adjusted.context = tuple(_adapt_elements(self.context, replacement, original))
-        return adjusted  # type: ignore[no-any-return]
+        return adjusted
 
     # building
 
@@ -324,7 +324,7 @@ class Load(_AbstractLoad):
     def _prepend_path(self, path: PathRegistry) -> Load:
         moved = self._clone()
         moved.context = tuple(element._prepend_path(path) for element in self.context)
-        return moved  # type: ignore[no-any-return]
+        return moved
 
     def _apply_to_parent(self, parent: Load) -> None:
         own_path = self.path
@@ -495,7 +495,7 @@ class _WildcardLoad(_AbstractLoad):
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        return cast(dict[str, Any], self._shallow_to_dict())
+        return self._shallow_to_dict()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._shallow_from_dict(state)
