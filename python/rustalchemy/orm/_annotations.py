@@ -45,7 +45,7 @@ def _is_mapped_annotation(raw_annotation: Any, cls: type[Any], originating_cls: 
     return bool(sa_typing.is_origin_of_cls(annotation, _MappedAnnotationBase))
 
 
-def _quote_inner_type(annotation: str, originating_module: str) -> str:
+def _cleanup_mapped_str_annotation(annotation: str, originating_module: str) -> str:
     """Quote the innermost type of a string such as ``Mapped[List[Address]]``.
 
     The container must resolve now, the mapped class inside it need not: as a quoted string it survives evaluation and
@@ -121,7 +121,9 @@ def _extract_mapped_subtype(
         "module level. See chained stack trace for more hints."
     )
     try:
-        annotation = de_stringify_annotation(cls, raw_annotation, originating_module, str_cleanup_fn=_quote_inner_type)
+        annotation = de_stringify_annotation(
+            cls, raw_annotation, originating_module, str_cleanup_fn=_cleanup_mapped_str_annotation
+        )
     except _UnresolvedContainer as err:
         raise orm_exc.MappedAnnotationError(uninterpretable) from err
     except NameError as err:

@@ -12,6 +12,14 @@ from typing import Any
 from .._sa import _deep_deannotate as _orm_full_deannotate
 from ._adapters import ORMAdapter, ORMStatementAdapter, _is_alias_of_selectable, _TraceAdaptRole
 from ._aliased import AliasedClass, AliasedInsp
+from ._annotations import (
+    _cleanup_mapped_str_annotation,
+    _extract_mapped_subtype,
+    _is_mapped_annotation,
+    _metadata_for_cls,
+    de_stringify_annotation,
+    eval_name_only,
+)
 from ._bundle import Bundle, DictBundle
 from ._cascades import CascadeOptions, all_cascades
 from ._entities import (
@@ -126,11 +134,15 @@ __all__ = [
     "_TraceAdaptRole",
     "_WrapUserEntity",
     "_class_to_mapper",
+    "_cleanup_mapped_str_annotation",
     "_entity_corresponds_to",
     "_entity_corresponds_to_use_path_impl",
     "_entity_isa",
+    "_extract_mapped_subtype",
     "_getitem",
     "_is_alias_of_selectable",
+    "_is_mapped_annotation",
+    "_metadata_for_cls",
     "_never_set",
     "_none_only_set",
     "_none_set",
@@ -140,6 +152,8 @@ __all__ = [
     "all_cascades",
     "attribute_str",
     "class_mapper",
+    "de_stringify_annotation",
+    "eval_name_only",
     "has_identity",
     "identity_key",
     "instance_str",
