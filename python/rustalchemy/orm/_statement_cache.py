@@ -18,7 +18,7 @@ from sqlalchemy.sql.selectable import Select
 
 from . import loading
 from ._row_plans import RowSource, StatementPlan
-from .context import PLUGIN, QueryContext
+from .context import PLUGIN, QueryContext, _ORMCompileState
 
 # the caller has to go through Core
 NO_LANE: Any = NotImplemented
@@ -28,6 +28,9 @@ _EXECUTE_BIT = 1 << 13
 
 # statements kept per dialect; beyond it the cache starts anew
 _LIMIT = 1000
+
+# key of the plan that refreshes one object
+_REFRESH = "refresh"
 
 _FROM_STATEMENT, _CONSTANT, _BY_NAME = range(3)
 
@@ -184,10 +187,27 @@ class PreparedSelect:
         plan = self._plan(context, variant, description)
         return loading._Load(context, plan).rows(rows), plan, context
 
-    def _plan(self, context: QueryContext, variant: bool, description: Any) -> StatementPlan:
+    def refresh(self, session: Any, lane: Any, parameters: Sequence[Any], state: Any) -> bool:
+        """Load the row of ``state`` into it; False if the row is gone."""
+        rows, description = lane.fetch(self.sql, parameters)
+        if not rows:
+            return False
+        known = self._plans.get(_REFRESH)
+        if known is not None and not known[1]:
+            plan = known[0]
+            session._hydrate(
+                plan.row_plan, rows, refresh_state=state, only_attributes=bool(plan.only_load_props), loaded=None
+            )
+            return True
+        options = _DEFAULT_OPTIONS + {"_refresh_state": state}
+        context = QueryContext(self._compiled.compile_state, self._statement, self._statement, None, session, options)
+        loading._Load(context, self._plan(context, _REFRESH, description)).rows(rows)
+        return True
+
+    def _plan(self, context: QueryContext, variant: Any, description: Any) -> StatementPlan:
         plan = loading.statement_plan(context, lambda: RowSource(self._compiled, self.dialect, description))
         cached = context.compile_state.__dict__["_row_plans"]
-        if context.refresh_state is None and any(kept is plan for kept in cached.values()):
+        if any(kept is plan for kept in cached.values()):
             needs_context = bool(plan.post_loads or plan.composed or _has_load_listeners(plan))
             self._plans[variant] = (plan, needs_context)
         return plan
@@ -354,6 +374,34 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     if rows is NO_LANE:
         return NO_LANE
     return rows[0] if rows else None
+
+
+def refresh_state(session: Any, mapper: Any, state: Any, names: Any, autoflush: bool) -> Any:
+    """Whether the row of a persistent state was there and loaded into it; NO_LANE if Core has to be asked."""
+    identity = state.key[1]
+    if None in identity or state.identity_token is not None or state.load_options or not plain_session(session):
+        return NO_LANE
+    if autoflush:
+        session._autoflush()
+    lane = session._lane(mapper)
+    if lane is None:
+        return NO_LANE
+    dialect = lane.dialect
+    criterion, bind_of = mapper._get_clause
+    values = {bind_of[column].key: value for column, value in zip(mapper.primary_key, identity, strict=True)}
+    only = frozenset(names) if names else None
+
+    def make() -> Optional[PreparedSelect]:
+        statement = _select_where(mapper, criterion)
+        options = _ORMCompileState.default_compile_options + {"_for_refresh_state": True}
+        statement._compile_options = options + {"_only_load_props": only} if only else options
+        return PreparedSelect.of(statement, dialect, names=tuple(values))
+
+    prepared = _cached(dialect, ("refresh", mapper, only), make)
+    parameters = prepared.parameters((), values) if prepared is not None else None
+    if prepared is None or parameters is None:
+        return NO_LANE
+    return prepared.refresh(session, lane, parameters, state)
 
 
 def _select_where(mapper: Any, criterion: Any) -> Any:

@@ -496,6 +496,13 @@ def _load_scalar_attributes(
         )
         return
 
+    if state.key is not None:
+        found = _statement_cache.refresh_state(session, mapper, state, attribute_names, not no_autoflush)
+        if found is True:
+            return
+        if found is False:
+            raise orm_exc.ObjectDeletedError(state)
+
     loaded = _load_on_ident(
         session,
         sa.select(mapper),
@@ -563,3 +570,7 @@ def merge_result(query: Any, iterator: Any, load: bool = True) -> Any:
         else:
             merged = _merge_rows(session, entities, (list(row) for row in source), load)
     return frozen.with_new_rows(merged) if frozen is not None else iter(merged)
+
+
+# last: the cache runs the loads of this module
+from . import _statement_cache  # noqa: E402
