@@ -1,15 +1,20 @@
-//! `AttrCore`, the native half of an instrumented attribute, and access to column values.
+//! `AttrCore`, the native half of an instrumented attribute, and access to attribute values of every kind.
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use pyo3::exceptions::{PyAttributeError, PyKeyError, PyMemoryError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 
+use crate::flags::{self, passive};
 use crate::manager::ManagerCore;
-use crate::mapper::RelationshipDescriptor;
-use crate::raw;
+use crate::mapper::{Direction, RelationshipDescriptor, bits};
+use crate::names;
+use crate::slots;
 use crate::state::StateRef;
+use crate::unit_of_work_core::UnitOfWorkCore;
+use crate::{collection, errors, expiry, hooks, raw, scalar_object};
 
 /// What an attribute holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,25 +45,67 @@ pub mod listen {
     pub const APPEND_WO_MUTATION: u32 = 64;
 }
 
+/// What a change of an attribute began with; with the attribute it identifies an event token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// Removal.
+    Remove,
+    /// Append to a collection.
+    Append,
+    /// Assignment of a scalar.
+    Replace,
+    /// Assignment of a whole collection.
+    BulkReplace,
+    /// `flag_modified`.
+    Modified,
+}
+
+/// Which attribute and operation a chain of events came from; stops both sides of a relationship from calling each other.
+#[derive(Clone, Copy)]
+pub struct Initiator {
+    /// The attribute.
+    pub attr: &'static AttrCore,
+    /// The operation.
+    pub op: Op,
+}
+
+impl Initiator {
+    /// Is this the token of `attr` and `op`?
+    pub fn is(self, attr: &AttrCore, op: Op) -> bool {
+        std::ptr::eq(self.attr, attr) && self.op == op
+    }
+}
+
 /// One attribute of one class. Never freed once bound (a few hundred bytes per attribute of a class), so that borrowed
 /// pointers to it stay valid while user code removes attributes.
 pub struct AttrCore {
-    /// Attribute number.
     index: u32,
     /// What it holds.
     pub kind: AttrKind,
     key: Py<PyString>,
-    manager: Cell<*const ManagerCore>,
+    manager: *const ManagerCore,
     /// The descriptor object, borrowed; null once it is gone.
-    object: Cell<*mut ffi::PyObject>,
-    /// The class whose objects take the fast path, when they carry their state inline.
+    pub object: Cell<*mut ffi::PyObject>,
+    /// The class whose objects take the fast path, when they carry their state inline; null otherwise. Borrowed.
     pub fast_class: Cell<*mut ffi::PyTypeObject>,
+    /// Column value without Python-level `set` listeners, active history or veto: assignment has a fast path.
+    pub plain_set: Cell<bool>,
     /// Which Python-level events exist.
     pub listeners: Cell<u32>,
     /// The old value is loaded before a change.
     pub active_history: Cell<bool>,
-    /// Takes part in loading all expired attributes at once.
+    /// Takes part in expiry as a column does (`accepts_scalar_loader`).
     pub accepts_scalar_loader: Cell<bool>,
+    /// Is loaded together with other expired attributes (`load_on_unexpire`).
+    pub load_on_unexpire: Cell<bool>,
+    /// Changes are recorded (`send_modified_events`).
+    pub send_modified_events: Cell<bool>,
+    /// Children remember this parent (`trackparent`).
+    pub track_parent: Cell<bool>,
+    /// Lazy loading works for pending objects too.
+    pub load_on_pending: Cell<bool>,
+    /// Identifies the relationship, the same for all classes that inherit it (`parent_token`).
+    pub token: Cell<usize>,
     /// Loader of the attribute, called `(state, passive)`.
     pub loader: RefCell<Option<Py<PyAny>>>,
     /// Comparison of values; `None`: `==`.
@@ -70,6 +117,32 @@ pub struct AttrCore {
 }
 
 impl AttrCore {
+    /// A new attribute core, never freed.
+    pub fn leak(index: u32, kind: AttrKind, key: Py<PyString>, manager: *const ManagerCore) -> &'static Self {
+        let core: &'static Self = Box::leak(Box::new(Self {
+            index,
+            kind,
+            key,
+            manager,
+            object: Cell::new(std::ptr::null_mut()),
+            fast_class: Cell::new(std::ptr::null_mut()),
+            plain_set: Cell::new(kind == AttrKind::Scalar),
+            listeners: Cell::new(0),
+            active_history: Cell::new(false),
+            accepts_scalar_loader: Cell::new(kind == AttrKind::Scalar),
+            load_on_unexpire: Cell::new(true),
+            send_modified_events: Cell::new(true),
+            track_parent: Cell::new(false),
+            load_on_pending: Cell::new(false),
+            token: Cell::new(0),
+            loader: RefCell::default(),
+            compare: RefCell::default(),
+            collection_factory: RefCell::default(),
+            relationship: RefCell::default(),
+        }));
+        core.token.set(std::ptr::from_ref(core) as usize);
+        core
+    }
     /// Attribute number.
     #[inline]
     pub fn index(&self) -> u32 {
@@ -86,16 +159,383 @@ impl AttrCore {
     }
     /// The manager it was bound to.
     pub fn manager(&self) -> *const ManagerCore {
-        self.manager.get()
+        self.manager
     }
     /// Is this attribute what `class.key` finds (no property or hybrid in front of it)?
-    pub fn is_plain_on(&self, _py: Python<'_>, class: &Bound<'_, PyType>, key: &Bound<'_, PyString>) -> bool {
+    pub fn is_plain_on(&self, class: &Bound<'_, PyType>, key: &Bound<'_, PyString>) -> bool {
         // SAFETY: a living type and a string.
         unsafe { raw::_PyType_Lookup(class.as_type_ptr(), key.as_ptr()) == self.object.get() }
     }
+    /// `Class.key`, as SQLAlchemy prints an attribute.
+    pub fn describe(&self, py: Python<'_>) -> String {
+        // SAFETY: an attribute core is bound to a manager that its class keeps alive, or the name is unknown.
+        let class = unsafe { self.object(py).and_then(|object| object.getattr("class_").ok()) }
+            .and_then(|class| class.cast_into::<PyType>().ok())
+            .and_then(|class| class.name().ok())
+            .map_or_else(|| "?".to_owned(), |name| name.to_string());
+        format!("{class}.{}", self.key.bind(py))
+    }
+    /// The descriptor object while it lives.
+    ///
+    /// # Safety
+    /// None beyond holding the GIL: the pointer is cleared when the descriptor goes.
+    pub unsafe fn object<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: cleared by the descriptor's deallocation.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.object.get()) }
+    }
+    /// Is this Python-level event listened to?
+    #[inline]
+    pub fn listens(&self, bit: u32) -> bool {
+        self.listeners.get() & bit != 0
+    }
+    /// Works out `plain_set` again.
+    pub fn update_plain_set(&self) {
+        self.plain_set.set(
+            self.kind == AttrKind::Scalar
+                && self.listeners.get() & listen::SET == 0
+                && !self.active_history.get()
+                && self.send_modified_events.get(),
+        );
+    }
+    /// Takes over the relationship's description.
+    pub fn set_relationship(&self, py: Python<'_>, descriptor: RelationshipDescriptor) -> PyResult<()> {
+        self.track_parent.set(descriptor.single_parent || descriptor.direction == Direction::OneToMany);
+        self.send_modified_events.set(!descriptor.viewonly);
+        self.active_history.set(descriptor.active_history);
+        let entries = descriptor.dict.bind(py);
+        if let Some(value) = entries.get_item("load_on_pending")? {
+            self.load_on_pending.set(value.is_truthy()?);
+        }
+        if let Some(prop) = &descriptor.prop {
+            self.token.set(prop.as_ptr() as usize);
+        }
+        let old = self.relationship.replace(Some(Rc::new(descriptor)));
+        drop(old);
+        Ok(())
+    }
+    /// The relationship's description.
+    pub fn relationship(&self) -> Option<Rc<RelationshipDescriptor>> {
+        self.relationship.borrow().clone()
+    }
+    /// Does the relationship cascade this way?
+    pub fn cascades(&self, bit: u32) -> bool {
+        self.relationship.borrow().as_ref().is_some_and(|relationship| relationship.cascade & bit != 0)
+    }
+    /// Cascades delete-orphan?
+    pub fn is_delete_orphan(&self) -> bool {
+        self.cascades(bits::DELETE_ORPHAN)
+    }
+    /// The other side of the relationship on an object of `manager`'s class.
+    pub fn reverse_on(&self, manager: &ManagerCore) -> Option<Option<&'static Self>> {
+        let (index, holder) = {
+            let relationship = self.relationship.borrow();
+            let (holder, index) = relationship.as_ref()?.reverse.first()?;
+            (*index, std::ptr::from_ref(holder.get()))
+        };
+        // SAFETY: the relationship's description owns `holder`.
+        let holder = unsafe { (*holder).core() };
+        Some(if manager.is_subclass_of(holder) { manager.attr(index) } else { None })
+    }
+}
+
+/// Calls a Python-level attribute event: `hooks.fire(event, descriptor, state, *args)`.
+pub fn fire<'py>(
+    py: Python<'py>,
+    event: &str,
+    attr: &AttrCore,
+    state: StateRef,
+    args: &[Bound<'py, PyAny>],
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: the GIL is held.
+    let descriptor = unsafe { attr.object(py) };
+    let mut all = vec![PyString::new(py, event).into_any(), descriptor.into_pyobject(py)?, state.view(py)?];
+    all.extend_from_slice(args);
+    hooks::hook(py, "fire")?.call1(pyo3::types::PyTuple::new(py, all)?)
+}
+
+/// Is this one of the symbols that stand for "no value known"?
+#[inline]
+pub fn is_no_state(value: *mut ffi::PyObject) -> bool {
+    names::NO_VALUE.is(value) || names::PASSIVE_NO_RESULT.is(value)
+}
+
+/// Reads an attribute. May return `NO_VALUE` or `PASSIVE_NO_RESULT`, depending on `passive`.
+pub fn get<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<Bound<'py, PyAny>> {
+    expiry::apply_pending(py, state)?;
+    let index = attr.index();
+    let value = state.slot(index).value();
+    if !value.is_null() {
+        // SAFETY: owned by the slot.
+        return Ok(unsafe { Bound::from_borrowed_ptr(py, value) });
+    }
+    // A change with a known old value is in memory: nothing to load.
+    let has_history = state.committed(index).is_some_and(|old| !old.is_null());
+    if !has_history {
+        if passive & passive::CALLABLES_OK == 0 {
+            return Ok(names::PASSIVE_NO_RESULT.get(py));
+        }
+        let value = fire_loader_callables(py, state, attr, passive)?;
+        let pointer = value.as_ptr();
+        if is_no_state(pointer) {
+            return Ok(value);
+        }
+        if names::ATTR_WAS_SET.is(pointer) {
+            let value = state.slot(index).value();
+            if value.is_null() {
+                return Err(PyKeyError::new_err(format!(
+                    "Deferred loader for attribute '{}' failed to populate correctly",
+                    attr.key(py)
+                )));
+            }
+            // SAFETY: owned by the slot.
+            return Ok(unsafe { Bound::from_borrowed_ptr(py, value) });
+        }
+        if !names::ATTR_EMPTY.is(pointer) {
+            return set_committed_value(py, state, attr, &value);
+        }
+    }
+    if passive & passive::INIT_OK == 0 {
+        return Ok(names::NO_VALUE.get(py));
+    }
+    default_value(py, state, attr)
+}
+
+/// Runs the loader that is in charge: expired row, per-state callable, or the attribute's own.
+pub fn fire_loader_callables<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    passive: u32,
+) -> PyResult<Bound<'py, PyAny>> {
+    if attr.accepts_scalar_loader.get() && attr.load_on_unexpire.get() && state.slot(attr.index()).is_expired() {
+        if passive & passive::SQL_OK == 0 {
+            return Ok(names::PASSIVE_NO_RESULT.get(py));
+        }
+        return expiry::load_expired(py, state, passive);
+    }
+    if let Some(extra) = state.extra()
+        && !extra.callables.is_null()
+    {
+        // SAFETY: `callables` is a dict owned by the state.
+        let callables = unsafe { Bound::from_borrowed_ptr(py, extra.callables) };
+        if let Ok(callable) = callables.get_item(attr.key(py)) {
+            return callable.call1((state.view(py)?, passive));
+        }
+    }
+    if attr.kind != AttrKind::Scalar {
+        if !state.has_key() && !attr.load_on_pending.get() && !state.has(flags::LOAD_PENDING) {
+            return Ok(names::ATTR_EMPTY.get(py)); // what the lazy loader says of objects without a row
+        }
+        if attr.kind == AttrKind::Collection && passive & passive::SQL_OK == 0 && attr.loader.borrow().is_some() {
+            return Ok(names::PASSIVE_NO_RESULT.get(py)); // a collection cannot come from the identity map
+        }
+    }
+    let loader = attr.loader.borrow().as_ref().map(|loader| loader.clone_ref(py));
+    match loader {
+        Some(loader) => loader.bind(py).call1((state.view(py)?, passive)),
+        None => Ok(names::ATTR_EMPTY.get(py)),
+    }
+}
+
+/// The value of an attribute that was never set: not stored.
+fn default_value<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyResult<Bound<'py, PyAny>> {
+    if attr.kind == AttrKind::Collection {
+        return collection::empty_collection(py, state, attr);
+    }
+    if attr.listens(listen::INIT) {
+        let none = py.None().into_bound(py);
+        return fire(py, "init_scalar", attr, state, &[none]);
+    }
+    Ok(py.None().into_bound(py))
+}
+
+/// Stores a value as loaded: no history, no events.
+pub fn set_committed_value<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    value: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    if attr.kind == AttrKind::Collection {
+        return collection::set_committed(py, state, attr, value);
+    }
+    state.set_committed(attr.index(), value.clone().into_ptr())?;
+    expiry::forget_callable(py, state, attr)?;
+    state.clear_flags(flags::EXPIRED);
+    Ok(value.clone())
+}
+
+/// Records a change: keeps the old value once, enters the state in its session's dirty list once.
+/// `previous` null means `NO_VALUE`. The caller stores the new value afterwards.
+pub fn modified_event(
+    py: Python<'_>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    previous: *mut ffi::PyObject,
+) -> PyResult<()> {
+    if !attr.send_modified_events.get() {
+        return Ok(());
+    }
+    let index = attr.index();
+    let slot = state.slot(index);
+    if !slot.is_modified() {
+        if !previous.is_null() && !names::NO_VALUE.is(previous) {
+            // SAFETY: a living object; the state gets its own reference.
+            unsafe { ffi::Py_INCREF(previous) };
+            state.keep_committed(index, previous);
+        }
+        let kept = state.slot(index);
+        match state.replace_slot(index, kept.value(), kept.flags() | slots::MODIFIED) {
+            Ok(_same) => {}
+            Err(_) => return Err(PyMemoryError::new_err(())),
+        }
+    }
+    expiry::forget_last_known(state, index);
+    mark_modified(py, state)
+        .and_then(|()| if state.object_ptr().is_null() { Err(dereferenced(py, state, attr)) } else { Ok(()) })
+}
+
+/// The object has possible changes: flag, dirty list, transaction.
+#[inline]
+pub fn mark_modified(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    state.add_flags(flags::MODIFIED);
+    let owner = state.owner();
+    if !owner.is_null() && state.flags() & (flags::IN_NEW | flags::IN_DIRTY) == 0 {
+        // SAFETY: an owner outlives its states' pointers to it; the state's object is alive in the caller.
+        unsafe {
+            if state.has_key() && !state.has(flags::DELETED) {
+                UnitOfWorkCore::register_dirty(owner, state);
+            }
+            UnitOfWorkCore::ensure_begun(py, owner)?;
+        }
+    }
+    Ok(())
+}
+
+/// The error for a change on an object that is gone.
+pub fn dereferenced(py: Python<'_>, state: StateRef, attr: &AttrCore) -> PyErr {
+    let class = state.manager().class(py).ok();
+    dereferenced_class(py, class.as_ref(), attr)
+}
+
+/// As `dereferenced`, when only the class is known.
+pub fn dereferenced_class(py: Python<'_>, class: Option<&Bound<'_, PyType>>, attr: &AttrCore) -> PyErr {
+    let name = class.and_then(|class| class.name().ok()).map_or_else(|| "?".to_owned(), |name| name.to_string());
+    errors::of(
+        py,
+        &crate::imports::OBJECT_DEREFERENCED,
+        format!(
+            "Can't emit change event for attribute '{}' - parent object of type <{name}> has been garbage collected.",
+            attr.describe(py)
+        ),
+    )
 }
 
 /// Sets an attribute with all its events.
-pub fn set(_py: Python<'_>, _state: StateRef, _attr: &'static AttrCore, _value: &Bound<'_, PyAny>) -> PyResult<()> {
-    Err(pyo3::exceptions::PyNotImplementedError::new_err("attribute set"))
+pub fn set<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    value: &Bound<'py, PyAny>,
+    initiator: Option<Initiator>,
+) -> PyResult<()> {
+    match attr.kind {
+        AttrKind::Scalar => set_scalar(py, state, attr, value, initiator),
+        AttrKind::Object => scalar_object::set(py, state, attr, value, initiator, passive::OFF, None, false),
+        AttrKind::Collection => collection::set(py, state, attr, value, passive::OFF, true),
+    }
+}
+
+fn set_scalar<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    value: &Bound<'py, PyAny>,
+    initiator: Option<Initiator>,
+) -> PyResult<()> {
+    if names::DONT_SET.is(value.as_ptr()) {
+        return Ok(());
+    }
+    expiry::apply_pending(py, state)?;
+    let old = old_scalar(py, state, attr)?;
+    let mut value = value.clone();
+    if attr.listens(listen::SET) {
+        let token = crate::token::of(py, initiator.unwrap_or(Initiator { attr, op: Op::Replace }))?;
+        value = fire(py, "set", attr, state, &[value, old.clone(), token])?;
+    }
+    modified_event(py, state, attr, old.as_ptr())?;
+    store(state, attr, value)
+}
+
+/// Stores a changed value: the slot keeps its `MODIFIED` bit and is no longer expired.
+pub fn store(state: StateRef, attr: &AttrCore, value: Bound<'_, PyAny>) -> PyResult<()> {
+    let index = attr.index();
+    let keep = state.slot(index).flags() & slots::MODIFIED;
+    match state.replace_slot(index, value.into_ptr(), keep) {
+        Ok(old) => {
+            // SAFETY: the slot owned it.
+            unsafe { ffi::Py_XDECREF(old) };
+            Ok(())
+        }
+        Err(value) => {
+            // SAFETY: the reference came back.
+            unsafe { ffi::Py_DECREF(value) };
+            Err(PyMemoryError::new_err(()))
+        }
+    }
+}
+
+fn old_scalar<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyResult<Bound<'py, PyAny>> {
+    if attr.active_history.get() {
+        return get(py, state, attr, passive::RETURN_NO_VALUE);
+    }
+    let value = state.slot(attr.index()).value();
+    // SAFETY: owned by the slot.
+    Ok(unsafe { Bound::from_borrowed_ptr_or_opt(py, value) }.unwrap_or_else(|| names::NO_VALUE.get(py)))
+}
+
+/// Deletes an attribute with all its events.
+pub fn delete(py: Python<'_>, state: StateRef, attr: &'static AttrCore) -> PyResult<()> {
+    expiry::apply_pending(py, state)?;
+    match attr.kind {
+        AttrKind::Scalar => delete_scalar(py, state, attr),
+        AttrKind::Object => scalar_object::delete(py, state, attr),
+        AttrKind::Collection => collection::delete(py, state, attr),
+    }
+}
+
+fn delete_scalar(py: Python<'_>, state: StateRef, attr: &'static AttrCore) -> PyResult<()> {
+    let old = old_scalar(py, state, attr)?;
+    let expired = state.has(flags::EXPIRED) || state.slot(attr.index()).is_expired();
+    if attr.listens(listen::REMOVE) {
+        let token = crate::token::of(py, Initiator { attr, op: Op::Remove })?;
+        fire(py, "remove", attr, state, &[old.clone(), token])?;
+    }
+    modified_event(py, state, attr, old.as_ptr())?;
+    let existed = take(state, attr);
+    if !existed && names::NO_VALUE.is(old.as_ptr()) && !expired {
+        return Err(PyAttributeError::new_err(format!("{} object does not have a value", attr.describe(py))));
+    }
+    Ok(())
+}
+
+/// Empties a slot, keeping its flags; tells whether it had a value.
+pub fn take(state: StateRef, attr: &AttrCore) -> bool {
+    let slot = state.slot(attr.index());
+    if slot.value().is_null() {
+        return false;
+    }
+    if let Ok(old) = state.replace_slot(attr.index(), std::ptr::null_mut(), slot.flags()) {
+        // SAFETY: the slot owned it.
+        unsafe { ffi::Py_XDECREF(old) };
+    }
+    true
+}
+
+/// `instance_state(value)`, with SQLAlchemy's error for anything that is not a mapped object.
+pub fn related_state(value: &Bound<'_, PyAny>) -> PyResult<StateRef> {
+    crate::state::state_of(value).ok_or_else(|| {
+        let name = value.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        PyAttributeError::new_err(format!("'{name}' object has no attribute '_sa_instance_state'"))
+    })
 }

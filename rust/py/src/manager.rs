@@ -107,17 +107,20 @@ impl ManagerCore {
     pub fn slot_count(&self) -> u32 {
         self.slot_count.get()
     }
-    /// An attribute by number.
+    /// An attribute by number: this class' own, or the one it inherits.
     #[inline]
     pub fn attr(&self, index: u32) -> Option<&'static AttrCore> {
         // SAFETY: attribute cores are never freed; the vector is only changed while classes are set up.
-        unsafe { (&*self.attrs.get()).get(index as usize).and_then(|attr| attr.as_ref()) }
+        let own = unsafe { (&*self.attrs.get()).get(index as usize).and_then(|attr| attr.as_ref()) };
+        if own.is_some() { own } else { self.inherited_attr(index) }
+    }
+    #[cold]
+    fn inherited_attr(&self, index: u32) -> Option<&'static AttrCore> {
+        self.parents.borrow().iter().find_map(|parent| parent.get().0.attr(index))
     }
     /// All attributes, in order of their numbers.
     pub fn attrs(&self) -> impl Iterator<Item = &'static AttrCore> {
-        // SAFETY: as `attr`; indexing anew at each step tolerates growth.
-        let len = unsafe { (&*self.attrs.get()).len() };
-        (0..u32::try_from(len).unwrap_or(0)).filter_map(|index| self.attr(index))
+        (0..self.next_index.get()).filter_map(|index| self.attr(index))
     }
     /// An attribute by name (any `str`).
     pub fn attr_by_key(&self, key: &Bound<'_, PyString>) -> Option<&'static AttrCore> {

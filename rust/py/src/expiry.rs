@@ -1,0 +1,167 @@
+//! Expiry: forgetting values of one state, wholly or by attribute, and loading them again.
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::attribute::{AttrCore, AttrKind};
+use crate::flags;
+use crate::slots;
+use crate::state::StateRef;
+use crate::{collection, hooks, names};
+
+/// Expires a persistent state that its session expired by generation. Cheap when there is nothing to do.
+#[inline]
+pub fn apply_pending(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    if state.is_outdated() { apply_generation(py, state) } else { Ok(()) }
+}
+
+#[cold]
+fn apply_generation(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    // SAFETY: an outdated state has a living owner.
+    state.set_generation(unsafe { (*state.owner()).generation });
+    if state.has_key() && !state.has(flags::DELETED) && !state.has(flags::IN_NEW) {
+        expire(py, state)?;
+    }
+    Ok(())
+}
+
+/// `InstanceState._expire`: all mapped values are forgotten, column attributes are marked to be loaded again.
+/// The caller takes the state out of `dirty` first.
+pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    state.add_flags(flags::EXPIRED);
+    state.clear_flags(flags::MODIFIED);
+    let mut dropped = Vec::new();
+    if let Some(extra) = state.extra_opt_mut() {
+        dropped.extend(std::mem::take(&mut extra.committed).into_iter().map(|(_, value)| value));
+        for (_, pending) in std::mem::take(&mut extra.pending) {
+            dropped.extend(pending.added);
+            dropped.extend(pending.removed);
+        }
+        let parents = std::mem::take(&mut extra.parents);
+        drop(parents); // handles only: runs no Python code
+    }
+    let manager = state.manager();
+    let mut invalidated = Vec::new();
+    for attr in manager.attrs() {
+        let index = attr.index();
+        let expired = if attr.accepts_scalar_loader.get() { slots::EXPIRED } else { 0 };
+        if expired == 0 && index >= state.slot_len() {
+            continue;
+        }
+        if let Ok(old) = state.replace_slot(index, std::ptr::null_mut(), expired)
+            && !old.is_null()
+        {
+            remember_last_known(state, index, old);
+            if attr.kind == AttrKind::Collection {
+                invalidated.push(old);
+            } else {
+                dropped.push(old);
+            }
+        }
+    }
+    let forgotten = forget_expired_callables(py, state);
+    let mut result = Ok(());
+    for collection in invalidated {
+        // SAFETY: the slot owned it.
+        let collection = unsafe { Bound::from_owned_ptr(py, collection) };
+        result = result.and(collection::invalidate(&collection));
+    }
+    for value in dropped {
+        // SAFETY: all of these were owned by the state.
+        unsafe { ffi::Py_DECREF(value) }
+    }
+    result.and(forgotten)
+}
+
+/// `InstanceState._expire_attributes`: some attributes are forgotten together with their pending changes.
+pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore, no_loader: bool) -> PyResult<()> {
+    let index = attr.index();
+    let mut flag = 0;
+    if attr.accepts_scalar_loader.get() {
+        if no_loader && (attr.loader.borrow().is_some() || has_callable(py, state, attr)) {
+            return Ok(());
+        }
+        flag = slots::EXPIRED;
+        forget_callable(py, state, attr)?;
+    }
+    let old = state.replace_slot(index, std::ptr::null_mut(), flag).unwrap_or(std::ptr::null_mut());
+    if !old.is_null() {
+        remember_last_known(state, index, old);
+    }
+    // SAFETY: the slot owned it.
+    let old = unsafe { Bound::from_owned_ptr_or_opt(py, old) };
+    if let (Some(old), AttrKind::Collection) = (&old, attr.kind) {
+        collection::invalidate(old)?;
+    }
+    state.forget_committed(index);
+    collection::drop_pending(state, index);
+    Ok(())
+}
+
+/// Loads what is expired, through Python; then nothing is expired any more. Returns `ATTR_WAS_SET`.
+pub fn load_expired(py: Python<'_>, state: StateRef, passive: u32) -> PyResult<Bound<'_, PyAny>> {
+    hooks::hook(py, "load_expired")?.call1((state.view(py)?, passive))?;
+    clear_expired_flags(state);
+    Ok(names::ATTR_WAS_SET.get(py))
+}
+
+/// `expired_attributes.clear()`.
+pub fn clear_expired_flags(state: StateRef) {
+    for index in 0..state.slot_len() {
+        let slot = state.slot(index);
+        if slot.is_expired() {
+            state.set_slot_flags(index, slot.flags() & !slots::EXPIRED);
+        }
+    }
+}
+
+fn has_callable(py: Python<'_>, state: StateRef, attr: &AttrCore) -> bool {
+    state.extra().is_some_and(|extra| {
+        // SAFETY: `callables` is null or a dict owned by the state.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, extra.callables) }
+            .is_some_and(|callables| callables.contains(attr.key(py)).unwrap_or(false))
+    })
+}
+
+/// Takes the per-state loader of an attribute away.
+pub fn forget_callable(py: Python<'_>, state: StateRef, attr: &AttrCore) -> PyResult<()> {
+    if has_callable(py, state, attr)
+        && let Some(extra) = state.extra()
+    {
+        // SAFETY: as in `has_callable`.
+        unsafe { Bound::from_borrowed_ptr(py, extra.callables) }.del_item(attr.key(py))?;
+    }
+    Ok(())
+}
+
+/// After a full expiry, per-state loaders of column attributes are gone.
+fn forget_expired_callables(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    if state.extra().is_none_or(|extra| extra.callables.is_null()) {
+        return Ok(());
+    }
+    for attr in state.manager().attrs() {
+        if attr.accepts_scalar_loader.get() {
+            forget_callable(py, state, attr)?;
+        }
+    }
+    Ok(())
+}
+
+fn remember_last_known(state: StateRef, index: u32, value: *mut ffi::PyObject) {
+    let Some(extra) = state.extra_opt_mut() else { return };
+    if let Some(entry) = extra.last_known.iter_mut().find(|(at, _)| *at == index) {
+        // SAFETY: `value` is alive; the entry owns its content. `NO_VALUE` never reaches a count of zero.
+        unsafe {
+            ffi::Py_INCREF(value);
+            let old = std::mem::replace(&mut entry.1, value);
+            ffi::Py_DECREF(old);
+        }
+    }
+}
+
+/// A change makes the last known value of an attribute meaningless.
+#[inline]
+pub fn forget_last_known(state: StateRef, index: u32) {
+    if state.extra().is_some_and(|extra| !extra.last_known.is_empty()) {
+        remember_last_known(state, index, names::NO_VALUE.as_ptr());
+    }
+}
