@@ -2,13 +2,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyIterator, PyList, PyString, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::attribute::{self, AttrCore, Initiator, Op, fire, listen};
 use crate::collection;
-use crate::list::InstrumentedList;
+use crate::list;
 use crate::relationship;
 use crate::state::{StateRef, Tombstone};
 use crate::{errors, names, token};
@@ -357,8 +356,8 @@ impl CollectionAdapter {
 
 /// The adapter core of a collection; `None` for one that belongs to nobody.
 pub fn adapter_of(collection: &Bound<'_, PyAny>) -> PyResult<Option<Rc<AdapterCore>>> {
-    if let Ok(list) = collection.cast::<InstrumentedList>() {
-        return Ok(list.get().adapter());
+    if let Some(list) = list::of(collection) {
+        return Ok(list::adapter_of(list));
     }
     let Some(adapter) = collection.getattr_opt(names::sa_adapter(collection.py()))? else { return Ok(None) };
     Ok(adapter.cast::<CollectionAdapter>().ok().map(|adapter| Rc::clone(adapter.get().core())))
@@ -366,16 +365,9 @@ pub fn adapter_of(collection: &Bound<'_, PyAny>) -> PyResult<Option<Rc<AdapterCo
 
 /// Unties a collection from its owner.
 pub fn detach(collection: &Bound<'_, PyAny>) -> PyResult<()> {
-    if let Ok(list) = collection.cast::<InstrumentedList>() {
-        list.get().set_adapter(None);
+    if let Some(list) = list::of(collection) {
+        list::set_adapter(list, None);
         return Ok(());
     }
     collection.setattr(names::sa_adapter(collection.py()), collection.py().None())
-}
-
-/// Keeps an item alive while it is not in its list.
-pub fn raw_append(list: &Bound<'_, PyAny>, item: &Bound<'_, PyAny>) -> PyResult<()> {
-    // SAFETY: `list` is a list (or a subclass) and `item` an object.
-    let result = unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) };
-    if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
 }

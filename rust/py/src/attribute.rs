@@ -41,8 +41,8 @@ pub mod listen {
     pub const INIT: u32 = 16;
     /// `modified`.
     pub const MODIFIED: u32 = 32;
-    /// `append_wo_mutation`.
-    pub const APPEND_WO_MUTATION: u32 = 64;
+    /// `append_wo_mutation` comes with `append`.
+    pub const APPEND_WO_MUTATION: u32 = APPEND;
 }
 
 /// What a change of an attribute began with; with the attribute it identifies an event token.
@@ -102,6 +102,8 @@ pub struct AttrCore {
     pub send_modified_events: Cell<bool>,
     /// Children remember this parent (`trackparent`).
     pub track_parent: Cell<bool>,
+    /// An old value that was not at hand is looked up when history is asked for (simple many-to-one).
+    pub deferred_history: Cell<bool>,
     /// Lazy loading works for pending objects too.
     pub load_on_pending: Cell<bool>,
     /// Identifies the relationship, the same for all classes that inherit it (`parent_token`).
@@ -110,6 +112,8 @@ pub struct AttrCore {
     pub loader: RefCell<Option<Py<PyAny>>>,
     /// Comparison of values; `None`: `==`.
     pub compare: RefCell<Option<Py<PyAny>>>,
+    /// Value of an unset scalar; `None`: Python's `None`.
+    pub default: RefCell<Option<Py<PyAny>>>,
     /// Makes collections; `None`: `InstrumentedList`.
     pub collection_factory: RefCell<Option<Py<PyAny>>>,
     /// The relationship behind it.
@@ -133,10 +137,12 @@ impl AttrCore {
             load_on_unexpire: Cell::new(true),
             send_modified_events: Cell::new(true),
             track_parent: Cell::new(false),
+            deferred_history: Cell::new(false),
             load_on_pending: Cell::new(false),
             token: Cell::new(0),
             loader: RefCell::default(),
             compare: RefCell::default(),
+            default: RefCell::default(),
             collection_factory: RefCell::default(),
             relationship: RefCell::default(),
         }));
@@ -168,7 +174,7 @@ impl AttrCore {
     }
     /// `Class.key`, as SQLAlchemy prints an attribute.
     pub fn describe(&self, py: Python<'_>) -> String {
-        // SAFETY: an attribute core is bound to a manager that its class keeps alive, or the name is unknown.
+            // SAFETY: the GIL is held.
         let class = unsafe { self.object(py).and_then(|object| object.getattr("class_").ok()) }
             .and_then(|class| class.cast_into::<PyType>().ok())
             .and_then(|class| class.name().ok())
@@ -342,11 +348,12 @@ fn default_value<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore)
     if attr.kind == AttrKind::Collection {
         return collection::empty_collection(py, state, attr);
     }
+    let default = attr.default.borrow().as_ref().map_or_else(|| py.None(), |value| value.clone_ref(py)).into_bound(py);
     if attr.listens(listen::INIT) {
-        let none = py.None().into_bound(py);
-        return fire(py, "init_scalar", attr, state, &[none]);
+        let dict = crate::instance_state::dict_of(py, state)?;
+        return fire(py, "init_scalar", attr, state, &[default, dict]);
     }
-    Ok(py.None().into_bound(py))
+    Ok(default)
 }
 
 /// Stores a value as loaded: no history, no events.

@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyList, PySet, PyTuple, PyType};
 use crate::adapter::{self, AdapterCore, CollectionAdapter, EventSource, adapter_of};
 use crate::attribute::{self, AttrCore, Initiator, Op, fire, listen, modified_event, related_state, store};
 use crate::flags::passive;
-use crate::list::InstrumentedList;
+use crate::list;
 use crate::state::StateRef;
 use crate::{errors, expiry, hooks, names, relationship, token};
 
@@ -18,7 +18,7 @@ fn make<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyRes
     let adapter = AdapterCore::new(state, attr);
     let factory = attr.collection_factory.borrow().as_ref().map(|factory| factory.clone_ref(py));
     let collection = match factory {
-        None => Bound::new(py, InstrumentedList::with_adapter(Rc::clone(&adapter)))?.into_any(),
+        None => list::make(py, Rc::clone(&adapter))?,
         Some(factory) => {
             let made = factory.bind(py).call0()?;
             tie(&made, &adapter)?;
@@ -34,8 +34,8 @@ fn make<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyRes
 
 /// Ties a collection object to an adapter.
 pub fn tie(collection: &Bound<'_, PyAny>, adapter: &Rc<AdapterCore>) -> PyResult<()> {
-    if let Ok(list) = collection.cast::<InstrumentedList>() {
-        list.get().set_adapter(Some(Rc::clone(adapter)));
+    if let Some(list) = list::of(collection) {
+        list::set_adapter(list, Some(Rc::clone(adapter)));
         return Ok(());
     }
     let view = CollectionAdapter::make(collection, adapter)?;
@@ -44,8 +44,8 @@ pub fn tie(collection: &Bound<'_, PyAny>, adapter: &Rc<AdapterCore>) -> PyResult
 
 /// The members of a collection.
 pub fn items<'py>(collection: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    if let Ok(list) = collection.cast_exact::<InstrumentedList>() {
-        return Ok(list.as_super().iter().collect());
+    if let Some(list) = list::exact(collection) {
+        return Ok(list.iter().collect());
     }
     if let Ok(tuple) = collection.cast_exact::<PyTuple>() {
         return Ok(tuple.iter().collect());
@@ -55,8 +55,8 @@ pub fn items<'py>(collection: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyA
 
 /// The members now, for the committed state.
 fn snapshot<'py>(collection: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-    if let Ok(list) = collection.cast_exact::<InstrumentedList>() {
-        return Ok(list.as_super().to_tuple());
+    if let Some(list) = list::exact(collection) {
+        return Ok(list.to_tuple());
     }
     PyTuple::new(collection.py(), items(collection)?)
 }
@@ -155,8 +155,8 @@ pub fn fire_remove<'py>(
 
 /// Appends to a collection object, whatever its class.
 pub fn append_to<'py>(collection: &Bound<'py, PyAny>, item: Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
-    if let Ok(list) = collection.cast_exact::<InstrumentedList>() {
-        return InstrumentedList::append_item(list, item, source);
+    if let Some(list) = list::exact(collection) {
+        return list::append_item(list, item, source);
     }
     let appender = collection.getattr("_sa_appender")?;
     call_instrumented(&appender, item, source)
@@ -164,8 +164,8 @@ pub fn append_to<'py>(collection: &Bound<'py, PyAny>, item: Bound<'py, PyAny>, s
 
 /// Removes from a collection object, whatever its class.
 pub fn remove_from<'py>(collection: &Bound<'py, PyAny>, item: &Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
-    if let Ok(list) = collection.cast_exact::<InstrumentedList>() {
-        return InstrumentedList::remove_item(list, item, source);
+    if let Some(list) = list::exact(collection) {
+        return list::remove_item(list, item, source);
     }
     let remover = collection.getattr("_sa_remover")?;
     call_instrumented(&remover, item.clone(), source)
@@ -288,6 +288,14 @@ pub fn set_committed<'py>(
     Ok(collection)
 }
 
+/// An empty collection as committed value, to be filled from rows without events.
+pub fn new_committed<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyResult<Bound<'py, PyAny>> {
+    let (collection, _adapter) = make(py, state, attr)?;
+    state.set_committed(attr.index(), collection.clone().into_ptr())?;
+    expiry::forget_callable(py, state, attr)?;
+    Ok(collection)
+}
+
 /// Applies queued changes to a collection that was just loaded.
 pub fn apply_queue<'py>(
     py: Python<'py>,
@@ -323,11 +331,11 @@ fn adapt<'py>(
         // SAFETY: the GIL is held.
         let descriptor = unsafe { attr.object(py) };
         let (values, keys): (Bound<'py, PyAny>, Bound<'py, PyAny>) =
-            hooks::hook(py, "adapt_collection")?.call1((descriptor, value, check))?.extract()?;
+            hooks::hook(py, "check_collection_type")?.call1((descriptor, value, check))?.extract()?;
         return Ok((values.try_iter()?.collect::<PyResult<_>>()?, (!keys.is_none()).then_some(keys)));
     }
-    if let Ok(list) = value.cast_exact::<InstrumentedList>() {
-        return Ok((list.as_super().iter().collect(), None));
+    if let Some(list) = list::exact(value) {
+        return Ok((list.iter().collect(), None));
     }
     if check && !value.is_exact_instance_of::<PyList>() {
         let emulates = match value.getattr_opt("__emulates__")? {
@@ -456,8 +464,8 @@ pub fn has_duplicate(py: Python<'_>, state: StateRef, attr: &AttrCore, item: &Bo
     let value = state.slot(attr.index()).value();
     // SAFETY: owned by the slot.
     let Some(collection) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, value) }) else { return Ok(false) };
-    if let Ok(list) = collection.cast_exact::<InstrumentedList>() {
-        return Ok(list.as_super().iter().filter(|member| member.is(item)).count() > 1);
+    if let Some(list) = list::exact(&collection) {
+        return Ok(list.iter().filter(|member| member.is(item)).count() > 1);
     }
     let mut count = 0;
     for member in collection.try_iter()? {
@@ -489,7 +497,7 @@ pub fn init<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> P
 /// The adapter object of a collection (`collection_adapter`).
 #[pyfunction]
 pub fn collection_adapter<'py>(collection: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-    if collection.is_instance_of::<InstrumentedList>() {
+    if list::of(collection).is_some() {
         return Ok(match adapter_of(collection)? {
             Some(core) => CollectionAdapter::make(collection, &core)?.into_any(),
             None => collection.py().None().into_bound(collection.py()),

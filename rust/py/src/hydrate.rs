@@ -223,7 +223,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
             }
         } else if !is_new {
             if state.is_outdated() {
-                loaded_values::apply_pending_expiry(self.py, state);
+                loaded_values::apply_pending_expiry(self.py, state)?;
             }
             if lacks_columns(plan, state) {
                 self.fill_missing(plan, row, &object, state)?;
@@ -399,7 +399,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
     /// Takes the row for everything it brings, whatever the object had.
     fn overwrite(&self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
         if state.is_outdated() {
-            loaded_values::apply_pending_expiry(self.py, state);
+            loaded_values::apply_pending_expiry(self.py, state)?;
         }
         let values = processed_columns(plan, row, &[])?;
         for ((column, _), value) in plan.columns().zip(values) {

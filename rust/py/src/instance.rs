@@ -185,9 +185,9 @@ pub fn keyword_construct(object: &Bound<'_, PyAny>, kwargs: &Bound<'_, PyDict>) 
         // SAFETY: keyword names are strings.
         let key = unsafe { key.cast_into_unchecked::<PyString>() };
         if let Some(attr) = manager.attr_by_key(&key)
-            && attr.is_plain_on(py, &class, &key)
+            && attr.is_plain_on(&class, &key)
         {
-            attribute::set(py, state, attr, &value)?;
+            attribute::set(py, state, attr, &value, None)?;
         } else if class.hasattr(&key)? {
             object.setattr(&key, value)?;
         } else {
@@ -347,7 +347,8 @@ fn set_state(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bou
     crate::pickling::set_state(slf, &args.get_item(0)?).map(|()| slf.py().None())
 }
 
-fn member(name: &'static std::ffi::CStr, offset: usize) -> ffi::PyMemberDef {
+/// A member entry of a raw type.
+pub fn member(name: &'static std::ffi::CStr, offset: usize) -> ffi::PyMemberDef {
     #[allow(clippy::cast_possible_wrap)]
     ffi::PyMemberDef {
         name: name.as_ptr(),
@@ -358,7 +359,8 @@ fn member(name: &'static std::ffi::CStr, offset: usize) -> ffi::PyMemberDef {
     }
 }
 
-fn getset(name: &'static std::ffi::CStr, get: ffi::getter, set: Option<ffi::setter>) -> ffi::PyGetSetDef {
+/// A getset entry of a raw type.
+pub fn getset(name: &'static std::ffi::CStr, get: ffi::getter, set: Option<ffi::setter>) -> ffi::PyGetSetDef {
     ffi::PyGetSetDef { name: name.as_ptr(), get: Some(get), set, doc: ptr::null(), closure: ptr::null_mut() }
 }
 

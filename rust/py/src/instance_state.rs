@@ -6,7 +6,7 @@ use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyType};
 use pyo3::PyTypeInfo;
 
 use crate::flags;
@@ -34,8 +34,6 @@ pub struct InstanceState {
     object: Cell<*mut ffi::PyObject>,
     target: Cell<*mut ffi::PyObject>,
     class: RefCell<Option<Py<PyType>>>,
-    /// Identity of an inline object that is gone.
-    last_key: RefCell<Option<Py<PyAny>>>,
     core: UnsafeCell<StateCore>,
 }
 
@@ -185,7 +183,7 @@ pub unsafe fn object_of(core: *mut StateCore) -> *mut ffi::PyObject {
 
 impl InstanceState {
     /// The mapped object, borrowed; null once it is gone.
-    fn target_ptr(&self) -> *mut ffi::PyObject {
+    pub fn target_ptr(&self) -> *mut ffi::PyObject {
         let target = self.target.get();
         if target.is_null() || self.role.get() != Role::Carrier {
             return target;
@@ -211,35 +209,57 @@ impl InstanceState {
     }
 }
 
-#[pymethods]
 impl InstanceState {
-    #[new]
-    #[pyo3(signature = (*_args, **_kw))]
-    fn new(_args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> Self {
+    /// An object that stands for nothing yet.
+    pub fn empty() -> Self {
         Self {
             role: Cell::new(Role::Empty),
             object: Cell::new(ptr::null_mut()),
             target: Cell::new(ptr::null_mut()),
             class: RefCell::default(),
-            last_key: RefCell::default(),
             core: UnsafeCell::new(StateCore::new(ptr::null(), 0)),
         }
     }
-
-    /// The mapped object, or None once it is gone.
-    fn obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        // SAFETY: a living object or null.
-        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.target_ptr()) }
+    /// The mapped object's class.
+    pub fn class<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyType>> {
+        self.class.borrow().as_ref().map(|class| class.bind(py).clone())
     }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+    /// Visits owned references. A carrier's values are visited through its core.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         if let Ok(class) = self.class.try_borrow() {
             visit.call(&*class)?;
         }
-        if let Ok(key) = self.last_key.try_borrow() {
-            visit.call(&*key)?;
+        if self.role.get() == Role::Carrier {
+            // SAFETY: the carrier's own core, read only.
+            unsafe { (*self.core.get()).traverse_with(visit)? }
         }
         Ok(())
+    }
+    /// Breaks cycles through a carrier's values.
+    pub fn clear(&self) {
+        if self.role.get() == Role::Carrier {
+            // SAFETY: the collector found the carrier unreachable; the identity table forgets it first.
+            unsafe {
+                crate::instance::forget_state(self.core.get());
+                (*self.core.get()).clear();
+            }
+        }
+    }
+}
+
+/// The state behind an `InstanceState` argument.
+pub fn expect_state(view: &Bound<'_, PyAny>) -> PyResult<StateRef> {
+    let py = view.py();
+    view.cast::<InstanceState>()?.get().state().ok_or_else(|| {
+        crate::errors::invalid_request(py, "the object of this InstanceState has been garbage collected".to_owned())
+    })
+}
+
+/// The object's `__dict__`.
+pub fn dict_of(py: Python<'_>, state: StateRef) -> PyResult<Bound<'_, PyAny>> {
+    match state.object(py) {
+        Some(object) => crate::instance_dict::of_object(&object),
+        None => Ok(PyDict::new(py).into_any()),
     }
 }
 

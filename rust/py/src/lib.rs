@@ -1,14 +1,21 @@
 //! `rustalchemy._core`: the list of what Python sees of the native core.
 use pyo3::prelude::*;
 
+pub mod access;
+pub mod adapter;
 pub mod attach;
+pub mod attribute;
 pub mod attribute;
 pub mod bridge;
 pub mod cascade;
+pub mod collection;
+pub mod descriptor;
 pub mod errors;
+pub mod expiry;
 pub mod flags;
 pub mod flush;
 pub mod held;
+pub mod history;
 pub mod hooks;
 pub mod hydrate;
 pub mod identity;
@@ -17,6 +24,7 @@ pub mod imports;
 pub mod instance;
 pub mod instance_dict;
 pub mod instance_state;
+pub mod list;
 pub mod load_batch;
 pub mod load_context;
 pub mod loaded_values;
@@ -27,9 +35,13 @@ pub mod pickling;
 pub mod processors;
 pub mod raw;
 pub mod related;
+pub mod relationship;
 pub mod row_plan;
+pub mod scalar_object;
 pub mod slots;
 pub mod state;
+pub mod state_view;
+pub mod token;
 pub mod transaction;
 pub mod unit_of_work;
 pub mod unit_of_work_core;
@@ -41,6 +53,18 @@ mod _core {
 
     #[pymodule_export]
     use crate::flush::{Batch, FlushPlan, PlanStep};
+    #[pymodule_export]
+    use crate::access::{
+        collection_append_event, collection_append_wo_mutation_event, collection_pre_remove_event, collection_remove_event,
+        del_attribute, flag_dirty, flag_modified, get_attribute, get_history, init_collection, instance_dict, instance_state,
+        set_attribute, set_committed_value,
+    };
+    #[pymodule_export]
+    use crate::adapter::CollectionAdapter;
+    #[pymodule_export]
+    use crate::collection::{collection_adapter, warn_invalidated};
+    #[pymodule_export]
+    use crate::token::EventToken;
     #[pymodule_export]
     use crate::hooks::install_hooks;
     #[pymodule_export]
@@ -70,6 +94,8 @@ mod _core {
         let py = module.py();
         crate::names::init_module(py)?;
         module.add("__opt_level__", env!("RUSTALCHEMY_OPT_LEVEL"))?;
+        module.add("AttributeDescriptor", crate::descriptor::make_type(py)?)?;
+        module.add("InstrumentedList", crate::list::make_type(py)?)?;
         module.add("Instance", crate::instance::make_type(py)?)?;
         Ok(())
     }

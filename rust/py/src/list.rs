@@ -1,253 +1,447 @@
-//! `InstrumentedList`: the list of a relationship, whose mutators fire events.
-use std::cell::RefCell;
+//! `InstrumentedList`: the list of a relationship, whose mutators fire events. A raw type, because PyO3 cannot derive from
+//! `list`.
+use std::ffi::{c_int, c_void};
+use std::mem::offset_of;
+use std::ptr;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySlice, PyTuple};
 
-use crate::adapter::{AdapterCore, CollectionAdapter, EventSource, event_source, raw_append};
+use crate::adapter::{AdapterCore, CollectionAdapter, EventSource, event_source};
+use crate::instance::{getset, member};
+use crate::raw::{self, guarded, type_slot};
 
-/// A list that keeps its owner's attribute informed.
-#[pyclass(extends = PyList, subclass, frozen, weakref, dict, module = "rustalchemy.orm.collections")]
-pub struct InstrumentedList {
-    adapter: RefCell<Option<Rc<AdapterCore>>>,
+/// The struct of an instrumented list.
+#[repr(C)]
+struct ListObject {
+    base: ffi::PyListObject,
+    /// `None` for a list that belongs to nobody. All-zero memory is `None`.
+    adapter: Option<Rc<AdapterCore>>,
+    dict: *mut ffi::PyObject,
+    weakrefs: *mut ffi::PyObject,
 }
 
-// SAFETY: the module declares `gil_used`; every access happens with the GIL held.
-unsafe impl Send for InstrumentedList {}
-// SAFETY: as above.
-unsafe impl Sync for InstrumentedList {}
-
-impl InstrumentedList {
-    /// A list of this adapter.
-    pub fn with_adapter(adapter: Rc<AdapterCore>) -> Self {
-        Self { adapter: RefCell::new(Some(adapter)) }
-    }
-    /// The adapter; `None` for a list that belongs to nobody.
-    pub fn adapter(&self) -> Option<Rc<AdapterCore>> {
-        self.adapter.borrow().clone()
-    }
-    /// Ties or unties the list.
-    pub fn set_adapter(&self, adapter: Option<Rc<AdapterCore>>) {
-        let old = self.adapter.replace(adapter);
-        drop(old);
-    }
-    fn entering<'py>(
-        list: &Bound<'py, Self>,
-        item: Bound<'py, PyAny>,
-        source: &EventSource,
-        key: Option<isize>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let EventSource::From(initiator) = source else { return Ok(item) };
-        let Some(adapter) = list.get().adapter() else { return Ok(item) };
-        let py = list.py();
-        let key = key.map(|key| key.into_pyobject(py)).transpose()?.map(Bound::into_any);
-        adapter.fire_append(py, item, *initiator, key)
-    }
-    fn leaving<'py>(list: &Bound<'py, Self>, item: &Bound<'py, PyAny>, source: &EventSource, key: Option<isize>) -> PyResult<()> {
-        let EventSource::From(initiator) = source else { return Ok(()) };
-        let Some(adapter) = list.get().adapter() else { return Ok(()) };
-        let py = list.py();
-        let key = key.map(|key| key.into_pyobject(py)).transpose()?.map(Bound::into_any);
-        adapter.fire_remove(py, item, *initiator, key)
-    }
-    /// Appends, with the events `source` asks for.
-    pub fn append_item<'py>(list: &Bound<'py, Self>, item: Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
-        let item = Self::entering(list, item, source, None)?;
-        raw_append(list.as_any(), &item)
-    }
-    /// Removes the first equal item, with the events `source` asks for (they come before the search, as in SQLAlchemy).
-    pub fn remove_item<'py>(list: &Bound<'py, Self>, item: &Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
-        Self::leaving(list, item, source, None)?;
-        let mut at = 0;
-        while at < list.as_super().len() {
-            let member = list.as_super().get_item(at)?;
-            if member.is(item) || member.eq(item)? {
-                return list.as_super().del_item(at);
-            }
-            at += 1;
-        }
-        Err(PyValueError::new_err("list.remove(x): x not in list"))
-    }
-    fn insert_item<'py>(list: &Bound<'py, Self>, at: isize, item: Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
-        let item = Self::entering(list, item, source, Some(at))?;
-        // SAFETY: a list and an object.
-        let result = unsafe { ffi::PyList_Insert(list.as_ptr(), at, item.as_ptr()) };
-        if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
-    }
-    fn is_plain(list: &Bound<'_, Self>) -> bool {
-        list.is_exact_instance_of::<Self>()
-    }
-    fn append_all<'py>(list: &Bound<'py, Self>, items: &Bound<'py, PyAny>) -> PyResult<()> {
-        let items: Vec<_> = items.try_iter()?.collect::<PyResult<_>>()?;
-        let plain = Self::is_plain(list);
-        for item in items {
-            if plain {
-                Self::append_item(list, item, &EventSource::From(None))?;
-            } else {
-                list.call_method1("append", (item,))?;
-            }
-        }
-        Ok(())
-    }
-}
-
+static LIST_TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 const EVENTS: EventSource = EventSource::From(None);
 
-#[pymethods]
-impl InstrumentedList {
-    #[new]
-    #[pyo3(signature = (*_args, **_kw))]
-    fn new(_args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { adapter: RefCell::new(None) }
-    }
-    #[classattr]
-    const _SA_INSTRUMENTED: bool = true;
+fn list_type() -> *mut ffi::PyTypeObject {
+    LIST_TYPE.load(Ordering::Relaxed)
+}
 
-    /// The adapter object; None for a list that belongs to nobody.
-    #[getter]
-    fn get__sa_adapter<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, CollectionAdapter>>> {
-        slf.get().adapter().map(|core| CollectionAdapter::make(slf.as_any(), &core)).transpose()
-    }
-    #[setter]
-    fn set__sa_adapter(slf: &Bound<'_, Self>, adapter: Option<Bound<'_, CollectionAdapter>>) {
-        slf.get().set_adapter(adapter.map(|adapter| Rc::clone(adapter.get().core())));
-    }
-    #[pyo3(signature = (item, _sa_initiator=None))]
-    fn append<'py>(slf: &Bound<'py, Self>, item: Bound<'py, PyAny>, _sa_initiator: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        Self::append_item(slf, item, &event_source(_sa_initiator.as_ref()))
-    }
-    #[pyo3(signature = (item, _sa_initiator=None))]
-    fn _sa_appender<'py>(slf: &Bound<'py, Self>, item: Bound<'py, PyAny>, _sa_initiator: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        Self::append_item(slf, item, &event_source(_sa_initiator.as_ref()))
-    }
-    #[pyo3(signature = (value, _sa_initiator=None))]
-    fn remove<'py>(slf: &Bound<'py, Self>, value: Bound<'py, PyAny>, _sa_initiator: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        Self::remove_item(slf, &value, &event_source(_sa_initiator.as_ref()))
-    }
-    #[pyo3(signature = (value, _sa_initiator=None))]
-    fn _sa_remover<'py>(slf: &Bound<'py, Self>, value: Bound<'py, PyAny>, _sa_initiator: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        Self::remove_item(slf, &value, &event_source(_sa_initiator.as_ref()))
-    }
-    fn _sa_iterator<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(slf.as_any().try_iter()?.into_any())
-    }
-    fn insert<'py>(slf: &Bound<'py, Self>, index: isize, value: Bound<'py, PyAny>) -> PyResult<()> {
-        Self::insert_item(slf, index, value, &EVENTS)
-    }
-    fn extend<'py>(slf: &Bound<'py, Self>, iterable: &Bound<'py, PyAny>) -> PyResult<()> {
-        Self::append_all(slf, iterable)
-    }
-    fn __iadd__<'py>(slf: &Bound<'py, Self>, iterable: &Bound<'py, PyAny>) -> PyResult<()> {
-        Self::append_all(slf, iterable)
-    }
-    #[pyo3(signature = (index=-1))]
-    fn pop<'py>(slf: &Bound<'py, Self>, index: isize) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(adapter) = slf.get().adapter() {
-            adapter.fire_pre_remove(slf.py())?;
-        }
-        let at = Self::position(slf, index, "pop index out of range")?;
-        let item = slf.as_super().get_item(at)?;
-        slf.as_super().del_item(at)?;
-        Self::leaving(slf, &item, &EVENTS, Some(index))?;
-        Ok(item)
-    }
-    fn clear(slf: &Bound<'_, Self>) -> PyResult<()> {
-        for item in slf.as_super().iter() {
-            Self::leaving(slf, &item, &EVENTS, None)?;
-        }
-        let len = slf.as_super().len();
-        slf.as_super().del_slice(0, len)
-    }
-    fn __setitem__<'py>(slf: &Bound<'py, Self>, index: &Bound<'py, PyAny>, value: Bound<'py, PyAny>) -> PyResult<()> {
-        if let Ok(slice) = index.cast::<PySlice>() {
-            return Self::set_slice(slf, slice, &value);
-        }
-        let index: isize = index.extract()?;
-        let at = Self::position(slf, index, "list index out of range")?;
-        let old = slf.as_super().get_item(at)?;
-        if !old.is_none() {
-            Self::leaving(slf, &old, &EVENTS, Some(index))?;
-        }
-        let value = Self::entering(slf, value, &EVENTS, Some(index))?;
-        slf.as_super().set_item(at, value)
-    }
-    fn __delitem__<'py>(slf: &Bound<'py, Self>, index: &Bound<'py, PyAny>) -> PyResult<()> {
-        if let Ok(slice) = index.cast::<PySlice>() {
-            for item in slf.as_super().as_sequence().as_any().get_item(slice)?.try_iter()? {
-                Self::leaving(slf, &item?, &EVENTS, None)?;
-            }
-            return Self::delete_slice(slf, slice);
-        }
-        let index: isize = index.extract()?;
-        let at = Self::position(slf, index, "list assignment index out of range")?;
-        let item = slf.as_super().get_item(at)?;
-        Self::leaving(slf, &item, &EVENTS, Some(index))?;
-        slf.as_super().del_item(at)
-    }
-    fn __reduce_ex__<'py>(slf: &Bound<'py, Self>, _protocol: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let items = slf.as_super().get_slice(0, slf.as_super().len());
-        Ok((slf.get_type(), (items,), py.None()).into_pyobject(py)?.into_any())
-    }
-    fn copy<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyList> {
-        slf.as_super().get_slice(0, slf.as_super().len())
+/// The list, when this is an `InstrumentedList` and not a subclass (which may have methods of its own).
+pub fn exact<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyList>> {
+    // SAFETY: an InstrumentedList is a list.
+    unsafe { (ffi::Py_TYPE(object.as_ptr()) == list_type()).then(|| object.cast_unchecked()) }
+}
+
+/// The list, when this is an `InstrumentedList` or derived from it.
+pub fn of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyList>> {
+    // SAFETY: an InstrumentedList is a list.
+    unsafe { (ffi::PyObject_TypeCheck(object.as_ptr(), list_type()) != 0).then(|| object.cast_unchecked()) }
+}
+
+/// A new, empty list of this adapter.
+pub fn make(py: Python<'_>, adapter: Rc<AdapterCore>) -> PyResult<Bound<'_, PyAny>> {
+    // SAFETY: generic allocation zeroes the struct: an empty list without adapter, dict and weak references.
+    unsafe {
+        let object = ffi::PyType_GenericAlloc(list_type(), 0);
+        let list = Bound::from_owned_ptr_or_err(py, object)?;
+        (*object.cast::<ListObject>()).adapter = Some(adapter);
+        Ok(list)
     }
 }
 
-impl InstrumentedList {
-    fn position(list: &Bound<'_, Self>, index: isize, message: &'static str) -> PyResult<usize> {
-        let len = list.as_super().len();
-        let at = if index < 0 { len.checked_sub(index.unsigned_abs()) } else { Some(index.unsigned_abs()) };
-        at.filter(|at| *at < len).ok_or_else(|| {
-            let message = if len == 0 && message.starts_with("pop") { "pop from empty list" } else { message };
-            pyo3::exceptions::PyIndexError::new_err(message)
+/// The adapter of an instrumented list.
+pub fn adapter_of(list: &Bound<'_, PyList>) -> Option<Rc<AdapterCore>> {
+    // SAFETY: callers got `list` from `exact` or `of`.
+    unsafe { (*list.as_ptr().cast::<ListObject>()).adapter.clone() }
+}
+
+/// Ties or unties an instrumented list.
+pub fn set_adapter(list: &Bound<'_, PyList>, adapter: Option<Rc<AdapterCore>>) {
+    // SAFETY: as `adapter_of`; dropping a handle runs no Python code.
+    unsafe { (*list.as_ptr().cast::<ListObject>()).adapter = adapter }
+}
+
+/// Appends without events and without asking the class.
+pub fn raw_append(list: &Bound<'_, PyAny>, item: &Bound<'_, PyAny>) -> PyResult<()> {
+    // SAFETY: `list` is a list (or derived) and `item` an object.
+    let result = unsafe { ffi::PyList_Append(list.as_ptr(), item.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
+}
+
+fn entering<'py>(
+    list: &Bound<'py, PyList>,
+    item: Bound<'py, PyAny>,
+    source: &EventSource,
+    key: Option<isize>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let EventSource::From(initiator) = source else { return Ok(item) };
+    let Some(adapter) = adapter_of(list) else { return Ok(item) };
+    let py = list.py();
+    let key = key.map(|key| key.into_pyobject(py)).transpose()?.map(Bound::into_any);
+    adapter.fire_append(py, item, *initiator, key)
+}
+
+fn leaving<'py>(list: &Bound<'py, PyList>, item: &Bound<'py, PyAny>, source: &EventSource, key: Option<isize>) -> PyResult<()> {
+    let EventSource::From(initiator) = source else { return Ok(()) };
+    let Some(adapter) = adapter_of(list) else { return Ok(()) };
+    let py = list.py();
+    let key = key.map(|key| key.into_pyobject(py)).transpose()?.map(Bound::into_any);
+    adapter.fire_remove(py, item, *initiator, key)
+}
+
+/// Appends, with the events `source` asks for.
+pub fn append_item<'py>(list: &Bound<'py, PyList>, item: Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
+    let item = entering(list, item, source, None)?;
+    raw_append(list.as_any(), &item)
+}
+
+/// Removes the first equal item, with the events `source` asks for (they come before the search, as in SQLAlchemy).
+pub fn remove_item<'py>(list: &Bound<'py, PyList>, item: &Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
+    leaving(list, item, source, None)?;
+    let mut at = 0;
+    while at < list.len() {
+        let member = list.get_item(at)?;
+        if member.is(item) || member.eq(item)? {
+            return delete_range(list, at, at + 1);
+        }
+        at += 1;
+    }
+    Err(PyValueError::new_err("list.remove(x): x not in list"))
+}
+
+fn delete_range(list: &Bound<'_, PyList>, from: usize, to: usize) -> PyResult<()> {
+    list.del_slice(from, to) // through the C function: no events
+}
+
+fn insert_item<'py>(list: &Bound<'py, PyList>, at: isize, item: Bound<'py, PyAny>) -> PyResult<()> {
+    let item = entering(list, item, &EVENTS, Some(at))?;
+    // SAFETY: a list and an object.
+    let result = unsafe { ffi::PyList_Insert(list.as_ptr(), at, item.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
+}
+
+fn append_all<'py>(list: &Bound<'py, PyList>, items: &Bound<'py, PyAny>) -> PyResult<()> {
+    let items: Vec<_> = items.try_iter()?.collect::<PyResult<_>>()?;
+    let plain = exact(list.as_any()).is_some();
+    for item in items {
+        if plain {
+            append_item(list, item, &EVENTS)?;
+        } else {
+            list.call_method1("append", (item,))?;
+        }
+    }
+    Ok(())
+}
+
+fn position(list: &Bound<'_, PyList>, index: isize, message: &'static str) -> PyResult<usize> {
+    let len = list.len();
+    let at = if index < 0 { len.checked_sub(index.unsigned_abs()) } else { Some(index.unsigned_abs()) };
+    at.filter(|at| *at < len).ok_or_else(|| PyIndexError::new_err(message))
+}
+
+fn set_item<'py>(list: &Bound<'py, PyList>, index: isize, value: Bound<'py, PyAny>) -> PyResult<()> {
+    let at = position(list, index, "list assignment index out of range")?;
+    let old = list.get_item(at)?;
+    if !old.is_none() {
+        leaving(list, &old, &EVENTS, Some(index))?;
+    }
+    let value = entering(list, value, &EVENTS, Some(index))?;
+    // SAFETY: a list; PyList_SetItem checks the index and takes over the reference.
+    let result = unsafe { ffi::PyList_SetItem(list.as_ptr(), isize::try_from(at)?, value.into_ptr()) };
+    if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
+}
+
+fn delete_item(list: &Bound<'_, PyList>, index: isize) -> PyResult<()> {
+    let at = position(list, index, "list assignment index out of range")?;
+    let item = list.get_item(at)?;
+    leaving(list, &item, &EVENTS, Some(index))?;
+    delete_range(list, at, at + 1)
+}
+
+fn set_slice<'py>(list: &Bound<'py, PyList>, slice: &Bound<'py, PySlice>, value: &Bound<'py, PyAny>) -> PyResult<()> {
+    if value.is(list) {
+        return Ok(());
+    }
+    let range = slice.indices(isize::try_from(list.len())?)?;
+    let items: Vec<_> = value.try_iter()?.collect::<PyResult<_>>()?;
+    if range.step == 1 {
+        for _ in range.start..range.stop.max(range.start) {
+            if list.len() > range.start.unsigned_abs() {
+                delete_item(list, range.start)?;
+            }
+        }
+        for (offset, item) in items.into_iter().enumerate() {
+            insert_item(list, range.start + isize::try_from(offset)?, item)?;
+        }
+        return Ok(());
+    }
+    if items.len() != range.slicelength {
+        return Err(PyValueError::new_err(format!(
+            "attempt to assign sequence of size {} to extended slice of size {}",
+            items.len(),
+            range.slicelength
+        )));
+    }
+    for (step, item) in items.into_iter().enumerate() {
+        set_item(list, range.start + range.step * isize::try_from(step)?, item)?;
+    }
+    Ok(())
+}
+
+fn delete_slice(list: &Bound<'_, PyList>, slice: &Bound<'_, PySlice>) -> PyResult<()> {
+    let range = slice.indices(isize::try_from(list.len())?)?;
+    let mut positions: Vec<usize> = (0..isize::try_from(range.slicelength)?)
+        .map(|step| (range.start + range.step * step).unsigned_abs())
+        .collect();
+    let mut items = Vec::with_capacity(positions.len());
+    for at in &positions {
+        items.push(list.get_item(*at)?);
+    }
+    for item in items {
+        leaving(list, &item, &EVENTS, None)?;
+    }
+    positions.sort_unstable();
+    for at in positions.into_iter().rev() {
+        if at < list.len() {
+            delete_range(list, at, at + 1)?;
+        }
+    }
+    Ok(())
+}
+
+// ---- methods ----------------------------------------------------------------------------------------------------------
+
+type Args<'a, 'py> = &'a Bound<'py, PyTuple>;
+type Keywords<'a, 'py> = Option<&'a Bound<'py, PyDict>>;
+
+fn itself<'a, 'py>(slf: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyList>> {
+    of(slf).ok_or_else(|| PyTypeError::new_err("an InstrumentedList is needed"))
+}
+
+/// The item and the `_sa_initiator` of an instrumented method.
+fn item_and_source<'py>(args: Args<'_, 'py>, kwargs: Keywords<'_, 'py>) -> PyResult<(Bound<'py, PyAny>, EventSource)> {
+    let initiator = match kwargs.and_then(|kwargs| kwargs.get_item("_sa_initiator").transpose()) {
+        Some(value) => Some(value?),
+        None => args.get_item(1).ok(),
+    };
+    Ok((args.get_item(0).map_err(|_| PyTypeError::new_err("exactly one item is needed"))?, event_source(initiator.as_ref())))
+}
+
+fn append(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, kwargs: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+    let (item, source) = item_and_source(args, kwargs)?;
+    append_item(itself(slf)?, item, &source)?;
+    Ok(slf.py().None())
+}
+
+fn remove(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, kwargs: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+    let (item, source) = item_and_source(args, kwargs)?;
+    remove_item(itself(slf)?, &item, &source)?;
+    Ok(slf.py().None())
+}
+
+fn iterate(slf: &Bound<'_, PyAny>, _args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+    Ok(slf.try_iter()?.into_any().unbind())
+}
+
+fn insert(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+    let (index, value): (isize, Bound<'_, PyAny>) = args.extract()?;
+    insert_item(itself(slf)?, index, value)?;
+    Ok(slf.py().None())
+}
+
+fn extend(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+    append_all(itself(slf)?, &args.get_item(0)?)?;
+    Ok(slf.py().None())
+}
+
+fn pop(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+    let list = itself(slf)?;
+    let index: isize = if args.is_empty() { -1 } else { args.get_item(0)?.extract()? };
+    if let Some(adapter) = adapter_of(list) {
+        adapter.fire_pre_remove(slf.py())?;
+    }
+    let message = if list.is_empty() { "pop from empty list" } else { "pop index out of range" };
+    let at = position(list, index, message)?;
+    let item = list.get_item(at)?;
+    delete_range(list, at, at + 1)?;
+    leaving(list, &item, &EVENTS, Some(index))?;
+    Ok(item.unbind())
+}
+
+fn clear(slf: &Bound<'_, PyAny>, _args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+    let list = itself(slf)?;
+    let items: Vec<_> = list.iter().collect();
+    for item in items {
+        leaving(list, &item, &EVENTS, None)?;
+    }
+    delete_range(list, 0, list.len())?;
+    Ok(slf.py().None())
+}
+
+fn reduce_ex(slf: &Bound<'_, PyAny>, _args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+    let list = itself(slf)?;
+    let items = PyList::new(slf.py(), list.iter())?;
+    Ok((slf.get_type(), (items,)).into_pyobject(slf.py())?.into_any().unbind())
+}
+
+unsafe extern "C" fn get_adapter(object: *mut ffi::PyObject, _closure: *mut c_void) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an InstrumentedList.
+    unsafe {
+        guarded(|py| {
+            let object = Bound::from_borrowed_ptr(py, object);
+            match adapter_of(itself(&object)?) {
+                Some(core) => Ok(CollectionAdapter::make(&object, &core)?.into_any().into_ptr()),
+                None => Ok(py.None().into_ptr()),
+            }
         })
     }
-    fn set_slice<'py>(list: &Bound<'py, Self>, slice: &Bound<'py, PySlice>, value: &Bound<'py, PyAny>) -> PyResult<()> {
-        if value.is(list) {
-            return Ok(());
-        }
-        let range = slice.indices(isize::try_from(list.as_super().len())?)?;
-        let items: Vec<_> = value.try_iter()?.collect::<PyResult<_>>()?;
-        if range.step == 1 {
-            for _ in range.start..range.stop.max(range.start) {
-                let at = range.start.unsigned_abs();
-                if list.as_super().len() > at {
-                    let item = list.as_super().get_item(at)?;
-                    Self::leaving(list, &item, &EVENTS, Some(range.start))?;
-                    list.as_super().del_item(at)?;
-                }
-            }
-            for (offset, item) in items.into_iter().enumerate() {
-                Self::insert_item(list, range.start + isize::try_from(offset)?, item, &EVENTS)?;
-            }
-            return Ok(());
-        }
-        if items.len() != range.slicelength {
-            return Err(PyValueError::new_err(format!(
-                "attempt to assign sequence of size {} to extended slice of size {}",
-                items.len(),
-                range.slicelength
-            )));
-        }
-        let py = list.py();
-        for (step, item) in items.into_iter().enumerate() {
-            let at = range.start + range.step * isize::try_from(step)?;
-            Self::__setitem__(list, &at.into_pyobject(py)?.into_any(), item)?;
-        }
-        Ok(())
+}
+
+unsafe extern "C" fn put_adapter(object: *mut ffi::PyObject, value: *mut ffi::PyObject, _closure: *mut c_void) -> c_int {
+    // SAFETY: called by the interpreter with an InstrumentedList; null means deletion.
+    unsafe {
+        guarded(|py| {
+            let object = Bound::from_borrowed_ptr(py, object);
+            let adapter = Bound::from_borrowed_ptr_or_opt(py, value);
+            let core = adapter.and_then(|adapter| adapter.cast_into::<CollectionAdapter>().ok());
+            set_adapter(itself(&object)?, core.map(|adapter| Rc::clone(adapter.get().core())));
+            Ok(0)
+        })
     }
-    fn delete_slice<'py>(list: &Bound<'py, Self>, slice: &Bound<'py, PySlice>) -> PyResult<()> {
-        let range = slice.indices(isize::try_from(list.as_super().len())?)?;
-        let mut positions: Vec<isize> =
-            (0..isize::try_from(range.slicelength)?).map(|step| range.start + range.step * step).collect();
-        positions.sort_unstable();
-        for at in positions.into_iter().rev() {
-            list.as_super().del_item(at.unsigned_abs())?;
-        }
-        Ok(())
+}
+
+unsafe extern "C" fn assign_subscript(object: *mut ffi::PyObject, index: *mut ffi::PyObject, value: *mut ffi::PyObject) -> c_int {
+    // SAFETY: called by the interpreter with an InstrumentedList; a null value means deletion.
+    unsafe {
+        guarded(|py| {
+            let object = Bound::from_borrowed_ptr(py, object);
+            let list = itself(&object)?;
+            let index = Bound::from_borrowed_ptr(py, index);
+            let value = Bound::from_borrowed_ptr_or_opt(py, value);
+            match (index.cast::<PySlice>(), value) {
+                (Ok(slice), Some(value)) => set_slice(list, slice, &value)?,
+                (Ok(slice), None) => delete_slice(list, slice)?,
+                (Err(_), Some(value)) => set_item(list, index.extract()?, value)?,
+                (Err(_), None) => delete_item(list, index.extract()?)?,
+            }
+            Ok(0)
+        })
     }
+}
+
+unsafe extern "C" fn inplace_concat(object: *mut ffi::PyObject, other: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: called by the interpreter with an InstrumentedList.
+    unsafe {
+        guarded(|py| {
+            let object = Bound::from_borrowed_ptr(py, object);
+            append_all(itself(&object)?, &Bound::from_borrowed_ptr(py, other))?;
+            Ok(object.into_ptr())
+        })
+    }
+}
+
+unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc, arg: *mut c_void) -> c_int {
+    // SAFETY: called by the collector; `list`'s own function does the members.
+    unsafe {
+        let result = visit(ffi::Py_TYPE(object).cast(), arg);
+        if result != 0 {
+            return result;
+        }
+        let dict = (*object.cast::<ListObject>()).dict;
+        if !dict.is_null() {
+            let result = visit(dict, arg);
+            if result != 0 {
+                return result;
+            }
+        }
+        (*(&raw mut ffi::PyList_Type)).tp_traverse.map_or(0, |traverse| traverse(object, visit, arg))
+    }
+}
+
+unsafe extern "C" fn clear_references(object: *mut ffi::PyObject) -> c_int {
+    // SAFETY: called by the collector.
+    unsafe {
+        let dict = ptr::replace(&raw mut (*object.cast::<ListObject>()).dict, ptr::null_mut());
+        ffi::Py_XDECREF(dict);
+        (*(&raw mut ffi::PyList_Type)).tp_clear.map_or(0, |clear| clear(object))
+    }
+}
+
+unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
+    // SAFETY: the last reference is gone; `list`'s own function frees members and memory, then the type loses its instance.
+    unsafe {
+        ffi::PyObject_GC_UnTrack(object.cast());
+        let list = object.cast::<ListObject>();
+        if !(*list).weakrefs.is_null() {
+            ffi::PyObject_ClearWeakRefs(object);
+        }
+        (*list).adapter = None;
+        let dict = ptr::replace(&raw mut (*list).dict, ptr::null_mut());
+        ffi::Py_XDECREF(dict);
+        let class = ffi::Py_TYPE(object);
+        if let Some(dealloc) = (*(&raw mut ffi::PyList_Type)).tp_dealloc {
+            dealloc(object);
+        }
+        ffi::Py_DECREF(class.cast());
+    }
+}
+
+/// Makes the type; called once while the module initialises.
+pub fn make_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    if list_type().is_null() {
+        // The tables live as long as the type, which lives as long as the process.
+        let members = Vec::leak(vec![
+            member(c"__weaklistoffset__", offset_of!(ListObject, weakrefs)),
+            member(c"__dictoffset__", offset_of!(ListObject, dict)),
+            // SAFETY: an all-zero definition ends the table.
+            unsafe { std::mem::zeroed() },
+        ]);
+        let getsets = Vec::leak(vec![
+            getset(c"_sa_adapter", get_adapter, Some(put_adapter)),
+            getset(c"__dict__", ffi::PyObject_GenericGetDict, Some(ffi::PyObject_GenericSetDict)),
+            // SAFETY: as above.
+            unsafe { std::mem::zeroed() },
+        ]);
+        let methods = Vec::leak(vec![
+            crate::raw_method!(c"append", append),
+            crate::raw_method!(c"_sa_appender", append),
+            crate::raw_method!(c"remove", remove),
+            crate::raw_method!(c"_sa_remover", remove),
+            crate::raw_method!(c"_sa_iterator", iterate),
+            crate::raw_method!(c"insert", insert),
+            crate::raw_method!(c"extend", extend),
+            crate::raw_method!(c"pop", pop),
+            crate::raw_method!(c"clear", clear),
+            crate::raw_method!(c"__reduce_ex__", reduce_ex),
+            ffi::PyMethodDef::zeroed(),
+        ]);
+        let slots = vec![
+            type_slot(ffi::Py_tp_base, (&raw mut ffi::PyList_Type).cast()),
+            type_slot(ffi::Py_tp_dealloc, dealloc as *mut c_void),
+            type_slot(ffi::Py_tp_traverse, traverse as *mut c_void),
+            type_slot(ffi::Py_tp_clear, clear_references as *mut c_void),
+            type_slot(ffi::Py_mp_ass_subscript, assign_subscript as *mut c_void),
+            type_slot(ffi::Py_sq_inplace_concat, inplace_concat as *mut c_void),
+            type_slot(ffi::Py_tp_members, members.as_mut_ptr().cast()),
+            type_slot(ffi::Py_tp_getset, getsets.as_mut_ptr().cast()),
+            type_slot(ffi::Py_tp_methods, methods.as_mut_ptr().cast()),
+        ];
+        let flags = ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_BASETYPE | ffi::Py_TPFLAGS_HAVE_GC;
+        // SAFETY: the functions above work on `ListObject`s, which begin as lists do.
+        let made = unsafe {
+            raw::make_type(py, c"rustalchemy.orm.collections.InstrumentedList", size_of::<ListObject>(), flags, slots)?
+        };
+        LIST_TYPE.store(made, Ordering::Relaxed);
+        // SAFETY: the type was just made.
+        let class: Bound<'_, PyAny> = unsafe { Bound::from_borrowed_ptr(py, made.cast()) };
+        class.setattr("_sa_instrumented", class.as_ptr() as usize)?;
+    }
+    // SAFETY: the type is kept for ever.
+    Ok(unsafe { Bound::from_borrowed_ptr(py, list_type().cast()) })
 }

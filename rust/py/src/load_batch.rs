@@ -62,7 +62,7 @@ pub fn store_loaded(
     for (at, (object, value)) in objects.iter().zip(values.iter()).enumerate() {
         let state = state_of(&object)?;
         if state.is_outdated() {
-            loaded_values::apply_pending_expiry(py, state);
+            loaded_values::apply_pending_expiry(py, state)?;
         }
         let may_overwrite = overwrite.as_ref().is_none_or(|flags| flags.get(at).copied().unwrap_or(true));
         if !may_overwrite && !state.slot(attr).value().is_null() {

@@ -1,32 +1,37 @@
 //! What hydration asks of attributes: expiry, and collections filled from rows without events.
 
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
+use crate::adapter::EventSource;
+use crate::attribute::{self, AttrCore};
+use crate::collection;
+use crate::expiry;
 use crate::flags;
 use crate::state::StateRef;
 
+fn attr_of(state: StateRef, index: u32) -> PyResult<&'static AttrCore> {
+    state.manager().attr(index).ok_or_else(|| PyKeyError::new_err(index))
+}
+
 /// Expires the values of a state that missed an `expire_all`.
-pub fn apply_pending_expiry(_py: Python<'_>, _state: StateRef) {}
+pub fn apply_pending_expiry(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    expiry::apply_pending(py, state)
+}
 
 /// An empty collection as the committed value of an attribute.
-pub fn new_collection(py: Python<'_>, state: StateRef, attr: u32) -> PyResult<Bound<'_, PyAny>> {
-    let collection = PyList::empty(py).into_any();
-    state.set_committed(attr, collection.clone().into_ptr())?;
-    Ok(collection)
+pub fn new_collection<'py>(py: Python<'py>, state: StateRef, attr: u32) -> PyResult<Bound<'py, PyAny>> {
+    collection::new_committed(py, state, attr_of(state, attr)?)
 }
 
 /// Appends an object to a collection that is being loaded.
-pub fn append(collection: &Bound<'_, PyAny>, member: &Bound<'_, PyAny>) -> PyResult<()> {
-    collection.cast::<PyList>()?.append(member)
+pub fn append<'py>(collection: &Bound<'py, PyAny>, member: &Bound<'py, PyAny>) -> PyResult<()> {
+    collection::append_to(collection, member.clone(), &EventSource::Silent)
 }
 
 /// Makes the attribute's kind of collection of these objects and stores it as committed value.
-pub fn store_collection(py: Python<'_>, state: StateRef, attr: u32, members: &Bound<'_, PyAny>) -> PyResult<()> {
-    let collection = new_collection(py, state, attr)?;
-    for member in members.try_iter()? {
-        append(&collection, &member?)?;
-    }
+pub fn store_collection<'py>(py: Python<'py>, state: StateRef, attr: u32, members: &Bound<'py, PyAny>) -> PyResult<()> {
+    attribute::set_committed_value(py, state, attr_of(state, attr)?, members)?;
     Ok(())
 }
 

@@ -180,7 +180,8 @@ impl ManagerCore {
         }
         Ok(None)
     }
-    fn allocate(&self, key: &Bound<'_, PyString>) -> PyResult<u32> {
+    /// The number of an attribute; made at first use.
+    pub fn allocate(&self, key: &Bound<'_, PyString>) -> PyResult<u32> {
         let index = if let Some(index) = self.find_index(key)? {
             index
         } else {
@@ -229,6 +230,13 @@ impl ManagerCore {
 /// The manager of one instrumented class. `orm.instrumentation.ClassManager` derives from it.
 #[pyclass(subclass, frozen, module = "rustalchemy._core")]
 pub struct ClassManager(ManagerCore);
+
+impl ClassManager {
+    /// The native part. (`ManagerCore::of` also tells it its object's address; every manager in use went through that.)
+    pub fn core(&self) -> &ManagerCore {
+        &self.0
+    }
+}
 
 #[pymethods]
 impl ClassManager {

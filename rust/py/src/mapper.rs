@@ -279,6 +279,30 @@ impl RelationshipDescriptor {
     }
 }
 
+impl RelationshipDescriptor {
+    /// As `traverse`, for a raw type.
+    ///
+    /// # Safety
+    /// Called from a `tp_traverse` only.
+    pub unsafe fn traverse_raw(&self, visit: ffi::visitproc, arg: *mut std::ffi::c_void) -> std::ffi::c_int {
+        let reverse = self.reverse.iter().map(|(manager, _)| manager.as_ptr());
+        let held = [
+            self.target.as_ptr(),
+            self.dict.as_ptr(),
+            self.secondary.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr),
+            self.prop.as_ref().map_or(std::ptr::null_mut(), Py::as_ptr),
+        ];
+        for object in held.into_iter().chain(reverse).filter(|object| !object.is_null()) {
+            // SAFETY: the collector's own function on an owned object.
+            let result = unsafe { visit(object, arg) };
+            if result != 0 {
+                return result;
+            }
+        }
+        0
+    }
+}
+
 impl MapperDescriptor {
     /// Reads the dictionary of the contract's section 4.
     pub fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<Self> {

@@ -231,6 +231,12 @@ impl StateRef {
         instance_state::view_of(py, self)
     }
 
+    /// Expires the values of a state whose session expired everything since. Cheap when there is nothing to do.
+    #[inline]
+    pub fn apply_pending_expiry(self, py: Python<'_>) -> PyResult<()> {
+        crate::expiry::apply_pending(py, self)
+    }
+
     // ---- identity -------------------------------------------------------------------------------------------------
 
     /// The identity, borrowed: a value, or a tuple when composite; null without identity.
@@ -497,6 +503,27 @@ impl StateCore {
             new_tx: 0,
             dirty_tx: 0,
         }
+    }
+
+    /// As `traverse`, for a class made by PyO3.
+    ///
+    /// # Safety
+    /// Called from a carrier's `__traverse__` only.
+    pub unsafe fn traverse_with(&self, visit: &pyo3::gc::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        struct Borrowed<'a, 'v>(&'a pyo3::gc::PyVisit<'v>, Result<(), pyo3::PyTraverseError>);
+        unsafe extern "C" fn forward(object: *mut ffi::PyObject, arg: *mut std::ffi::c_void) -> i32 {
+            // SAFETY: `arg` is the `Borrowed` below; the handle is visited, never dropped.
+            unsafe {
+                let borrowed = &mut *arg.cast::<Borrowed<'_, '_>>();
+                let handle = std::mem::ManuallyDrop::new(std::mem::transmute::<*mut ffi::PyObject, Py<PyAny>>(object));
+                borrowed.1 = borrowed.0.call(&*handle);
+                i32::from(borrowed.1.is_err())
+            }
+        }
+        let mut borrowed = Borrowed(visit, Ok(()));
+        // SAFETY: `forward` gets what it expects.
+        unsafe { self.traverse(forward, (&raw mut borrowed).cast()) };
+        borrowed.1
     }
 
     /// Visits every owned reference for the collector.

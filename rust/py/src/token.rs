@@ -4,6 +4,7 @@ use pyo3::types::PyString;
 
 use crate::attribute::{AttrCore, Initiator, Op};
 use crate::errors;
+use crate::manager::{ClassManager, ManagerCore};
 
 /// The source of an attribute event: an attribute and an operation.
 #[pyclass(frozen, name = "AttributeEventToken", module = "rustalchemy._core")]
@@ -42,8 +43,19 @@ pub fn of(py: Python<'_>, initiator: Initiator) -> PyResult<Bound<'_, PyAny>> {
 
 /// The initiator a token stands for; `None` for Python's `None` and foreign objects.
 pub fn initiator(token: Option<&Bound<'_, PyAny>>) -> Option<Initiator> {
-    let token = token?.cast::<EventToken>().ok()?.get();
-    Some(Initiator { attr: token.attr, op: token.op })
+    let token = token.filter(|token| !token.is_none())?;
+    if let Ok(token) = token.cast::<EventToken>() {
+        let token = token.get();
+        return Some(Initiator { attr: token.attr, op: token.op });
+    }
+    // A token made by Python code names the attribute by its `impl`.
+    let source = token.getattr("impl").ok()?;
+    let class = source.getattr("class_").ok()?;
+    let manager = class.getattr(crate::names::sa_class_manager(token.py())).ok()?.cast_into::<ClassManager>().ok()?;
+    let key = source.getattr("key").ok()?.cast_into::<PyString>().ok()?;
+    let attr = ManagerCore::of(&manager).attr_by_key(&key)?;
+    let op = Op::from_name(token.getattr("op").ok()?.getattr("name").ok()?.extract::<String>().ok()?.as_str())?;
+    Some(Initiator { attr, op })
 }
 
 #[pymethods]

@@ -1,0 +1,205 @@
+//! History of attributes: what was added, what stayed, what was deleted since the committed state.
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+
+use crate::attribute::{self, AttrCore, AttrKind, is_no_state};
+use crate::flags::passive;
+use crate::state::StateRef;
+use crate::{collection, expiry, names};
+
+/// The three parts of one attribute's history.
+#[derive(Default)]
+pub struct History<'py> {
+    /// New values.
+    pub added: Vec<Bound<'py, PyAny>>,
+    /// Values that stayed.
+    pub unchanged: Vec<Bound<'py, PyAny>>,
+    /// Values that went.
+    pub deleted: Vec<Bound<'py, PyAny>>,
+}
+
+impl<'py> History<'py> {
+    /// `(added, unchanged, deleted)`; an empty part is an empty tuple unless the history is a collection's.
+    fn into_tuple(self, py: Python<'py>, lists: [bool; 3]) -> PyResult<Bound<'py, PyTuple>> {
+        let part = |values: Vec<Bound<'py, PyAny>>, list: bool| -> PyResult<Bound<'py, PyAny>> {
+            if values.is_empty() && !list {
+                Ok(PyTuple::empty(py).into_any())
+            } else {
+                Ok(PyList::new(py, values)?.into_any())
+            }
+        };
+        let parts = [part(self.added, lists[0])?, part(self.unchanged, lists[1])?, part(self.deleted, lists[2])?];
+        PyTuple::new(py, parts)
+    }
+}
+
+/// The committed value: `None` when the attribute is not modified, `NO_VALUE` when it had none.
+fn original<'py>(py: Python<'py>, state: StateRef, attr: &AttrCore) -> Option<Bound<'py, PyAny>> {
+    let committed = state.committed(attr.index())?;
+    // SAFETY: owned by the state, or null.
+    Some(unsafe { Bound::from_borrowed_ptr_or_opt(py, committed) }.unwrap_or_else(|| names::NO_VALUE.get(py)))
+}
+
+fn equal<'py>(py: Python<'py>, attr: &AttrCore, current: &Bound<'py, PyAny>, original: &Bound<'py, PyAny>) -> PyResult<bool> {
+    let compare = attr.compare.borrow().as_ref().map(|compare| compare.clone_ref(py));
+    let result = match compare {
+        Some(compare) => compare.bind(py).call1((current, original))?,
+        None => current.rich_compare(original, pyo3::class::basic::CompareOp::Eq)?,
+    };
+    Ok(result.is(pyo3::types::PyBool::new(py, true).as_any())) // SQL expressions compare to expressions
+}
+
+fn difference<'py>(
+    py: Python<'py>,
+    current: Bound<'py, PyAny>,
+    original: Bound<'py, PyAny>,
+    drop_none: bool,
+) -> History<'py> {
+    let mut current = current;
+    let mut history = History::default();
+    if is_no_state(original.as_ptr()) || (drop_none && original.is_none()) {
+        if is_no_state(current.as_ptr()) {
+            current = py.None().into_bound(py); // a deletion whose old value is not known
+        }
+    } else {
+        history.deleted.push(original);
+    }
+    if !names::NO_VALUE.is(current.as_ptr()) {
+        history.added.push(current);
+    }
+    history
+}
+
+fn unchanged<'py>(current: Bound<'py, PyAny>) -> History<'py> {
+    History { unchanged: vec![current], ..History::default() }
+}
+
+fn scalar<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<History<'py>> {
+    let value = state.slot(attr.index()).value();
+    // SAFETY: owned by the slot.
+    let current = match unsafe { Bound::from_borrowed_ptr_or_opt(py, value) } {
+        Some(value) => value,
+        None if state.slot(attr.index()).is_modified() => names::NO_VALUE.get(py),
+        None => {
+            let value = attribute::get(py, state, attr, passive & !passive::INIT_OK)?;
+            if names::PASSIVE_NO_RESULT.is(value.as_ptr()) {
+                return Ok(History::default());
+            }
+            value
+        }
+    };
+    let has_value = !names::NO_VALUE.is(current.as_ptr());
+    let Some(original) = original(py, state, attr) else {
+        return Ok(if has_value { unchanged(current) } else { History::default() });
+    };
+    if has_value && equal(py, attr, &current, &original)? {
+        return Ok(unchanged(current));
+    }
+    Ok(difference(py, current, original, false))
+}
+
+fn object<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<History<'py>> {
+    let value = state.slot(attr.index()).value();
+    // SAFETY: owned by the slot.
+    let current = match unsafe { Bound::from_borrowed_ptr_or_opt(py, value) } {
+        Some(value) => value,
+        None => {
+            let value = attribute::get(py, state, attr, passive & !passive::INIT_OK)?;
+            if names::PASSIVE_NO_RESULT.is(value.as_ptr()) {
+                return Ok(History::default());
+            }
+            value
+        }
+    };
+    let has_value = !names::NO_VALUE.is(current.as_ptr());
+    let Some(mut original) = original(py, state, attr) else {
+        return Ok(if has_value { unchanged(current) } else { History::default() });
+    };
+    if names::PASSIVE_NO_RESULT.is(original.as_ptr()) {
+        // The old value was not at hand when it was replaced; a simple many-to-one looks it up now.
+        let deferred = passive
+            | passive::ONLY_PERSISTENT
+            | passive::NO_AUTOFLUSH
+            | passive::LOAD_AGAINST_COMMITTED
+            | passive::NO_RAISE
+            | passive::DEFERRED_HISTORY_LOAD;
+        original = deferred_original(py, state, attr, deferred)?;
+    }
+    if has_value && current.is(&original) {
+        return Ok(unchanged(current));
+    }
+    Ok(difference(py, current, original, true))
+}
+
+fn deferred_original<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<Bound<'py, PyAny>> {
+    if attr.deferred_history.get() {
+        attribute::fire_loader_callables(py, state, attr, passive)
+    } else {
+        Ok(names::PASSIVE_NO_RESULT.get(py))
+    }
+}
+
+fn of_collection<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<(History<'py>, [bool; 3])> {
+    let current = attribute::get(py, state, attr, passive)?;
+    let mut history = History::default();
+    if names::PASSIVE_NO_RESULT.is(current.as_ptr()) {
+        if passive & passive::INCLUDE_PENDING_MUTATIONS != 0
+            && let Some(extra) = state.extra()
+            && let Some((_, pending)) = extra.pending.iter().find(|(at, _)| *at == attr.index())
+        {
+            // SAFETY: queued objects are owned by the state.
+            let own = |objects: &[_]| objects.iter().map(|object| unsafe { Bound::from_borrowed_ptr(py, *object) }).collect();
+            history.added = own(&pending.added);
+            history.deleted = own(&pending.removed);
+            return Ok((history, [true, false, true]));
+        }
+        return Ok((history, [false; 3]));
+    }
+    if names::NO_VALUE.is(current.as_ptr()) {
+        return Ok((history, [false; 3]));
+    }
+    let members = collection::items(&current)?;
+    let Some(original) = original(py, state, attr) else {
+        history.unchanged = members;
+        return Ok((history, [false, true, false]));
+    };
+    if names::NO_VALUE.is(original.as_ptr()) {
+        history.added = members;
+        return Ok((history, [true, false, false]));
+    }
+    let before = collection::items(&original)?;
+    let old: hashbrown::HashSet<usize> = before.iter().map(|item| item.as_ptr() as usize).collect();
+    let new: hashbrown::HashSet<usize> = members.iter().map(|item| item.as_ptr() as usize).collect();
+    for member in members {
+        if old.contains(&(member.as_ptr() as usize)) {
+            history.unchanged.push(member);
+        } else {
+            history.added.push(member);
+        }
+    }
+    history.deleted = before.into_iter().filter(|item| !new.contains(&(item.as_ptr() as usize))).collect();
+    Ok((history, [true; 3]))
+}
+
+/// The history of one attribute; may load, as `passive` allows.
+pub fn of<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<History<'py>> {
+    expiry::apply_pending(py, state)?;
+    match attr.kind {
+        AttrKind::Scalar => scalar(py, state, attr, passive),
+        AttrKind::Object => object(py, state, attr, passive),
+        AttrKind::Collection => Ok(of_collection(py, state, attr, passive)?.0),
+    }
+}
+
+/// The history as Python's `(added, unchanged, deleted)`.
+pub fn tuple_of<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<Bound<'py, PyTuple>> {
+    expiry::apply_pending(py, state)?;
+    match attr.kind {
+        AttrKind::Scalar => scalar(py, state, attr, passive)?.into_tuple(py, [false; 3]),
+        AttrKind::Object => object(py, state, attr, passive)?.into_tuple(py, [false; 3]),
+        AttrKind::Collection => {
+            let (history, lists) = of_collection(py, state, attr, passive)?;
+            history.into_tuple(py, lists)
+        }
+    }
+}

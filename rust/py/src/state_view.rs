@@ -1,0 +1,548 @@
+//! What Python sees of `InstanceState`: SQLAlchemy's inspection API.
+use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PySet, PyString, PyTuple, PyType};
+
+use crate::attribute::{AttrCore, AttrKind};
+use crate::flags;
+use crate::instance_state::{InstanceState, dict_of, expect_state};
+use crate::manager::{ClassManager, ManagerCore};
+use crate::slots;
+use crate::state::{StateExtra, StateRef, state_of};
+use crate::unit_of_work_core::UnitOfWorkCore;
+use crate::{expiry, history, names, relationship};
+
+/// The identity key `(base class, primary key tuple, identity token)`.
+pub fn identity_key(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyTuple>>> {
+    let Some(identity) = identity(py, state)? else { return Ok(None) };
+    let base = match state.manager().descriptor() {
+        Some(descriptor) => ManagerCore::of(descriptor.base.bind(py)).class(py)?,
+        None => state.manager().class(py)?,
+    };
+    // SAFETY: owned by the state, or null.
+    let token = unsafe { Bound::from_borrowed_ptr_or_opt(py, state.identity_token()) };
+    Ok(Some((base, identity, token).into_pyobject(py)?))
+}
+
+/// The primary key as a tuple.
+pub fn identity(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyTuple>>> {
+    // SAFETY: owned by the state, or null.
+    let Some(key) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, state.key()) }) else { return Ok(None) };
+    let is_composite = state.manager().descriptor().map_or(key.is_instance_of::<PyTuple>(), |descriptor| descriptor.primary_key.len() > 1);
+    Ok(Some(if is_composite { key.cast_into::<PyTuple>()? } else { PyTuple::new(py, [key])? }))
+}
+
+fn set_extra(state: StateRef, value: Option<Bound<'_, PyAny>>, field: fn(&mut StateExtra) -> &mut *mut ffi::PyObject) {
+    let value = value.filter(|value| !value.is_none());
+    if value.is_none() && state.extra().is_none() {
+        return;
+    }
+    if let Some(value) = &value {
+        state.track(value.as_ptr());
+    }
+    let new = value.map_or(std::ptr::null_mut(), Bound::into_ptr);
+    let old = std::mem::replace(field(state.extra_mut()), new);
+    // SAFETY: the field owned it.
+    unsafe { ffi::Py_XDECREF(old) }
+}
+
+fn get_extra<'py>(py: Python<'py>, state: StateRef, field: fn(&StateExtra) -> *mut ffi::PyObject) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: owned by the state, or null.
+    unsafe { Bound::from_borrowed_ptr_or_opt(py, state.extra().map_or(std::ptr::null_mut(), field)) }
+}
+
+fn key_set<'py>(py: Python<'py>, state: StateRef, wanted: impl Fn(&AttrCore) -> bool) -> PyResult<Bound<'py, PySet>> {
+    let keys = PySet::empty(py)?;
+    for attr in state.manager().attrs() {
+        if wanted(attr) {
+            keys.add(attr.key(py))?;
+        }
+    }
+    Ok(keys)
+}
+
+impl InstanceState {
+    fn living(slf: &Bound<'_, Self>) -> PyResult<StateRef> {
+        let state = expect_state(slf.as_any())?;
+        expiry::apply_pending(slf.py(), state)?;
+        Ok(state)
+    }
+}
+
+#[pymethods]
+impl InstanceState {
+    #[new]
+    #[pyo3(signature = (*_args, **_kw))]
+    fn new(_args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> Self {
+        Self::empty()
+    }
+    #[classattr]
+    #[pyo3(name = "is_instance")]
+    const IS_INSTANCE: bool = true;
+
+    /// The mapped object, or None once it is gone.
+    fn obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: a living object or null.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.target_ptr()) }
+    }
+    /// The mapped object, or None once it is gone.
+    #[getter]
+    fn object<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.obj(py)
+    }
+    /// The mapped object's class.
+    #[getter]
+    fn class_<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyType>> {
+        self.class(py)
+    }
+    /// The class manager.
+    #[getter]
+    fn manager<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        match slf.get().state() {
+            Some(state) => Ok(state.manager().object(slf.py()).into_any()),
+            None => slf.get().class(slf.py()).into_pyobject(slf.py())?.getattr(names::sa_class_manager(slf.py())),
+        }
+    }
+    /// The mapper.
+    #[getter]
+    fn mapper<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::manager(slf)?.getattr("mapper")
+    }
+    /// The object's `__dict__`; an empty dict once it is gone.
+    #[getter]
+    fn dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        match slf.get().state() {
+            Some(state) => dict_of(slf.py(), state),
+            None => Ok(PyDict::new(slf.py()).into_any()),
+        }
+    }
+
+    // ---- identity ------------------------------------------------------------------------------------------------
+
+    /// The identity key, or None.
+    #[getter]
+    fn key<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        slf.get().state().map_or(Ok(None), |state| identity_key(slf.py(), state))
+    }
+    #[setter]
+    fn set_key(slf: &Bound<'_, Self>, key: Option<Bound<'_, PyTuple>>) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        let Some(key) = key else {
+            state.set_key(std::ptr::null_mut());
+            return Ok(());
+        };
+        let identity = key.get_item(1)?.cast_into::<PyTuple>()?;
+        let value = if identity.len() == 1 { identity.get_item(0)? } else { identity.into_any() };
+        state.track(value.as_ptr());
+        state.set_key(value.into_ptr());
+        set_extra(state, Some(key.get_item(2)?), |extra| &mut extra.identity_token);
+        Ok(())
+    }
+    #[deleter]
+    fn delete_key(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::set_key(slf, None)
+    }
+    /// The identity key, or None.
+    #[getter(identity_key)]
+    fn py_identity_key<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        Self::key(slf)
+    }
+    /// The primary key as a tuple, or None.
+    #[getter(identity)]
+    fn py_identity<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        slf.get().state().map_or(Ok(None), |state| identity(slf.py(), state))
+    }
+    /// The identity token, or None.
+    #[getter]
+    fn identity_token<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(get_extra(slf.py(), expect_state(slf.as_any())?, |extra| extra.identity_token))
+    }
+    #[setter]
+    fn set_identity_token<'py>(slf: &Bound<'py, Self>, token: Option<Bound<'py, PyAny>>) -> PyResult<()> {
+        set_extra(expect_state(slf.as_any())?, token, |extra| &mut extra.identity_token);
+        Ok(())
+    }
+    /// Has an identity key?
+    #[getter]
+    fn has_identity(&self) -> bool {
+        self.state().is_some_and(StateRef::has_key)
+    }
+
+    // ---- lifecycle -----------------------------------------------------------------------------------------------
+
+    /// Neither identity nor session.
+    #[getter]
+    fn transient(&self) -> bool {
+        self.state().is_none_or(StateRef::is_transient)
+    }
+    /// In a session, without identity.
+    #[getter]
+    fn pending(&self) -> bool {
+        self.state().is_some_and(StateRef::is_pending)
+    }
+    /// In a session's identity map.
+    #[getter]
+    fn persistent(&self) -> bool {
+        self.state().is_some_and(StateRef::is_persistent)
+    }
+    /// Deleted by a flush of the running transaction.
+    #[getter]
+    fn deleted(&self) -> bool {
+        self.state().is_some_and(StateRef::is_deleted)
+    }
+    /// Has an identity, is in no session.
+    #[getter]
+    fn detached(&self) -> bool {
+        self.state().is_some_and(StateRef::is_detached)
+    }
+    /// Was deleted by a flush, and that was not rolled back.
+    #[getter]
+    fn was_deleted(&self) -> bool {
+        self.state().is_some_and(|state| state.has(flags::DELETED))
+    }
+    #[getter]
+    fn _deleted(&self) -> bool {
+        self.was_deleted()
+    }
+    #[getter]
+    fn _attached(&self) -> bool {
+        self.state().is_some_and(StateRef::is_attached)
+    }
+    /// The session, or None.
+    #[getter]
+    fn session<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let state = self.state().filter(|state| state.is_attached())?;
+        // SAFETY: an owner outlives its states' pointers to it.
+        unsafe { UnitOfWorkCore::session(py, state.owner()) }
+    }
+    /// The session's number, or None.
+    #[getter]
+    fn session_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.session(py).map(|session| session.getattr("hash_key")).transpose()
+    }
+    #[getter]
+    fn _orphaned_outside_of_session(&self) -> bool {
+        self.state().is_some_and(|state| state.has(flags::ORPHANED_OUTSIDE))
+    }
+    #[setter(_orphaned_outside_of_session)]
+    fn set_orphaned_outside_of_session(&self, value: bool) {
+        self.set_flag(flags::ORPHANED_OUTSIDE, value);
+    }
+    #[getter]
+    fn _load_pending(&self) -> bool {
+        self.state().is_some_and(|state| state.has(flags::LOAD_PENDING))
+    }
+    #[setter(_load_pending)]
+    fn set_load_pending(&self, value: bool) {
+        self.set_flag(flags::LOAD_PENDING, value);
+    }
+
+    // ---- values --------------------------------------------------------------------------------------------------
+
+    /// Has possible changes?
+    #[getter]
+    fn modified(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        if slf.get().state().is_none() {
+            return Ok(false);
+        }
+        Ok(Self::living(slf)?.has(flags::MODIFIED))
+    }
+    #[setter]
+    fn set_modified(&self, value: bool) {
+        self.set_flag(flags::MODIFIED, value);
+    }
+    /// Was the whole object expired, and not loaded since?
+    #[getter]
+    fn expired(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        if slf.get().state().is_none() {
+            return Ok(false);
+        }
+        Ok(Self::living(slf)?.has(flags::EXPIRED))
+    }
+    #[setter]
+    fn set_expired(&self, value: bool) {
+        self.set_flag(flags::EXPIRED, value);
+    }
+    /// Names of attributes to be loaded by the next access to an expired one.
+    #[getter]
+    fn expired_attributes<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
+        let state = Self::living(slf)?;
+        key_set(slf.py(), state, |attr| state.slot(attr.index()).is_expired())
+    }
+    /// Old values of changed attributes.
+    #[getter]
+    fn committed_state<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let py = slf.py();
+        let state = Self::living(slf)?;
+        let result = PyDict::new(py);
+        for attr in state.manager().attrs() {
+            let Some(old) = state.committed(attr.index()) else { continue };
+            // SAFETY: owned by the state, or null.
+            let old = unsafe { Bound::from_borrowed_ptr_or_opt(py, old) };
+            let old = match old {
+                None => names::NO_VALUE.get(py),
+                Some(old) if attr.kind == AttrKind::Collection && old.is_exact_instance_of::<PyTuple>() => {
+                    PyList::new(py, crate::collection::items(&old)?)?.into_any()
+                }
+                Some(old) => old,
+            };
+            result.set_item(attr.key(py), old)?;
+        }
+        Ok(result)
+    }
+    /// Names of attributes without a value.
+    #[getter]
+    fn unloaded<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
+        let state = Self::living(slf)?;
+        key_set(slf.py(), state, |attr| {
+            let slot = state.slot(attr.index());
+            slot.value().is_null() && !slot.is_modified()
+        })
+    }
+    /// Names of column attributes without a value.
+    #[getter]
+    fn _unloaded_non_object<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
+        let state = Self::living(slf)?;
+        key_set(slf.py(), state, |attr| {
+            let slot = state.slot(attr.index());
+            slot.value().is_null() && !slot.is_modified() && attr.accepts_scalar_loader.get()
+        })
+    }
+    /// Names of attributes without changes.
+    #[getter]
+    fn unmodified<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
+        let state = Self::living(slf)?;
+        key_set(slf.py(), state, |attr| !state.slot(attr.index()).is_modified())
+    }
+    /// Those of `keys` that are attributes without changes.
+    fn unmodified_intersection<'py>(slf: &Bound<'py, Self>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PySet>> {
+        let state = Self::living(slf)?;
+        let result = PySet::empty(slf.py())?;
+        for key in keys.try_iter()? {
+            let key = key?.cast_into::<PyString>()?;
+            if state.manager().attr_by_key(&key).is_some_and(|attr| !state.slot(attr.index()).is_modified()) {
+                result.add(key)?;
+            }
+        }
+        Ok(result)
+    }
+    /// `(added, unchanged, deleted)` of an attribute; Python makes a `History` of it.
+    fn _history<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyString>, passive: u32) -> PyResult<Bound<'py, PyTuple>> {
+        let state = Self::living(slf)?;
+        let _held = state.object(slf.py());
+        history::tuple_of(slf.py(), state, state.manager().expect_attr(key)?, passive)
+    }
+    /// Does the object have a parent along a relationship of another class?
+    #[pyo3(signature = (manager, key, optimistic=false))]
+    fn _has_parent(slf: &Bound<'_, Self>, manager: &Bound<'_, ClassManager>, key: &Bound<'_, PyString>, optimistic: bool) -> PyResult<bool> {
+        let state = Self::living(slf)?;
+        let attr = ManagerCore::of(manager).expect_attr(key)?;
+        Ok(relationship::has_parent(state, attr.token.get(), optimistic))
+    }
+    /// Records that the object has, or lost, a parent along a relationship.
+    fn _set_has_parent(
+        slf: &Bound<'_, Self>,
+        manager: &Bound<'_, ClassManager>,
+        key: &Bound<'_, PyString>,
+        parent: &Bound<'_, PyAny>,
+        value: bool,
+    ) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        let attr = ManagerCore::of(manager).expect_attr(key)?;
+        relationship::set_has_parent(slf.py(), attr, state, expect_state(parent)?, value)
+    }
+    /// Per-state loaders by attribute name.
+    #[getter]
+    fn callables<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let state = expect_state(slf.as_any())?;
+        if let Some(callables) = get_extra(slf.py(), state, |extra| extra.callables) {
+            return Ok(callables);
+        }
+        let callables = PyDict::new(slf.py()).into_any();
+        set_extra(state, Some(callables.clone()), |extra| &mut extra.callables);
+        Ok(callables)
+    }
+    #[setter]
+    fn set_callables<'py>(slf: &Bound<'py, Self>, value: Bound<'py, PyDict>) -> PyResult<()> {
+        set_extra(expect_state(slf.as_any())?, Some(value.into_any()), |extra| &mut extra.callables);
+        Ok(())
+    }
+    /// Loader options of the statement that loaded the object.
+    #[getter]
+    fn load_options<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(get_extra(slf.py(), expect_state(slf.as_any())?, |extra| extra.load_options)
+            .unwrap_or_else(|| PyTuple::empty(slf.py()).into_any()))
+    }
+    #[setter]
+    fn set_load_options<'py>(slf: &Bound<'py, Self>, value: Option<Bound<'py, PyAny>>) -> PyResult<()> {
+        set_extra(expect_state(slf.as_any())?, value, |extra| &mut extra.load_options);
+        Ok(())
+    }
+    /// Path under which the object was loaded.
+    #[getter]
+    fn load_path<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        match get_extra(slf.py(), expect_state(slf.as_any())?, |extra| extra.load_path) {
+            Some(path) => Ok(path),
+            None => slf.py().import("rustalchemy.orm.path_registry")?.getattr("PathRegistry")?.getattr("root"),
+        }
+    }
+    #[setter]
+    fn set_load_path<'py>(slf: &Bound<'py, Self>, value: Option<Bound<'py, PyAny>>) -> PyResult<()> {
+        set_extra(expect_state(slf.as_any())?, value, |extra| &mut extra.load_path);
+        Ok(())
+    }
+    /// The user's own dictionary.
+    #[getter]
+    fn info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let state = expect_state(slf.as_any())?;
+        if let Some(info) = get_extra(slf.py(), state, |extra| extra.info) {
+            return Ok(info);
+        }
+        let info = PyDict::new(slf.py()).into_any();
+        set_extra(state, Some(info.clone()), |extra| &mut extra.info);
+        Ok(info)
+    }
+
+    // ---- operations SQLAlchemy's own modules use -------------------------------------------------------------------
+
+    /// Forgets all values.
+    fn _expire_state(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        expiry::expire(slf.py(), state)
+    }
+    /// Forgets some values.
+    #[pyo3(signature = (_dict, attribute_names, no_loader=false))]
+    fn _expire_attributes<'py>(
+        slf: &Bound<'py, Self>,
+        _dict: &Bound<'py, PyAny>,
+        attribute_names: &Bound<'py, PyAny>,
+        no_loader: bool,
+    ) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        for key in attribute_names.try_iter()? {
+            let key = key?.cast_into::<PyString>()?;
+            expiry::expire_attribute(slf.py(), state, state.manager().expect_attr(&key)?, no_loader)?;
+        }
+        Ok(())
+    }
+    /// Marks attributes as expired without touching their values.
+    fn _expire_unloaded<'py>(slf: &Bound<'py, Self>, keys: &Bound<'py, PyAny>) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        for key in keys.try_iter()? {
+            let key = key?.cast_into::<PyString>()?;
+            let index = state.manager().expect_attr(&key)?.index();
+            state.set_slot_flags(index, state.slot(index).flags() | slots::EXPIRED);
+        }
+        Ok(())
+    }
+    /// Loads expired attributes.
+    fn _load_expired<'py>(slf: &Bound<'py, Self>, _state: &Bound<'py, PyAny>, passive: u32) -> PyResult<Bound<'py, PyAny>> {
+        let state = Self::living(slf)?;
+        if passive & flags::passive::SQL_OK == 0 {
+            return Ok(names::PASSIVE_NO_RESULT.get(slf.py()));
+        }
+        expiry::load_expired(slf.py(), state, passive)
+    }
+    /// Takes values and loaders of an attribute away.
+    fn _reset<'py>(slf: &Bound<'py, Self>, _dict: &Bound<'py, PyAny>, key: &Bound<'py, PyString>) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        let attr = state.manager().expect_attr(key)?;
+        let slot = state.slot(attr.index());
+        // SAFETY: owned by the slot.
+        if let Some(old) = unsafe { Bound::from_borrowed_ptr_or_opt(slf.py(), slot.value()) } {
+            crate::attribute::take(state, attr);
+            if attr.kind == AttrKind::Collection {
+                crate::collection::invalidate(&old)?;
+            }
+        }
+        state.set_slot_flags(attr.index(), state.slot(attr.index()).flags() & !slots::EXPIRED);
+        expiry::forget_callable(slf.py(), state, attr)
+    }
+    /// Some attributes are committed as they are.
+    fn _commit<'py>(slf: &Bound<'py, Self>, _dict: &Bound<'py, PyAny>, keys: &Bound<'py, PyAny>) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        for key in keys.try_iter()? {
+            let key = key?.cast_into::<PyString>()?;
+            let attr = state.manager().expect_attr(&key)?;
+            let slot = state.slot(attr.index());
+            state.forget_committed(attr.index());
+            let keep = if slot.value().is_null() { slot.flags() & slots::EXPIRED } else { 0 };
+            state.set_slot_flags(attr.index(), keep);
+            if !slot.value().is_null() {
+                expiry::forget_callable(slf.py(), state, attr)?;
+            }
+        }
+        state.clear_flags(flags::EXPIRED);
+        Ok(())
+    }
+    /// All attributes are committed as they are. The caller takes the state out of `dirty`.
+    #[pyo3(signature = (_dict=None, _identity_map=None))]
+    fn _commit_all<'py>(slf: &Bound<'py, Self>, _dict: Option<Bound<'py, PyAny>>, _identity_map: Option<Bound<'py, PyAny>>) -> PyResult<()> {
+        Self::living(slf)?.commit_all();
+        Ok(())
+    }
+    /// Follow the value of an attribute through expiry.
+    fn _track_last_known_value(slf: &Bound<'_, Self>, key: &Bound<'_, PyString>) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        let index = state.manager().expect_attr(key)?.index();
+        let extra = state.extra_mut();
+        if !extra.last_known.iter().any(|(at, _)| *at == index) {
+            extra.last_known.push((index, names::NO_VALUE.get(slf.py()).into_ptr()));
+        }
+        Ok(())
+    }
+    /// Last values of attributes followed through expiry.
+    #[getter]
+    fn _last_known_values<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let py = slf.py();
+        let state = Self::living(slf)?;
+        let Some(extra) = state.extra().filter(|extra| !extra.last_known.is_empty()) else { return Ok(None) };
+        let result = PyDict::new(py);
+        for (index, value) in &extra.last_known {
+            if let Some(attr) = state.manager().attr(*index) {
+                // SAFETY: owned by the state.
+                result.set_item(attr.key(py), unsafe { Bound::from_borrowed_ptr(py, *value) })?;
+            }
+        }
+        Ok(Some(result))
+    }
+    /// Attribute names with changes queued on collections that are not loaded.
+    #[getter]
+    fn _pending_mutations<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let py = slf.py();
+        let state = Self::living(slf)?;
+        let result = PyDict::new(py);
+        for (index, pending) in state.extra().map_or(&[][..], |extra| &extra.pending) {
+            if let Some(attr) = state.manager().attr(*index) {
+                // SAFETY: queued objects are owned by the state.
+                let own = |objects: &[*mut ffi::PyObject]| -> Vec<Bound<'py, PyAny>> {
+                    objects.iter().map(|object| unsafe { Bound::from_borrowed_ptr(py, *object) }).collect()
+                };
+                result.set_item(attr.key(py), (own(&pending.added), own(&pending.removed)))?;
+            }
+        }
+        Ok(result)
+    }
+    /// Takes over the bookkeeping of another object's state (`merge` with `load=False`, unpickling).
+    fn _same_object(slf: &Bound<'_, Self>, object: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let state = state_of(object).ok_or_else(|| PyValueError::new_err("not a mapped object"))?;
+        Ok(slf.get().state() == Some(state))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.traverse(&visit)
+    }
+    fn __clear__(&self) {
+        self.clear();
+    }
+}
+
+impl InstanceState {
+    fn set_flag(&self, flag: u32, value: bool) {
+        if let Some(state) = self.state() {
+            if value { state.add_flags(flag) } else { state.clear_flags(flag) }
+        }
+    }
+}
