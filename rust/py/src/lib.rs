@@ -5,7 +5,6 @@ pub mod access;
 pub mod adapter;
 pub mod attach;
 pub mod attribute;
-pub mod attribute;
 pub mod bridge;
 pub mod cascade;
 pub mod collection;
