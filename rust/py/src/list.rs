@@ -116,7 +116,11 @@ pub fn remove_item<'py>(list: &Bound<'py, PyList>, item: &Bound<'py, PyAny>, sou
 }
 
 fn delete_range(list: &Bound<'_, PyList>, from: usize, to: usize) -> PyResult<()> {
-    list.del_slice(from, to) // through the C function: no events
+    // SAFETY: a list; the C function asks no method of the class, so no events come back.
+    let result = unsafe {
+        ffi::PyList_SetSlice(list.as_ptr(), isize::try_from(from)?, isize::try_from(to)?, ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
 }
 
 fn insert_item<'py>(list: &Bound<'py, PyList>, at: isize, item: Bound<'py, PyAny>) -> PyResult<()> {
