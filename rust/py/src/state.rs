@@ -356,7 +356,12 @@ impl StateRef {
                 && (*ffi::Py_TYPE(value)).tp_flags & ffi::Py_TPFLAGS_HAVE_GC != 0
             {
                 self.add_flags(flags::GC_TRACKED);
-                ffi::PyObject_GC_Track(self.carrier().cast());
+                if ffi::PyObject_GC_IsTracked(self.carrier()) == 0 {
+                    ffi::PyObject_GC_Track(self.carrier().cast());
+                }
+                if !self.owner().is_null() {
+                    (*self.owner()).may_hold_related = true; // an expiry lets go of such values at once
+                }
             }
         }
     }
