@@ -296,6 +296,9 @@ class InstrumentedAttribute(_core.AttributeDescriptor, QueryableAttribute[_T_co]
 
     inherit_cache = True
 
+    # The native type comes first in the MRO and has a constructor that does nothing.
+    __init__ = QueryableAttribute.__init__
+
     @util.rw_hybridproperty
     def __doc__(self) -> str | None:  # type: ignore[override]
         return self._doc
