@@ -147,7 +147,14 @@ unsafe extern "C" fn instance_new(
                 (*manager).check_configured(py)?;
             }
             let object = allocate_raw(class, manager);
-            if object.is_null() { Err(PyMemoryError::new_err(())) } else { Ok(object) }
+            if object.is_null() {
+                return Err(PyMemoryError::new_err(()));
+            }
+            let object = Bound::from_owned_ptr(py, object);
+            if !manager.is_null() {
+                (*manager).set_polymorphic_identity(py, inline_state(object.as_ptr()))?;
+            }
+            Ok(object.into_ptr())
         })
     }
 }

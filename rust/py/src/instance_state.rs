@@ -121,6 +121,21 @@ pub unsafe fn carrier_core(py: Python<'_>, carrier: *mut ffi::PyObject, object: 
     }
 }
 
+/// Does an external object have its own carrier already?
+pub fn has_state(object: &Bound<'_, PyAny>) -> bool {
+    let py = object.py();
+    // SAFETY: living objects; the object's dict keeps the carrier alive after the reference found is given back.
+    unsafe {
+        let carrier = ffi::PyObject_GenericGetAttr(object.as_ptr(), names::sa_instance_state(py).as_ptr());
+        if carrier.is_null() {
+            ffi::PyErr_Clear();
+            return false;
+        }
+        ffi::Py_DECREF(carrier);
+        crate::instance::is_instance(object.as_ptr()) || carrier_core(py, carrier, object.as_ptr()).is_some()
+    }
+}
+
 /// Gives an external object a carrier.
 pub fn attach_carrier<'py>(object: &Bound<'py, PyAny>, manager: &ManagerCore) -> PyResult<StateRef> {
     let py = object.py();

@@ -44,6 +44,8 @@ pub struct ManagerCore {
     descriptors: RefCell<Vec<(u32, Py<PyAny>)>>,
     mapper: RefCell<Option<Py<PyAny>>>,
     descriptor: RefCell<Option<Rc<MapperDescriptor>>>,
+    /// The descriptor names a discriminator value for new objects.
+    is_polymorphic: Cell<bool>,
     checked_generation: Cell<u32>,
 }
 
@@ -166,6 +168,21 @@ impl ManagerCore {
         Ok(())
     }
 
+    /// A new object of a class in a polymorphic hierarchy has its discriminator set.
+    #[inline]
+    pub fn set_polymorphic_identity(&self, py: Python<'_>, state: StateRef) -> PyResult<()> {
+        if !self.is_polymorphic.get() {
+            return Ok(());
+        }
+        let Some(descriptor) = self.descriptor() else { return Ok(()) };
+        if let (Some(index), Some(identity)) = (descriptor.polymorphic_attr, &descriptor.polymorphic_identity)
+            && let Some(attr) = self.attr(index)
+        {
+            crate::attribute::set(py, state, attr, identity.bind(py), None)?;
+        }
+        Ok(())
+    }
+
     fn find_index(&self, key: &Bound<'_, PyString>) -> PyResult<Option<u32>> {
         let py = key.py();
         for (name, index) in &*self.indexes.borrow() {
@@ -275,6 +292,7 @@ impl ClassManager {
             descriptors: RefCell::default(),
             mapper: RefCell::default(),
             descriptor: RefCell::default(),
+            is_polymorphic: Cell::new(false),
             checked_generation: Cell::new(0),
         }))
     }
@@ -310,6 +328,7 @@ impl ClassManager {
     fn configure_mapper(slf: &Bound<'_, Self>, descriptor: &Bound<'_, PyDict>) -> PyResult<()> {
         let core = ManagerCore::of(slf);
         let new = Rc::new(MapperDescriptor::from_dict(descriptor)?);
+        core.is_polymorphic.set(new.polymorphic_attr.is_some() && new.polymorphic_identity.is_some());
         let old = core.descriptor.replace(Some(new));
         drop(old);
         Ok(())
@@ -318,6 +337,33 @@ impl ClassManager {
     #[pyo3(name = "new_instance")]
     fn py_new_instance<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         ManagerCore::of(slf).new_instance(slf.py())
+    }
+    /// Gives an external object its state, before its `__init__`; False when it has one.
+    fn _new_state<'py>(slf: &Bound<'py, Self>, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let core = ManagerCore::of(slf);
+        core.check_configured(py)?;
+        if instance_state::has_state(object) {
+            return Ok(pyo3::types::PyBool::new(py, false).to_owned().into_any());
+        }
+        let state = match crate::state::state_of(object) {
+            Some(state) => state,
+            None => instance_state::attach_carrier(object, core)?,
+        };
+        core.set_polymorphic_identity(py, state)?;
+        state.view(py)
+    }
+    /// As `_new_state`, for an object made without `__init__`; returns its state.
+    #[pyo3(signature = (object, _state=None))]
+    fn setup_instance<'py>(
+        slf: &Bound<'py, Self>,
+        object: &Bound<'py, PyAny>,
+        _state: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match crate::state::state_of(object) {
+            Some(state) => state.view(slf.py()),
+            None => instance_state::attach_carrier(object, ManagerCore::of(slf))?.view(slf.py()),
+        }
     }
     /// The class is no longer instrumented: forget mapper, description and attributes.
     fn uninstall(slf: &Bound<'_, Self>) {
