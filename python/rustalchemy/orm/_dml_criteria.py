@@ -14,7 +14,7 @@ from sqlalchemy.engine import result as _result
 from sqlalchemy.sql import expression, select
 from sqlalchemy.sql.base import Options
 
-from . import context, evaluator
+from . import attributes, context, evaluator
 from . import exc as orm_exc
 from ._dml_state import _ORMDMLState
 
@@ -288,8 +288,8 @@ class _BulkUDCompileState(_ORMDMLState):
         return matched
 
     @classmethod
-    def _matched_identity_keys(cls, result: Any, update_options: Any) -> list[Any]:
-        """Identity keys of the rows that RETURNING, or the SELECT before, reported."""
+    def _matched_states(cls, session: Any, result: Any, update_options: Any) -> list[Any]:
+        """States of the loaded objects whose rows RETURNING, or the SELECT before, reported."""
         mapper = update_options._subject_mapper
         token = update_options._identity_token
         returned = result.returned_defaults_rows
@@ -297,11 +297,13 @@ class _BulkUDCompileState(_ORMDMLState):
             rows = [(*row, token) for row in cls._interpret_returning_rows(result, mapper, returned)]
         else:
             rows = [tuple(row) for row in update_options._matched_rows]
-        return [
+        keys = (
             mapper.identity_key_from_primary_key(list(row[:-1]), identity_token=row[-1])
             for row in rows
             if token is None or row[-1] == token
-        ]
+        )
+        found = map(session.identity_map.get, keys)
+        return [attributes.instance_state(obj) for obj in found if obj is not None]
 
     @classmethod
     def _interpret_returning_rows(cls, result: Any, mapper: Mapper[Any], rows: Any) -> list[Any]:

@@ -282,7 +282,16 @@ class QueryableAttribute(
 
 def _plain_kind(attribute: QueryableAttribute[Any]) -> type[Any]:
     """The class of an attribute of an alias: never a descriptor of native storage."""
-    return QueryableAttribute if isinstance(attribute, InstrumentedAttribute) else type(attribute)
+    return _AdaptedAttribute if isinstance(attribute, InstrumentedAttribute) else type(attribute)
+
+
+class _AdaptedAttribute(QueryableAttribute[_T_co]):
+    """An attribute of an alias.
+
+    No base of ``InstrumentedAttribute``: in ``alias.x < User.x`` Python would ask the right side first.
+    """
+
+    inherit_cache = True
 
 
 def _queryable_attribute_unreduce(key: str, mapped_class: Any, parententity: Any, entity: Any) -> Any:
@@ -313,12 +322,17 @@ class InstrumentedAttribute(_core.AttributeDescriptor, QueryableAttribute[_T_co]
 
     def _hear(self) -> None:
         """Tell the native side which events of this attribute have listeners."""
+        if self.impl is None:
+            # not set up yet; asked again then
+            return
         dispatch = self.dispatch
         flags = 0
         for bit, name in _EVENT_BITS:
             if getattr(dispatch, name):
                 flags |= bit
         self._set_listeners(flags)
+        if dispatch._active_history:
+            self._set_active_history(True)
 
 
 _EVENT_BITS = (

@@ -14,7 +14,7 @@ from sqlalchemy.sql.base import CompileState, Options
 from sqlalchemy.sql.dml import DeleteDMLState, InsertDMLState, UpdateDMLState
 
 from .._sa import COMPILE_STATE_PLUGIN
-from . import context, evaluator
+from . import attributes, context, evaluator
 from ._bulk_rows import _bulk_insert, _bulk_update
 from ._dml_criteria import _BulkUDCompileState
 from ._dml_state import _ORMDMLState
@@ -335,8 +335,9 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
             identity_key = mapper.identity_key_from_primary_key(
                 (param[name] for name in key_names), options._identity_token
             )
-            state = session.identity_map.fast_get_state(identity_key)
-            if state is not None:
+            obj = session.identity_map.get(identity_key)
+            if obj is not None:
+                state = attributes.instance_state(obj)
                 names = set(param).difference(key_names)
                 _store_values(state, {name: param[name] for name in names})
 
@@ -349,9 +350,7 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
 
     @classmethod
     def _do_post_synchronize_fetch(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
-        identity_map = session.identity_map
-        keys = cls._matched_identity_keys(result, options)
-        states = [state for state in map(identity_map.fast_get_state, keys) if state is not None]
+        states = cls._matched_states(session, result, options)
         if states:
             cls._apply_update_set_values_to_objects(session, options, statement, result, states)
 
@@ -487,8 +486,6 @@ class _BulkORMDelete(_CriteriaCompileState, DeleteDMLState):
 
     @classmethod
     def _do_post_synchronize_fetch(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
-        identity_map = session.identity_map
-        keys = cls._matched_identity_keys(result, options)
-        deleted = [state for state in map(identity_map.fast_get_state, keys) if state is not None]
+        deleted = cls._matched_states(session, result, options)
         if deleted:
             session._remove_newly_deleted(deleted)
