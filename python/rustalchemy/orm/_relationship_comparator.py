@@ -182,7 +182,7 @@ class _RelationshipComparator(util.MemoizedSlots, PropComparator[Any]):
                     local.key,
                     type_=local.type,
                     unique=True,
-                    callable_=prop._get_attr_w_warn_on_none(prop.mapper, state, state.dict, remote),
+                    callable_=prop._get_attr_w_warn_on_none(prop.mapper, state, None, remote),
                 )
 
             return sql.and_(

@@ -170,7 +170,8 @@ def manager_of_class(cls: type[Any]) -> ClassManager[Any]:
 
 
 def opt_manager_of_class(cls: Any) -> ClassManager[Any] | None:
-    return cls.__dict__.get(DEFAULT_MANAGER_ATTR)
+    # inspect() asks for objects too: their __dict__ is a view that need not be made for that
+    return cls.__dict__.get(DEFAULT_MANAGER_ATTR) if isinstance(cls, type) else None
 
 
 instance_state: Callable[[Any], Any] = operator.attrgetter(DEFAULT_STATE_ATTR)

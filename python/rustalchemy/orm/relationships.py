@@ -328,13 +328,12 @@ class RelationshipProperty(
             )
         criterion, bind_to_col = self._lazy_criterion(reverse_direction)
         mapper = self.mapper if reverse_direction else self.parent
-        dict_ = attributes.instance_dict(state.obj())
 
         def visit_bindparam(bindparam: Any) -> None:
             key = identifying_key(bindparam)
             if key in bind_to_col:
                 # read when the statement runs: a flush may come in between
-                bindparam.callable = self._get_attr_w_warn_on_none(mapper, state, dict_, bind_to_col[key])
+                bindparam.callable = self._get_attr_w_warn_on_none(mapper, state, None, bind_to_col[key])
 
         if self.secondary is not None and alias_secondary:
             criterion = ClauseAdapter(anonymous_fromclause(self.secondary)).traverse(criterion)
