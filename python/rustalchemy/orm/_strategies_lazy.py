@@ -207,12 +207,12 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
     # loading
 
     def _load_at_class_level(self, state: Any, passive: Any) -> Any:
-        if passive == _PASSIVE_OFF and not state.load_options and self._quick is not None:
-            answer = self._quick_load(state)
-            if answer is not NO_LANE:
-                return answer
         override = _overridden_strategy(state, self.parent_property)
         if override is None:
+            if passive == _PASSIVE_OFF and not state.load_options and self._quick is not None:
+                answer = self._quick_load(state)
+                if answer is not NO_LANE:
+                    return answer
             return self._load_for_state(state, passive)
         strategy, option = override
         criteria = option._extra_criteria if option else ()
