@@ -34,6 +34,8 @@ pub struct InstanceState {
     object: Cell<*mut ffi::PyObject>,
     target: Cell<*mut ffi::PyObject>,
     class: RefCell<Option<Py<PyType>>>,
+    /// What an unpickled state was, until an object adopts it (`pickling.rs`).
+    description: RefCell<Option<Py<PyDict>>>,
     core: UnsafeCell<StateCore>,
 }
 
@@ -209,6 +211,16 @@ impl InstanceState {
             if object == ffi::Py_None() { ptr::null_mut() } else { object }
         }
     }
+    /// A state that belongs to no object yet, from what `pickling::describe` wrote down.
+    pub fn from_description<'py>(description: &Bound<'py, PyDict>) -> PyResult<Bound<'py, Self>> {
+        let made = make(description.py())?;
+        *made.get().description.borrow_mut() = Some(description.clone().unbind());
+        Ok(made)
+    }
+    /// What this state was before it was pickled, while no object has adopted it.
+    pub fn description<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyDict>> {
+        self.description.borrow().as_ref().map(|description| description.bind(py).clone())
+    }
     /// The state behind this object: its own core, or the viewed object's; `None` once an inline object is gone.
     pub fn state(&self) -> Option<StateRef> {
         match self.role.get() {
@@ -232,6 +244,7 @@ impl InstanceState {
             object: Cell::new(ptr::null_mut()),
             target: Cell::new(ptr::null_mut()),
             class: RefCell::default(),
+            description: RefCell::default(),
             core: UnsafeCell::new(StateCore::new(ptr::null(), 0)),
         }
     }
@@ -241,6 +254,9 @@ impl InstanceState {
     }
     /// Visits owned references. A carrier's values are visited through its core.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Ok(description) = self.description.try_borrow() {
+            visit.call(&*description)?;
+        }
         if let Ok(class) = self.class.try_borrow() {
             visit.call(&*class)?;
         }

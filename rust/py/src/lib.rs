@@ -75,6 +75,10 @@ mod _core {
     #[pymodule_export]
     use crate::load_context::LoadContext;
     #[pymodule_export]
+    use crate::instance_dict::InstanceDict;
+    #[pymodule_export]
+    use crate::pickling::unpickle_state;
+    #[pymodule_export]
     use crate::manager::ClassManager;
     #[pymodule_export]
     use crate::manager::mappers_changed;

@@ -14,7 +14,7 @@ use pyo3::PyTypeInfo;
 use crate::attribute::AttrCore;
 use crate::mapper::MapperDescriptor;
 use crate::state::StateRef;
-use crate::{instance, instance_state, names, raw};
+use crate::{instance, instance_dict, instance_state, names, raw};
 
 /// Counts changes of the set of mappers: a class checks its configuration again when it lags behind.
 static MAPPER_GENERATION: AtomicU32 = AtomicU32::new(1);
@@ -279,6 +279,9 @@ impl ClassManager {
             next_index.set(next_index.get().max(used));
         }
         let slot_count = parents.iter().map(|parent| ManagerCore::of(parent.bind(py)).slot_count()).max().unwrap_or(0);
+        if !instance::is_instance_type(class_.as_type_ptr()) {
+            instance_dict::install(class_)?;
+        }
         Ok(Self(ManagerCore {
             object: Cell::new(ptr::null_mut()),
             class: Cell::new(class_.as_type_ptr()),
@@ -366,12 +369,16 @@ impl ClassManager {
         }
     }
     /// The class is no longer instrumented: forget mapper, description and attributes.
-    fn uninstall(slf: &Bound<'_, Self>) {
+    fn uninstall(slf: &Bound<'_, Self>) -> PyResult<()> {
         let core = ManagerCore::of(slf);
+        if !core.is_inline {
+            instance_dict::uninstall(&core.class(slf.py())?)?;
+        }
         let mapper = core.mapper.take();
         let descriptor = core.descriptor.take();
         let descriptors = core.descriptors.take();
         drop((mapper, descriptor, descriptors));
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -63,8 +63,6 @@ pub struct StateExtra {
     pub last_known: Vec<(u32, *mut ffi::PyObject)>,
     /// The `InstanceState` of an inline object.
     pub view: *mut ffi::PyObject,
-    /// The live `InstanceDict`, borrowed; it clears this when it goes away.
-    pub dict_view: *mut ffi::PyObject,
     /// `callables`: dict of attribute name to per-state loader.
     pub callables: *mut ffi::PyObject,
     /// `load_options`.
@@ -605,7 +603,6 @@ impl StateCore {
                     ffi::Py_XDECREF(value);
                 }
                 drop_pending(std::mem::take(&mut extra.pending));
-                crate::instance_dict::forget_state(extra.dict_view);
                 instance_state::forget_object(extra.view);
                 for object in [
                     extra.view,

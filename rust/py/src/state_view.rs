@@ -82,6 +82,16 @@ impl InstanceState {
     #[pyo3(name = "is_instance")]
     const IS_INSTANCE: bool = true;
 
+    /// Pickles as a description that an object adopts where it is unpickled.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
+        let py = slf.py();
+        let description = match (slf.get().state(), slf.get().description(py)) {
+            (Some(state), _) => crate::pickling::describe(py, state)?,
+            (None, Some(description)) => description,
+            (None, None) => return Err(pyo3::exceptions::PyTypeError::new_err("cannot pickle the state of a lost object")),
+        };
+        Ok((py.import("rustalchemy._core")?.getattr("_unpickle_state")?, (description,)))
+    }
     /// The mapped object, or None once it is gone.
     fn obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         // SAFETY: a living object or null.
