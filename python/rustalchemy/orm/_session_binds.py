@@ -62,15 +62,9 @@ class SessionBinds:
     def _lane(self, mapper: Any) -> Lane | None:
         """The statement lane for a mapper's connection, or None when Core must see every statement."""
         transaction = self._transaction
-        if transaction is not None and not self.binds and self._trans_context_manager is None:
-            lane = transaction._lane
-            if (
-                lane is not None
-                and (lane.engine is self.bind or lane.connection is self.bind)
-                and transaction.is_active
-                and lane.is_open()
-            ):
-                return lane
+        lane = None if transaction is None else self._kept_lane(transaction)
+        if lane is not None:
+            return lane
         if type(self).get_bind is not SessionBinds.get_bind:
             # a user's get_bind() may look at the statement, which does not exist in the lane
             return None
@@ -80,6 +74,20 @@ class SessionBinds:
         assert self._transaction is not None
         self._transaction._lane = lane
         return lane
+
+    def _kept_lane(self, transaction: SessionTransaction) -> Lane | None:
+        """The lane a transaction keeps for the session's only bind, if it still is the way to go."""
+        lane = transaction._lane
+        if (
+            lane is not None
+            and (lane.engine is self.bind or lane.connection is self.bind)
+            and not self.binds
+            and transaction.is_active
+            and self._trans_context_manager is None
+            and lane.is_open()
+        ):
+            return lane
+        return None
 
     # --- binds -----------------------------------------------------------------------------------------------------
 

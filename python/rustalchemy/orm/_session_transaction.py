@@ -179,6 +179,21 @@ class SessionTransaction(_StateChange, TransactionalContext):
             raise sa_exc.InvalidRequestError(f"This transaction has not acquired a connection for bind {bind!r}")
         return entry[0]
 
+    def _begin_flush(self) -> SessionTransaction:
+        """``_begin()`` of a subtransaction, past the state guard."""
+        if self._state is not ACTIVE:
+            self._raise_for_prerequisite_state("_begin", self._state)
+        return SessionTransaction(self.session, SessionTransactionOrigin.SUBTRANSACTION, self)
+
+    def _end_flush(self) -> None:
+        """``commit()`` of a subtransaction; at once if nobody listens and nobody has ended it meanwhile."""
+        session = self.session
+        if session._event_bits or self._state is not ACTIVE or session._transaction is not self:
+            self.commit()
+        else:
+            session._transaction = self._parent
+            self._state = CLOSED
+
     def _iterate_self_and_parents(self, upto: SessionTransaction | None = None) -> Iterable[SessionTransaction]:
         result: list[SessionTransaction] = []
         current: SessionTransaction | None = self

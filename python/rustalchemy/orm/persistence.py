@@ -101,9 +101,15 @@ class FlushExecutor:
         base = mapper.base_mapper
         found = self._connections.get(base)
         if found is None:
-            connection = self._transaction.connection(base)
-            found = self._connections[base] = connection, Lane.of(connection)
+            found = self._connections[base] = self._acquire(base)
         return found
+
+    def _acquire(self, base: Mapper[Any]) -> tuple[Connection, Lane | None]:
+        lane = self._session._kept_lane(self._transaction._connections_boundary)
+        if lane is not None:
+            return lane.connection, lane
+        connection = self._transaction.connection(base)
+        return connection, Lane.of(connection)
 
     @staticmethod
     def _cache(mapper: Mapper[Any]) -> _MapperCache:

@@ -53,7 +53,8 @@ class _StateChange:
     ) -> Callable[[_F], _F]:
         """Declare the states a method may start in, and the one it ends in (``NO_CHANGE``: the same)."""
         assert prerequisite_states, "no prerequisite states sent"
-        allowed = None if prerequisite_states is _StateChangeStates.ANY else frozenset(prerequisite_states)
+        # a tuple: members are found by identity, without hashing
+        allowed = None if prerequisite_states is _StateChangeStates.ANY else prerequisite_states
         changes = moves_to is not _StateChangeStates.NO_CHANGE
 
         def decorate(fn: _F) -> _F:

@@ -35,7 +35,7 @@ class UOWTransaction:
             if session._uow_is_clean():
                 return
 
-        self.transaction = transaction = session._autobegin_t()._begin()
+        self.transaction = transaction = session._autobegin_t()._begin_flush()
         try:
             session._warn_on_events = session._uow_warn_on_events = True
             try:
@@ -47,7 +47,7 @@ class UOWTransaction:
             self._finish()
             if session._event_bits:
                 session.dispatch.after_flush_postexec(session, self)
-            transaction.commit()
+            transaction._end_flush()
         except BaseException:
             with util.safe_reraise():
                 transaction.rollback(_capture_exception=True)
