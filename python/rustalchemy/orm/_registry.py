@@ -248,9 +248,8 @@ class registry(EventTarget):
         _dispose_registries({self}, cascade=cascade)
 
     def _dispose_manager_and_mapper(self, manager: ClassManager[Any]) -> None:
-        mapper = manager.__dict__.get("mapper")
-        if mapper is not None:
-            mapper._set_dispose_flags()
+        if manager.is_mapped:
+            manager.mapper._set_dispose_flags()
         self._dispose_cls(manager.class_)
         instrumentation._instrumentation_factory.unregister(manager.class_)
 
