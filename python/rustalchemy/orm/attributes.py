@@ -331,6 +331,7 @@ class InstrumentedAttribute(_core.AttributeDescriptor, QueryableAttribute[_T_co]
             if getattr(dispatch, name):
                 flags |= bit
         self._set_listeners(flags)
+        self._set_active_history(bool(dispatch._active_history))
         if dispatch._active_history:
             self._set_active_history(True)
 
@@ -380,7 +381,7 @@ def _register_attribute_impl(
 ) -> InstrumentedAttribute[Any]:
     """Give the descriptor of an attribute its storage: scalar, object or collection.
 
-    ``backref`` is accepted for its callers' sake: both sides are kept in step natively.
+    ``backref`` names the other side's attribute, where no relationship tells the native side.
     """
     manager = manager_of_class(class_)
     descriptor = manager[key]
@@ -408,6 +409,8 @@ def _register_attribute_impl(
     )
     if callable_ is not None:
         descriptor._set_loader(callable_)
+    if backref is not None:
+        descriptor._set_backref(backref)
     if not _compares_plainly(impl.compare_function):
         descriptor._set_compare(impl.compare_function)
     if impl._default_scalar_value is not None:

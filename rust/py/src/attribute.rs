@@ -108,6 +108,10 @@ pub struct AttrCore {
     pub load_on_pending: Cell<bool>,
     /// Identifies the relationship, the same for all classes that inherit it (`parent_token`).
     pub token: Cell<usize>,
+    /// Name of the other side's attribute, where no relationship says it.
+    pub backref: RefCell<Option<Py<PyString>>>,
+    /// A relationship stands behind it: unset values of objects without a row are known without asking the loader.
+    pub has_relationship: Cell<bool>,
     /// Loader of the attribute, called `(state, passive)`.
     pub loader: RefCell<Option<Py<PyAny>>>,
     /// Comparison of values; `None`: `==`.
@@ -140,6 +144,8 @@ impl AttrCore {
             deferred_history: Cell::new(false),
             load_on_pending: Cell::new(false),
             token: Cell::new(0),
+            backref: RefCell::default(),
+            has_relationship: Cell::new(false),
             loader: RefCell::default(),
             compare: RefCell::default(),
             default: RefCell::default(),
@@ -215,6 +221,7 @@ impl AttrCore {
         if let Some(prop) = &descriptor.prop {
             self.token.set(prop.as_ptr() as usize);
         }
+        self.has_relationship.set(true);
         let old = self.relationship.replace(Some(Rc::new(descriptor)));
         drop(old);
         Ok(())
@@ -231,8 +238,17 @@ impl AttrCore {
     pub fn is_delete_orphan(&self) -> bool {
         self.cascades(bits::DELETE_ORPHAN)
     }
+    /// Is there another side to keep in step?
+    #[inline]
+    pub fn has_reverse(&self) -> bool {
+        self.relationship.borrow().as_ref().is_some_and(|relationship| !relationship.reverse.is_empty())
+            || self.backref.borrow().is_some()
+    }
     /// The other side of the relationship on an object of `manager`'s class.
-    pub fn reverse_on(&self, manager: &ManagerCore) -> Option<Option<&'static Self>> {
+    pub fn reverse_on(&self, py: Python<'_>, manager: &ManagerCore) -> Option<Option<&'static Self>> {
+        if let Some(key) = &*self.backref.borrow() {
+            return Some(manager.attr_by_key(key.bind(py)));
+        }
         let (index, holder) = {
             let relationship = self.relationship.borrow();
             let (holder, index) = relationship.as_ref()?.reverse.first()?;
@@ -328,7 +344,7 @@ pub fn fire_loader_callables<'py>(
             return callable.call1((state.view(py)?, passive));
         }
     }
-    if attr.kind != AttrKind::Scalar {
+    if attr.has_relationship.get() {
         if !state.has_key() && !attr.load_on_pending.get() && !state.has(flags::LOAD_PENDING) {
             return Ok(names::ATTR_EMPTY.get(py)); // what the lazy loader says of objects without a row
         }

@@ -361,6 +361,14 @@ fn set_listeners(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<
     Ok(slf.py().None())
 }
 
+fn set_backref(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+    let key = args.get_item(0)?;
+    let key = if key.is_none() { None } else { Some(key.cast_into::<PyString>()?.unbind()) };
+    let old = core_of(slf)?.backref.replace(key);
+    drop(old);
+    Ok(slf.py().None())
+}
+
 fn set_active_history(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
     let attr = core_of(slf)?;
     attr.active_history.set(args.get_item(0)?.is_truthy()?);
@@ -389,6 +397,7 @@ pub fn make_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
             crate::raw_method!(c"_set_listeners", set_listeners),
             crate::raw_method!(c"_set_compare", set_compare),
             crate::raw_method!(c"_set_default", set_default),
+            crate::raw_method!(c"_set_backref", set_backref),
             crate::raw_method!(c"_set_active_history", set_active_history),
             crate::raw_method!(c"_set_collection_factory", set_collection_factory),
             ffi::PyMethodDef::zeroed(),

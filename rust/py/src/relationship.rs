@@ -218,7 +218,7 @@ pub fn cascade_set(
 
 /// The other side's attribute on a related object; `None` when the relationship has no other side.
 fn reverse_attr(py: Python<'_>, attr: &AttrCore, item: &Bound<'_, PyAny>, item_state: StateRef) -> PyResult<Option<&'static AttrCore>> {
-    match attr.reverse_on(item_state.manager()) {
+    match attr.reverse_on(py, item_state.manager()) {
         None => Ok(None),
         Some(Some(reverse)) => Ok(Some(reverse)),
         Some(None) => {
@@ -262,7 +262,7 @@ fn add_on_other_side(
     child: &Bound<'_, PyAny>,
     initiator: Initiator,
 ) -> PyResult<()> {
-    if attr.relationship.borrow().as_ref().is_none_or(|relationship| relationship.reverse.is_empty()) {
+    if !attr.has_reverse() {
         return Ok(());
     }
     let child_state = related_state(child)?;
@@ -288,7 +288,7 @@ pub fn backref_set(
     old: &Bound<'_, PyAny>,
     initiator: Initiator,
 ) -> PyResult<()> {
-    if old.is(child) || attr.relationship.borrow().as_ref().is_none_or(|relationship| relationship.reverse.is_empty()) {
+    if old.is(child) || !attr.has_reverse() {
         return Ok(());
     }
     if !old.is_none() && !is_no_state(old.as_ptr()) {
@@ -327,7 +327,7 @@ pub fn backref_remove(
 ) -> PyResult<()> {
     if child.is_none()
         || is_no_state(child.as_ptr())
-        || attr.relationship.borrow().as_ref().is_none_or(|relationship| relationship.reverse.is_empty())
+        || !attr.has_reverse()
     {
         return Ok(());
     }

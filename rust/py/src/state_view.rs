@@ -417,10 +417,40 @@ impl InstanceState {
 
     // ---- operations SQLAlchemy's own modules use -------------------------------------------------------------------
 
-    /// Forgets all values.
-    fn _expire_state(slf: &Bound<'_, Self>) -> PyResult<()> {
+    /// Forgets all values. The session takes the state out of `dirty`.
+    #[pyo3(signature = (_dict=None, _modified=None))]
+    fn _expire<'py>(slf: &Bound<'py, Self>, _dict: Option<Bound<'py, PyAny>>, _modified: Option<Bound<'py, PyAny>>) -> PyResult<()> {
         let state = Self::living(slf)?;
         expiry::expire(slf.py(), state)
+    }
+    /// The object, while its session holds it because of unsaved changes.
+    #[getter]
+    fn _strong_obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        let held = flags::IN_NEW | flags::IN_DIRTY | flags::IN_DELETED;
+        self.state().filter(|state| state.flags() & held != 0).and_then(|state| state.object(py))
+    }
+    /// Empty collections that were handed out for unset attributes.
+    #[getter]
+    fn _empty_collections<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let py = slf.py();
+        let state = Self::living(slf)?;
+        let result = PyDict::new(py);
+        for (index, collection) in state.extra().map_or(&[][..], |extra| &extra.empty_collections) {
+            if let Some(attr) = state.manager().attr(*index) {
+                // SAFETY: owned by the state.
+                result.set_item(attr.key(py), unsafe { Bound::from_borrowed_ptr(py, *collection) })?;
+            }
+        }
+        Ok(result)
+    }
+    /// A per-state loader takes the place of a value.
+    fn _set_callable<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyString>, loader: &Bound<'py, PyAny>) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        let attr = state.manager().expect_attr(key)?;
+        if attr.kind == AttrKind::Collection {
+            Self::_reset(slf, slf.as_any(), key)?;
+        }
+        Self::callables(slf)?.set_item(key, loader)
     }
     /// Forgets some values.
     #[pyo3(signature = (_dict, attribute_names, no_loader=false))]

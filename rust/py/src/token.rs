@@ -36,8 +36,22 @@ impl Op {
     }
 }
 
-/// The token of an initiator.
+/// The token of an initiator: the one the attribute's `impl` has, so that listeners can compare by identity.
 pub fn of(py: Python<'_>, initiator: Initiator) -> PyResult<Bound<'_, PyAny>> {
+    let name = match initiator.op {
+        Op::Remove => "_remove_token",
+        Op::Append => "_append_token",
+        Op::Replace => "_replace_token",
+        Op::BulkReplace => "_bulk_replace_token",
+        Op::Modified => "_modified_token",
+    };
+    // SAFETY: the GIL is held.
+    if let Some(descriptor) = unsafe { initiator.attr.object(py) }
+        && let Some(source) = descriptor.getattr_opt("impl")?
+        && let Some(token) = source.getattr_opt(name)?
+    {
+        return Ok(token);
+    }
     Ok(Bound::new(py, EventToken { attr: initiator.attr, op: initiator.op })?.into_any())
 }
 
