@@ -155,7 +155,7 @@ class _AttributeImpl:
         _core.del_attribute(state.obj(), self.key)
 
     def get_history(self, state: Any, dict_: Any = None, passive: Any = PASSIVE_OFF) -> History:
-        return History(*_core.get_history(state.obj(), self.key, passive))
+        return History(*state._history(self.key, passive))
 
     def get_committed_value(self, state: Any, dict_: Any = None, passive: Any = PASSIVE_OFF) -> Any:
         committed = state.committed_state

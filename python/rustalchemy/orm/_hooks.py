@@ -14,7 +14,7 @@ from . import base
 from . import exc as orm_exc
 from ._attribute_fire import fire
 from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
-from .collections import _adapt_collection
+from .collections import _check_collection_type
 from .state import InstanceState
 
 
@@ -33,7 +33,7 @@ class _Hooks:
     InstanceState = InstanceState
 
     fire = staticmethod(fire)
-    adapt_collection = staticmethod(_adapt_collection)
+    check_collection_type = staticmethod(_check_collection_type)
 
     @staticmethod
     def load_expired(state: Any, passive: Any) -> Any:

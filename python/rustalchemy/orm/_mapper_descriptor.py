@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from sqlalchemy import util
+
 from . import exc as orm_exc
 from .interfaces import MANYTOMANY, MANYTOONE
 
@@ -72,7 +74,13 @@ def _event_bits(dispatch: Any, names: tuple[str, ...]) -> int:
 
 def _written_tables(mapper: Any) -> Iterator[Any]:
     """The tables rows of this mapper go to, those of ancestors first."""
-    for table in mapper.base_mapper._sorted_tables:
+    lineage = list(mapper.iterate_to_root())
+    if any(len(m.tables) > 1 + len(m.inherits.tables if m.inherits else ()) for m in lineage):
+        # a class mapped to a join: only its foreign keys say which row is first
+        tables = list(mapper.base_mapper._sorted_tables)
+    else:
+        tables = util.unique_list(table for m in reversed(lineage) for table in m.tables)
+    for table in tables:
         if table in mapper._pks_by_table:
             yield table
 
@@ -114,21 +122,12 @@ def _relationships(mapper: Any) -> Iterator[dict[str, Any]]:
 def _relationship(mapper: Any, prop: Any) -> dict[str, Any]:
     manager, target = mapper.class_manager, prop.mapper.class_manager
     secondary = None
+    pairs: list[tuple[int, int, Any]] = []
     if prop.direction is MANYTOMANY:
-        sync: tuple[tuple[int, int], ...] = ()
         secondary = _secondary(mapper, prop)
-        destinations: list[Any] = []
-    else:
+    elif not prop.viewonly:
         source, destination = (prop.mapper, mapper) if prop.direction is MANYTOONE else (mapper, prop.mapper)
-        pairs = [] if prop.viewonly else _mapped_pairs(prop.synchronize_pairs, source, destination)
-        sync = tuple(
-            (
-                source.class_manager.allocate(source._columntoproperty[left].key),
-                destination.class_manager.allocate(destination._columntoproperty[right].key),
-            )
-            for left, right in pairs
-        )
-        destinations = [right for _, right in pairs]
+        pairs = list(_mapped_pairs(prop.synchronize_pairs, source, destination))
     return {
         "attr": manager.allocate(prop.key),
         "key": prop.key,
@@ -136,9 +135,9 @@ def _relationship(mapper: Any, prop: Any) -> dict[str, Any]:
         "target": target,
         "uselist": bool(prop.uselist),
         "viewonly": prop.viewonly,
-        "sync": sync,
-        "dest_pk": any(column.primary_key for column in destinations),
-        "nullable": all(column.nullable for column in destinations),
+        "sync": tuple((left, right) for left, right, _ in pairs),
+        "dest_pk": any(column.primary_key for *_, column in pairs),
+        "nullable": all(column.nullable for *_, column in pairs),
         "cascade": sum(_CASCADE_BITS[name] for name in prop._cascade),
         "passive_deletes": _PASSIVE_DELETES[prop.passive_deletes],
         "passive_updates": prop.passive_updates,
@@ -155,25 +154,32 @@ def _relationship(mapper: Any, prop: Any) -> dict[str, Any]:
     }
 
 
-def _mapped_pairs(pairs: Any, source: Any, destination: Any) -> list[tuple[Any, Any]]:
-    """The pairs whose columns are attributes on both sides."""
-    found = []
+def _attribute_of(mapper: Any, column: Any) -> int | None:
+    """The attribute number of a column; None if the mapper leaves it out, which only matters once it is written."""
+    try:
+        return mapper.class_manager.allocate(mapper._columntoproperty[column].key)
+    except orm_exc.UnmappedColumnError:
+        return None
+
+
+def _mapped_pairs(pairs: Any, source: Any, destination: Any) -> Iterator[tuple[int, int, Any]]:
+    """(source attribute, destination attribute, destination column) of the pairs that are mapped on both sides."""
     for left, right in pairs:
-        try:
-            source._columntoproperty[left], destination._columntoproperty[right]
-        except orm_exc.UnmappedColumnError:
-            continue
-        found.append((left, right))
-    return found
+        numbers = _attribute_of(source, left), _attribute_of(destination, right)
+        if numbers[0] is not None and numbers[1] is not None:
+            yield numbers[0], numbers[1], right
 
 
 def _secondary(mapper: Any, prop: Any) -> dict[str, Any]:
     """The association table: which of its columns take which attribute's value, by side."""
 
     def side(owner: Any, pairs: Any) -> tuple[tuple[int, str], ...]:
-        return tuple(
-            (owner.class_manager.allocate(owner._columntoproperty[left].key), right.key) for left, right in pairs
-        )
+        found = []
+        for left, right in pairs:
+            attribute = _attribute_of(owner, left)
+            if attribute is not None:
+                found.append((attribute, right.key))
+        return tuple(found)
 
     return {
         "table": prop.secondary,

@@ -351,7 +351,7 @@ _EVENT_BITS = (
 
 def get_history(obj: object, key: str, passive: Any = PASSIVE_OFF) -> History:
     """The changes of one attribute of an object since its committed state."""
-    return History(*_core.get_history(obj, key, passive))
+    return instance_state(obj).get_history(key, passive)
 
 
 def get_state_history(state: Any, key: str, passive: Any = PASSIVE_OFF) -> History:

@@ -268,7 +268,7 @@ _interfaces: dict[Any, tuple[dict[str, str], dict[str, Any]]] = {
 }
 
 
-def _adapt_collection(attribute: Any, value: Any, check: bool) -> tuple[Any, Any]:
+def _check_collection_type(attribute: Any, value: Any, check: bool) -> tuple[Any, Any]:
     """The members of something assigned to an attribute, with their keys if it is a dictionary."""
     kind = util.duck_type_collection(value)
     keys = None

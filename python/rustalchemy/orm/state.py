@@ -41,7 +41,8 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
         return None if provider is None or owner is None else provider(owner)
 
     def get_history(self, key: str, passive: Any = PASSIVE_OFF) -> History:
-        return History(*self._history(key, passive))
+        # through the attribute: a synonym's key stands for another one
+        return self.manager[key].impl.get_history(self, None, passive)
 
     def get_impl(self, key: str) -> Any:
         return self.manager[key].impl
