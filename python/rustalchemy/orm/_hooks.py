@@ -5,6 +5,7 @@ One object with these functions is installed when `rustalchemy.orm` is imported.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import util
@@ -16,6 +17,10 @@ from ._attribute_fire import fire
 from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
 from .collections import _check_collection_type
 from .state import InstanceState
+
+
+# settings of `lazy` that load with the object
+_EAGER = frozenset({"joined", False, "selectin", "subquery", "immediate"})
 
 
 class _Hooks:
@@ -42,10 +47,10 @@ class _Hooks:
             return PASSIVE_NO_RESULT
         manager = state.manager
         wanted = {
-            key
-            for key in state.expired_attributes.intersection(state.unmodified)
-            if manager[key].impl.load_on_unexpire
+            key for key in state.expired_attributes.intersection(state.unmodified) if manager[key].impl.load_on_unexpire
         }
+        if state.expired:
+            wanted.update(_eager_relationships(manager.mapper, state))
         manager.expired_attribute_loader(state, wanted, passive)
         return ATTR_WAS_SET
 
@@ -60,6 +65,14 @@ class _Hooks:
     @staticmethod
     def session_of(uow: Any) -> Any:
         return uow
+
+
+def _eager_relationships(mapper: Any, state: Any) -> Iterator[str]:
+    """Relationships that may come along with the columns when a wholly expired object is loaded again."""
+    by_option = bool(state.load_options)
+    for key, prop in mapper.relationships.items():
+        if by_option or prop.lazy in _EAGER:
+            yield key
 
 
 hooks = _Hooks()
