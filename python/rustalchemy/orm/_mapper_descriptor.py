@@ -58,7 +58,9 @@ def describe(mapper: Any) -> dict[str, Any]:
         "polymorphic_abstract": mapper.polymorphic_abstract,
         "inline_events": _event_bits(mapper.dispatch, _ROW_EVENTS),
         "instance_events": _event_bits(manager.dispatch, _INSTANCE_EVENTS),
-        "load_hook": manager.dispatch.load if manager.dispatch.load else None,
+        "load_hook": manager.dispatch.load or None,
+        "refresh_hook": manager.dispatch.refresh or None,
+        "expire_hook": manager.dispatch.expire or None,
         "tables": [_table(mapper, table) for table in _written_tables(mapper)],
         "relationships": list(_relationships(mapper)),
     }

@@ -1,4 +1,6 @@
 //! Expiry: forgetting values of one state, wholly or by attribute, and loading them again.
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -69,7 +71,42 @@ pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
         // SAFETY: all of these were owned by the state.
         unsafe { ffi::Py_DECREF(value) }
     }
-    result.and(forgotten)
+    result.and(forgotten).and_then(|()| fire(py, state, None))
+}
+
+/// Bit of a mapper's `instance_events`.
+const EXPIRE_EVENT: u32 = 8;
+
+/// Set for good once a mapper with listeners of the expire event was described.
+static HEARD: AtomicBool = AtomicBool::new(false);
+
+/// Takes note of a mapper's `instance_events`.
+pub fn note_events(instance_events: u32) {
+    if instance_events & EXPIRE_EVENT != 0 {
+        HEARD.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does anybody listen to the expire event of this state's class? Then expiry cannot wait for the next access.
+pub fn is_heard(state: StateRef) -> bool {
+    state.manager().descriptor().is_some_and(|mapper| mapper.instance_events & EXPIRE_EVENT != 0)
+}
+
+/// Does anybody listen to an expire event at all?
+pub fn anyone_hears() -> bool {
+    HEARD.load(Ordering::Relaxed)
+}
+
+/// Tells the listeners that attributes, or with `None` all of them, were expired.
+pub fn fire(py: Python<'_>, state: StateRef, names: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    if !anyone_hears() || !is_heard(state) {
+        return Ok(());
+    }
+    let Some(mapper) = state.manager().descriptor() else { return Ok(()) };
+    if let Some(hook) = mapper.dict.bind(py).get_item("expire_hook")?.filter(|hook| !hook.is_none()) {
+        hook.call1((state.view(py)?, names))?;
+    }
+    Ok(())
 }
 
 /// `InstanceState._expire_attributes`: some attributes are forgotten together with their pending changes.

@@ -7,7 +7,7 @@
 use pyo3::exceptions::{PyAssertionError, PyIndexError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyList, PySet, PyTuple};
 use smallvec::SmallVec;
 
 use crate::errors;
@@ -424,6 +424,11 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         object: &Bound<'py, PyAny>,
         state: StateRef,
     ) -> PyResult<()> {
+        let missing = if has_event(state, REFRESH_EVENT) {
+            Some(self.names(state, |attribute| is_missing(state, attribute))?)
+        } else {
+            None
+        };
         for (column, _) in plan.columns() {
             let attribute = index(column.attribute);
             if is_missing(state, attribute) {
@@ -439,8 +444,10 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
                 state.set_slot_flags(attribute, slots::EXPIRED);
             }
         }
-        if has_event(state, REFRESH_EVENT) && self.memory.is_first_sight(object, state) {
-            self.fire(state, "refresh_hook")?;
+        if let Some(missing) = missing
+            && self.memory.is_first_sight(object, state)
+        {
+            self.fire_refresh(state, Some(missing))?;
         }
         Ok(())
     }
@@ -556,7 +563,28 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
             }
         } else if has_event(state, REFRESH_EVENT) {
             self.memory.is_first_sight(object, state);
-            self.fire(state, "refresh_hook")?;
+            let names = if self.options.only_attributes {
+                let filled: Vec<u32> = plan.columns().map(|(column, _)| index(column.attribute)).collect();
+                Some(self.names(state, |attribute| filled.contains(&attribute))?)
+            } else {
+                None
+            };
+            self.fire_refresh(state, names)?;
+        }
+        Ok(())
+    }
+
+    /// Names of those attributes of an object that `wanted` says.
+    fn names(&self, state: StateRef, wanted: impl Fn(u32) -> bool) -> PyResult<Bound<'py, PySet>> {
+        let keys = state.manager().attrs().filter(|attr| wanted(attr.index())).map(|attr| attr.key(self.py));
+        PySet::new(self.py, keys)
+    }
+
+    /// Tells the listeners that an object was refreshed: some attributes of it, or all.
+    fn fire_refresh(&self, state: StateRef, names: Option<Bound<'py, PySet>>) -> PyResult<()> {
+        let Some(mapper) = state.manager().descriptor() else { return Ok(()) };
+        if let Some(hook) = mapper.dict.bind(self.py).get_item("refresh_hook")?.filter(|hook| !hook.is_none()) {
+            hook.call1((state.view(self.py)?, self.memory.context(self.py), names))?;
         }
         Ok(())
     }

@@ -312,6 +312,8 @@ impl MapperDescriptor {
                 |list| list.try_iter()?.map(|entry| Ok(entry?.cast_into::<PyDict>()?)).collect(),
             )
         };
+        let instance_events = number(dict, "instance_events")?;
+        crate::expiry::note_events(instance_events);
         Ok(Self {
             name: required(dict, "name")?.extract()?,
             base: manager(required(dict, "base")?)?.unbind(),
@@ -327,7 +329,7 @@ impl MapperDescriptor {
             polymorphic_attr: optional(dict, "polymorphic_attr")?.map(|value| value.extract()).transpose()?,
             polymorphic_identity: optional(dict, "polymorphic_identity")?.map(Bound::unbind),
             inline_events: number(dict, "inline_events")?,
-            instance_events: number(dict, "instance_events")?,
+            instance_events,
             load_hook: optional(dict, "load_hook")?.map(Bound::unbind),
             tables: dicts("tables")?.iter().map(TableDescriptor::from_dict).collect::<PyResult<_>>()?,
             relationships: dicts("relationships")?

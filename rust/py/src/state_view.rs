@@ -465,7 +465,7 @@ impl InstanceState {
             let key = key?.cast_into::<PyString>()?;
             expiry::expire_attribute(slf.py(), state, state.manager().expect_attr(&key)?, no_loader)?;
         }
-        Ok(())
+        expiry::fire(slf.py(), state, Some(attribute_names))
     }
     /// Marks attributes as expired without touching their values.
     fn _expire_unloaded<'py>(slf: &Bound<'py, Self>, keys: &Bound<'py, PyAny>) -> PyResult<()> {

@@ -8,6 +8,7 @@ use hashbrown::HashMap;
 use pyo3::prelude::*;
 
 use crate::bridge as attribute;
+use crate::expiry;
 use crate::flags;
 use crate::held::Held;
 use crate::state::{StateRef, Tombstone};
@@ -168,6 +169,11 @@ impl UowRef {
                 state.is_outdated() && (state.has(flags::GC_TRACKED) || !state.has(flags::INLINE))
             });
             for held in holders {
+                result = result.and(attribute::expire_state(py, held.state()));
+            }
+        }
+        if expiry::anyone_hears() {
+            for held in self.core().identity.held(|state| state.is_outdated() && expiry::is_heard(state)) {
                 result = result.and(attribute::expire_state(py, held.state()));
             }
         }

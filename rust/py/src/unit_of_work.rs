@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
 use crate::bridge as attribute;
 use crate::cascade::{self, Cascade};
 use crate::errors;
+use crate::expiry;
 use crate::flags;
 use crate::flush::FlushPlan;
 use crate::held::Held;
@@ -218,7 +219,7 @@ impl UnitOfWork {
                 let name = name?;
                 attribute::expire_attribute(py, state, state.manager().expect_attr(name.cast::<PyString>()?)?.index())?;
             }
-            return Ok(());
+            return expiry::fire(py, state, Some(names));
         }
         let cascaded = cascade::collect(py, state, Cascade::RefreshExpire, |_| false)?;
         uow.conditional_expire(py, state)?;
