@@ -126,8 +126,12 @@ class _AttributeImpl:
         assert self.trackparent, "This AttributeImpl is not configured to track parents."
         return state._has_parent(self.class_.__dict__["_sa_class_manager"], self.key, optimistic)
 
+    def sethasparent(self, state: Any, parent_state: Any, value: bool) -> None:
+        assert self.trackparent, "This AttributeImpl is not configured to track parents."
+        state._set_has_parent(self.class_.__dict__["_sa_class_manager"], self.key, parent_state, value)
+
     def get(self, state: Any, dict_: Any = None, passive: Any = PASSIVE_OFF) -> Any:
-        return _core.get_attribute(state.obj(), self.key, passive)
+        return _core.get_attribute(state, self.key, passive)
 
     def set(
         self,
@@ -140,7 +144,7 @@ class _AttributeImpl:
         pop: bool = False,
     ) -> None:
         if value is not DONT_SET:
-            _core.set_attribute(state.obj(), self.key, value)
+            _core.set_attribute(state, self.key, value, initiator, passive, check_old, pop)
 
     def append(self, state: Any, dict_: Any, value: Any, initiator: Any, passive: Any = PASSIVE_OFF) -> None:
         self.set(state, dict_, value, initiator, passive=passive)
@@ -152,7 +156,7 @@ class _AttributeImpl:
         self.set(state, dict_, None, initiator, passive=passive, check_old=value, pop=True)
 
     def delete(self, state: Any, dict_: Any = None) -> None:
-        _core.del_attribute(state.obj(), self.key)
+        _core.del_attribute(state, self.key)
 
     def get_history(self, state: Any, dict_: Any = None, passive: Any = PASSIVE_OFF) -> History:
         return History(*state._history(self.key, passive))
@@ -165,8 +169,7 @@ class _AttributeImpl:
         return self.get(state, dict_, passive)
 
     def set_committed_value(self, state: Any, dict_: Any, value: Any) -> Any:
-        _core.set_committed_value(state.obj(), self.key, value)
-        return self.get(state, dict_, PASSIVE_NO_FETCH)
+        return _core.set_committed_value(state, self.key, value)
 
     def get_all_pending(
         self, state: Any, dict_: Any, passive: Any = PASSIVE_NO_INITIALIZE
@@ -219,16 +222,13 @@ class _CollectionAttributeImpl(_AttributeImpl):
         self._duck_typed_as = util.duck_type_collection(self.collection_factory())
 
     def append(self, state: Any, dict_: Any, value: Any, initiator: Any, passive: Any = PASSIVE_OFF) -> None:
-        self.get_collection(state, dict_).append_with_event(value, initiator)
+        _core.append_attribute(state, self.key, value, initiator, passive)
 
     def remove(self, state: Any, dict_: Any, value: Any, initiator: Any, passive: Any = PASSIVE_OFF) -> None:
-        self.get_collection(state, dict_).remove_with_event(value, initiator)
+        _core.remove_attribute(state, self.key, value, initiator, passive)
 
     def pop(self, state: Any, dict_: Any, value: Any, initiator: Any, passive: Any = PASSIVE_OFF) -> None:
-        try:
-            self.remove(state, dict_, value, initiator, passive=passive)
-        except (ValueError, KeyError, IndexError):
-            pass
+        _core.pop_attribute(state, self.key, value, initiator, passive)
 
     def get_collection(
         self, state: Any, dict_: Any = None, user_data: Any = None, passive: Any = PASSIVE_OFF

@@ -463,7 +463,7 @@ def set_committed_value(instance: object, key: str, value: Any) -> None:
 
 def set_attribute(instance: object, key: str, value: Any, initiator: Any = None) -> None:
     """Set an attribute with events, past a descriptor that hides it."""
-    _core.set_attribute(instance, key, value)
+    _core.set_attribute(instance, key, value, initiator)
 
 
 def get_attribute(instance: object, key: str) -> Any:

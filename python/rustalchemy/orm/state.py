@@ -6,7 +6,7 @@ tuple, the running of constructors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import util
@@ -60,6 +60,21 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
         except:
             with util.safe_reraise():
                 manager.dispatch.init_failure(self, args, kwargs)
+
+    @classmethod
+    def _instance_level_callable_processor(
+        cls, manager: Any, fn: Callable[..., Any], key: str
+    ) -> Callable[..., None]:
+        """Give a row processor that puts a loader in the place of an attribute's value."""
+
+        def set_callable(state: Any, dict_: Any, row: Any) -> None:
+            state._set_callable(key, fn)
+
+        return set_callable
+
+    def _copy_callables(self, from_: InstanceState) -> None:
+        if from_.callables:
+            self.callables = dict(from_.callables)
 
     @classmethod
     def _commit_all_states(cls, iter_: Iterable[tuple[Any, Any]], instance_dict: Any = None) -> None:

@@ -57,12 +57,58 @@ pub fn set_attribute<'py>(
 ) -> PyResult<()> {
     let (state, attr) = find(obj, key)?;
     let py = obj.py();
+    let _held = state.object(py);
     let initiator = token::initiator(initiator.as_ref());
     match attr.kind {
         AttrKind::Scalar => attribute::set(py, state, attr, value, initiator),
         AttrKind::Object => scalar_object::set(py, state, attr, value, initiator, passive, check_old.as_ref(), pop),
         AttrKind::Collection => collection::set(py, state, attr, value, passive, true),
     }
+}
+
+/// Appends to a collection or sets a related object, on behalf of `initiator`.
+#[pyfunction]
+#[pyo3(signature = (obj, key, value, initiator=None, passive=passive::OFF))]
+pub fn append_attribute<'py>(
+    obj: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyString>,
+    value: &Bound<'py, PyAny>,
+    initiator: Option<Bound<'py, PyAny>>,
+    passive: u32,
+) -> PyResult<()> {
+    let (state, attr) = find(obj, key)?;
+    let _held = state.object(obj.py());
+    relationship::append(obj.py(), state, attr, value, token::initiator(initiator.as_ref()), passive)
+}
+
+/// Removes from a collection or unsets a related object; one that is not there is an error.
+#[pyfunction]
+#[pyo3(signature = (obj, key, value, initiator=None, passive=passive::OFF))]
+pub fn remove_attribute<'py>(
+    obj: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyString>,
+    value: &Bound<'py, PyAny>,
+    initiator: Option<Bound<'py, PyAny>>,
+    passive: u32,
+) -> PyResult<()> {
+    let (state, attr) = find(obj, key)?;
+    let _held = state.object(obj.py());
+    relationship::remove(obj.py(), state, attr, value, token::initiator(initiator.as_ref()), passive)
+}
+
+/// As `remove_attribute`, tolerant of an object that is not there.
+#[pyfunction]
+#[pyo3(signature = (obj, key, value, initiator=None, passive=passive::OFF))]
+pub fn pop_attribute<'py>(
+    obj: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyString>,
+    value: &Bound<'py, PyAny>,
+    initiator: Option<Bound<'py, PyAny>>,
+    passive: u32,
+) -> PyResult<()> {
+    let (state, attr) = find(obj, key)?;
+    let _held = state.object(obj.py());
+    relationship::pop(obj.py(), state, attr, value, token::initiator(initiator.as_ref()), passive)
 }
 
 /// Deletes an attribute, with events.

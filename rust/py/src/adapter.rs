@@ -2,6 +2,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyIterator, PyList, PyString, PyWeakrefMethods, PyWeakrefReference};
 
@@ -22,12 +23,14 @@ pub struct AdapterCore {
     pub invalidated: Cell<bool>,
     /// Handed out for an unset attribute, not stored yet.
     pub empty: Cell<bool>,
+    /// The living `CollectionAdapter`, borrowed; it clears this when it goes away.
+    view: Cell<*mut ffi::PyObject>,
 }
 
 impl AdapterCore {
     /// Ties a new collection to an attribute of `state`.
     pub fn new(state: StateRef, attr: &'static AttrCore) -> Rc<Self> {
-        Rc::new(Self { owner: state.tombstone(), attr, invalidated: Cell::new(false), empty: Cell::new(false) })
+        Rc::new(Self { owner: state.tombstone(), attr, invalidated: Cell::new(false), empty: Cell::new(false), view: Cell::new(std::ptr::null_mut()) })
     }
     /// The owner with its object, held; an error when the owner is gone.
     pub fn owner<'py>(&self, py: Python<'py>) -> PyResult<(StateRef, Bound<'py, PyAny>)> {
@@ -122,8 +125,16 @@ unsafe impl Sync for CollectionAdapter {}
 impl CollectionAdapter {
     /// The adapter object of a collection.
     pub fn make<'py>(collection: &Bound<'py, PyAny>, core: &Rc<AdapterCore>) -> PyResult<Bound<'py, Self>> {
+        let py = collection.py();
+        let known = core.view.get();
+        // SAFETY: the pointer is cleared before its object is freed; one with a count of zero is on its way.
+        if !known.is_null() && unsafe { ffi::Py_REFCNT(known) } > 0 {
+            return Ok(unsafe { Bound::from_borrowed_ptr(py, known) }.cast_into()?);
+        }
         let data = PyWeakrefReference::new(collection)?.unbind();
-        Bound::new(collection.py(), Self { core: Rc::clone(core), data })
+        let view = Bound::new(py, Self { core: Rc::clone(core), data })?;
+        core.view.set(view.as_ptr());
+        Ok(view)
     }
     /// The native part.
     pub fn core(&self) -> &Rc<AdapterCore> {
@@ -143,6 +154,12 @@ impl CollectionAdapter {
             ));
         }
         Ok(())
+    }
+}
+
+impl Drop for CollectionAdapter {
+    fn drop(&mut self) {
+        self.core.view.set(std::ptr::null_mut()); // a newer one may have come meanwhile; it is only made once more
     }
 }
 

@@ -54,6 +54,7 @@ mod _core {
     use crate::flush::{Batch, FlushPlan, PlanStep};
     #[pymodule_export]
     use crate::access::{
+        append_attribute, pop_attribute, remove_attribute,
         collection_append_event, collection_append_wo_mutation_event, collection_pre_remove_event, collection_remove_event,
         del_attribute, flag_dirty, flag_modified, get_attribute, get_history, init_collection, instance_dict, instance_state,
         set_attribute, set_committed_value,

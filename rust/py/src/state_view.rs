@@ -143,6 +143,12 @@ impl InstanceState {
             state.set_key(std::ptr::null_mut());
             return Ok(());
         };
+        if key.len() < 3 {
+            // not a key SQLAlchemy would make; it still means "has an identity"
+            state.track(key.as_ptr());
+            state.set_key(key.into_ptr());
+            return Ok(());
+        }
         let identity = key.get_item(1)?.cast_into::<PyTuple>()?;
         let value = if identity.len() == 1 { identity.get_item(0)? } else { identity.into_any() };
         state.track(value.as_ptr());
