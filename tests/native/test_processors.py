@@ -8,6 +8,7 @@ import enum
 import gc
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -205,7 +206,7 @@ def outcome(function: Callable[[Any], Any], value: Any) -> tuple[Any, ...]:
         return ("raises", type(error), str(error))
     if isinstance(result, memoryview):
         return ("memory", bytes(result))
-    return (type(result), repr(result))
+    return (type(result), re.sub(r"0x[0-9a-f]+", "", repr(result)))
 
 
 def assert_same(core: Callable[[Any], Any] | None, processor: Any, value: Any) -> None:

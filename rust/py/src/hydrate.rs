@@ -15,7 +15,7 @@ use crate::flags;
 use crate::identity::{FoundState, KeyRef, base_of_manager};
 use crate::instance;
 use crate::instance_state::InstanceState;
-use crate::load_context::{EagerSlot, EagerStep, LoadContext, LoadMemory};
+use crate::load_context::{LoadContext, LoadMemory};
 use crate::loaded_values;
 use crate::manager::ManagerCore;
 use crate::processors::Processor;
@@ -217,7 +217,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
                 || (is_root && self.refresh_state == Some(state)));
         let mut is_first = is_new;
         if overwrite {
-            is_first = self.memory.is_first_sight(&object, state);
+            is_first = self.memory.is_first_sight(state);
             if is_first {
                 self.overwrite(plan, row, state)?;
             }
@@ -226,19 +226,24 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
                 loaded_values::apply_pending_expiry(self.py, state)?;
             }
             if lacks_columns(plan, state) {
-                self.fill_missing(plan, row, &object, state)?;
+                self.fill_missing(plan, row, state)?;
             }
-        } else if self.options.populate_existing || always_refresh(state) {
+        }
+        if is_new {
             // Later rows of the same object are not to overwrite what this one brings.
-            self.memory.is_first_sight(&object, state);
+            self.memory.is_first_sight(state);
+        } else if !is_first && plan.load_options.is_some() && self.memory.has_seen(state) {
+            self.prefer_shallow_path(plan, state)?;
         }
         for eager in &plan.eager {
             self.eager(eager.get(), &object, state, row, is_first)?;
             loaded_values::note_related(state);
         }
         if is_first {
-            self.announce(plan, row, &object, state, is_new)?;
-            if overwrite && !self.options.only_attributes {
+            self.announce(plan, row, state, is_new)?;
+            if overwrite && self.options.only_attributes {
+                state.clear_flags(flags::EXPIRED);
+            } else if overwrite {
                 self.commit(state);
             }
         }
@@ -417,13 +422,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
     }
 
     /// Takes the row for what the object lacks.
-    fn fill_missing(
-        &mut self,
-        plan: &EntityPlan,
-        row: &Row<'py>,
-        object: &Bound<'py, PyAny>,
-        state: StateRef,
-    ) -> PyResult<()> {
+    fn fill_missing(&mut self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
         let missing = if has_event(state, REFRESH_EVENT) {
             Some(self.names(state, |attribute| is_missing(state, attribute))?)
         } else {
@@ -444,8 +443,9 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
                 state.set_slot_flags(attribute, slots::EXPIRED);
             }
         }
+        state.clear_flags(flags::EXPIRED);
         if let Some(missing) = missing
-            && self.memory.is_first_sight(object, state)
+            && self.memory.is_first_sight(state)
         {
             self.fire_refresh(state, Some(missing))?;
         }
@@ -467,6 +467,24 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
             // SAFETY: the state owned what it gave up; nothing is half done.
             unsafe { ffi::Py_XDECREF(object) };
         }
+    }
+
+    /// An object that stands in several places of a statement is remembered with the path that is nearest to the root.
+    fn prefer_shallow_path(&self, plan: &EntityPlan, state: StateRef) -> PyResult<()> {
+        let py = self.py;
+        let Some((options, path)) = &plan.load_options else { return Ok(()) };
+        // SAFETY: the state owns its path; a reference is taken while Python code measures it.
+        let old = unsafe {
+            Bound::from_borrowed_ptr_or_opt(py, state.extra().map_or(std::ptr::null_mut(), |extra| extra.load_path))
+        };
+        let Some(old) = old.filter(|old| !old.is(path)) else { return Ok(()) };
+        let may_replace = !self.options.populate_existing || options.bind(py).is_truthy()?;
+        if may_replace && path.bind(py).len()? < old.len()? {
+            let replaced = std::mem::replace(&mut state.extra_mut().load_path, path.clone_ref(py).into_ptr());
+            // SAFETY: the state owned what it gave up; nothing is half done.
+            unsafe { ffi::Py_XDECREF(replaced) };
+        }
+        Ok(())
     }
 
     /// After a full overwrite nothing of the object is changed any more.
@@ -494,59 +512,34 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         overwrite: bool,
     ) -> PyResult<()> {
         let py = self.py;
-        if !self.memory.knows_eager(state, eager.attr) {
-            let slot = if !overwrite && !is_missing(state, eager.attr) {
-                EagerSlot::Kept
-            } else if eager.uselist {
-                let collection = loaded_values::new_collection(py, state, eager.attr)?;
-                EagerSlot::Collection { collection: collection.unbind(), members: hashbrown::HashSet::new() }
-            } else {
-                EagerSlot::Scalar { value: None }
-            };
-            self.memory.enter_eager(object, state, eager.attr, slot);
-        }
-        let member = self.entity(eager.entity.get(), row, false)?;
-        match self.memory.next_eager(py, state, eager.attr, member.as_ref()) {
-            EagerStep::Skip => Ok(()),
-            EagerStep::Set => {
-                let value = member.unwrap_or_else(|| py.None().into_bound(py));
-                state.set_committed(eager.attr, value.into_ptr())
+        let fills = overwrite || is_missing(state, eager.attr);
+        if eager.uselist {
+            if !self.memory.knows_collection(state, eager.attr) {
+                let collection = if fills { Some(loaded_values::new_collection(py, state, eager.attr)?) } else { None };
+                self.memory.enter_collection(object, state, eager.attr, collection);
             }
-            EagerStep::Append(collection) => match member {
-                Some(member) => loaded_values::append(&collection, &member),
-                None => Ok(()),
-            },
-            EagerStep::Surplus => {
-                let name = state.manager().attr(eager.attr).map_or_else(String::new, |attr| {
-                    format!(
-                        "{}.{}",
-                        state
-                            .manager()
-                            .class(py)
-                            .and_then(|class| class.name().map(|name| name.to_string()))
-                            .unwrap_or_default(),
-                        attr.key(py)
-                    )
-                });
-                errors::warn(
-                    py,
-                    &format!("Multiple rows returned with uselist=False for eagerly-loaded attribute '{name}' "),
-                )
+            if let Some(member) = self.entity(eager.entity.get(), row, false)?
+                && let Some(collection) = self.memory.collection_lacking(state, eager.attr, &member)
+            {
+                loaded_values::append(&collection, &member)?;
             }
+            return Ok(());
         }
+        let value = self.entity(eager.entity.get(), row, false)?;
+        let value = value.unwrap_or_else(|| py.None().into_bound(py));
+        if fills {
+            return state.set_committed(eager.attr, value.into_ptr());
+        }
+        if self.memory.has_seen(state) && state.slot(eager.attr).value() != value.as_ptr() {
+            return warn_of_second_value(py, state, eager.attr);
+        }
+        Ok(())
     }
 
     // ---- announcing -----------------------------------------------------------------------------------------------
 
     /// Tells whoever wants to know that an object was built or overwritten.
-    fn announce(
-        &mut self,
-        plan: &EntityPlan,
-        row: &Row<'py>,
-        object: &Bound<'py, PyAny>,
-        state: StateRef,
-        is_new: bool,
-    ) -> PyResult<()> {
+    fn announce(&mut self, plan: &EntityPlan, row: &Row<'py>, state: StateRef, is_new: bool) -> PyResult<()> {
         let py = self.py;
         if let Some(on_new) = &plan.on_new {
             on_new.bind(py).call1((state.view(py)?, &row.0, is_new))?;
@@ -562,7 +555,6 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
                 )?;
             }
         } else if has_event(state, REFRESH_EVENT) {
-            self.memory.is_first_sight(object, state);
             let names = if self.options.only_attributes {
                 let filled: Vec<u32> = plan.columns().map(|(column, _)| index(column.attribute)).collect();
                 Some(self.names(state, |attribute| filled.contains(&attribute))?)
@@ -607,6 +599,14 @@ enum Branch<'py> {
     Absent,
     /// The plan of a subclass.
     Other(Bound<'py, EntityPlan>),
+}
+
+/// A scalar that is loaded by joining got another value by a second row.
+fn warn_of_second_value(py: Python<'_>, state: StateRef, attr: u32) -> PyResult<()> {
+    let manager = state.manager();
+    let class = manager.class(py)?.name()?;
+    let name = manager.attr(attr).map_or_else(String::new, |attr| format!("{class}.{}", attr.key(py)));
+    errors::warn(py, &format!("Multiple rows returned with uselist=False for eagerly-loaded attribute '{name}' "))
 }
 
 /// All columns of a row, processed. `key` has the processed key, or nothing.

@@ -1,8 +1,8 @@
 //! What one result remembers from chunk to chunk while its rows become objects.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
@@ -11,19 +11,26 @@ use pyo3::types::PyList;
 
 use crate::state::StateRef;
 
-/// The memory of a load. States are named by their address; `held` keeps their objects, so that no address is used twice.
-#[derive(Default)]
+/// The memory of a load.
+///
+/// Where states are named by their address, the memory holds their objects, so that no address is used twice.
 pub struct LoadMemory {
+    /// What states that this load has built or overwritten are marked with.
+    serial: u32,
     /// What load and refresh listeners get as second argument.
     context: Option<Py<PyAny>>,
     /// Objects by list number, for loads that follow the rows.
     lists: Vec<Vec<Collected>>,
+    /// What is in the lists, by list and state.
     collected: HashSet<(usize, usize)>,
-    /// States this result has overwritten or refreshed.
-    seen: HashSet<usize>,
-    /// Eagerly loaded attributes by state and attribute.
-    eager: HashMap<(usize, u32), EagerSlot>,
-    held: Vec<Py<PyAny>>,
+    /// Eagerly loaded collections by state and attribute.
+    eager: HashMap<(usize, u32), EagerCollection>,
+}
+
+impl Default for LoadMemory {
+    fn default() -> Self {
+        Self::new(None)
+    }
 }
 
 /// One object gathered for a later load.
@@ -33,34 +40,14 @@ struct Collected {
     overwrite: bool,
 }
 
-/// An eagerly loaded attribute of one object, as this result sees it.
-pub enum EagerSlot {
-    /// The attribute was loaded before: the rows do not change it.
-    Kept,
-    /// A collection that is being filled.
-    Collection {
-        /// The collection.
-        collection: Py<PyAny>,
-        /// Addresses of its members.
-        members: HashSet<usize>,
-    },
-    /// A scalar. Empty until the first row has filled it.
-    Scalar {
-        /// The value.
-        value: Option<Py<PyAny>>,
-    },
-}
-
-/// What to do with the next object of an eagerly loaded attribute.
-pub enum EagerStep<'py> {
-    /// Nothing.
-    Skip,
-    /// Append it to this collection.
-    Append(Bound<'py, PyAny>),
-    /// Make it the value.
-    Set,
-    /// A second object for a scalar: warn.
-    Surplus,
+/// An eagerly loaded collection of one object, as this result sees it.
+struct EagerCollection {
+    /// The object, which keeps its address.
+    owner: Py<PyAny>,
+    /// The collection that is being filled; none if it was loaded before, so that the rows do not change it.
+    collection: Option<Py<PyAny>>,
+    /// Addresses of its members.
+    members: HashSet<usize>,
 }
 
 /// The name of a state in the memory.
@@ -69,18 +56,31 @@ fn address(state: StateRef) -> usize {
 }
 
 impl LoadMemory {
+    /// The memory of a new load.
+    pub fn new(context: Option<Py<PyAny>>) -> Self {
+        static NEXT_SERIAL: AtomicU32 = AtomicU32::new(1);
+        // Zero marks states that no load has seen; it is left out when the numbers start again.
+        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed).max(1);
+        Self { serial, context, lists: Vec::new(), collected: HashSet::new(), eager: HashMap::new() }
+    }
+
     /// What listeners get as second argument.
     pub fn context<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         self.context.as_ref().map_or_else(|| py.None().into_bound(py), |context| context.bind(py).clone())
     }
 
-    /// Notes that this result overwrites or refreshes a state. Whether that is the first time.
-    pub fn is_first_sight(&mut self, object: &Bound<'_, PyAny>, state: StateRef) -> bool {
-        let is_first = self.seen.insert(address(state));
-        if is_first {
-            self.held.push(object.clone().unbind());
-        }
+    /// Notes that this load builds or overwrites a state. Whether that is the first time.
+    #[inline]
+    pub fn is_first_sight(&self, state: StateRef) -> bool {
+        let is_first = !self.has_seen(state);
+        state.set_load_serial(self.serial);
         is_first
+    }
+
+    /// Whether this load has built or overwritten a state.
+    #[inline]
+    pub fn has_seen(&self, state: StateRef) -> bool {
+        state.load_serial() == self.serial
     }
 
     /// Gathers an object into a list, once.
@@ -100,45 +100,37 @@ impl LoadMemory {
         });
     }
 
-    /// Whether this result knows an eagerly loaded attribute already.
-    pub fn knows_eager(&self, state: StateRef, attr: u32) -> bool {
+    /// Whether this result knows an eagerly loaded collection already.
+    pub fn knows_collection(&self, state: StateRef, attr: u32) -> bool {
         self.eager.contains_key(&(address(state), attr))
     }
 
-    /// Enters an eagerly loaded attribute.
-    pub fn enter_eager(&mut self, object: &Bound<'_, PyAny>, state: StateRef, attr: u32, slot: EagerSlot) {
-        if let Entry::Vacant(entry) = self.eager.entry((address(state), attr)) {
-            entry.insert(slot);
-            self.held.push(object.clone().unbind());
-        }
-    }
-
-    /// Decides what happens with the next row's object of an eagerly loaded attribute.
-    pub fn next_eager<'py>(
+    /// Enters an eagerly loaded collection: the one to fill, or none to leave the attribute as it is.
+    pub fn enter_collection(
         &mut self,
-        py: Python<'py>,
+        owner: &Bound<'_, PyAny>,
         state: StateRef,
         attr: u32,
-        member: Option<&Bound<'py, PyAny>>,
-    ) -> EagerStep<'py> {
-        match (self.eager.get_mut(&(address(state), attr)), member) {
-            (Some(EagerSlot::Collection { collection, members }), Some(member)) => {
-                if members.insert(member.as_ptr() as usize) {
-                    EagerStep::Append(collection.bind(py).clone())
-                } else {
-                    EagerStep::Skip
-                }
-            }
-            (Some(EagerSlot::Scalar { value: value @ None }), member) => {
-                *value = Some(member.map_or_else(|| py.None(), |member| member.clone().unbind()));
-                EagerStep::Set
-            }
-            (Some(EagerSlot::Scalar { value: Some(value) }), member) => {
-                let member = member.map_or_else(|| py.None(), |member| member.clone().unbind());
-                if value.is(&member) { EagerStep::Skip } else { EagerStep::Surplus }
-            }
-            _ => EagerStep::Skip,
-        }
+        collection: Option<Bound<'_, PyAny>>,
+    ) {
+        let entry = self.eager.entry((address(state), attr));
+        entry.or_insert_with(|| EagerCollection {
+            owner: owner.clone().unbind(),
+            collection: collection.map(Bound::unbind),
+            members: HashSet::new(),
+        });
+    }
+
+    /// The collection that lacks this member, which counts as a member from now on.
+    pub fn collection_lacking<'py>(
+        &mut self,
+        state: StateRef,
+        attr: u32,
+        member: &Bound<'py, PyAny>,
+    ) -> Option<Bound<'py, PyAny>> {
+        let entry = self.eager.get_mut(&(address(state), attr))?;
+        let collection = entry.collection.as_ref()?;
+        entry.members.insert(member.as_ptr() as usize).then(|| collection.bind(member.py()).clone())
     }
 }
 
@@ -166,13 +158,14 @@ impl LoadContext {
     #[new]
     #[pyo3(signature = (context=None))]
     fn new(context: Option<Py<PyAny>>) -> Self {
-        Self { memory: Mutex::new(LoadMemory { context, ..LoadMemory::default() }) }
+        Self { memory: Mutex::new(LoadMemory::new(context)) }
     }
 
     /// The objects gathered in a list so far as `(object, identity, overwrite)`, in order of first sight; empties the list.
     fn take<'py>(&self, py: Python<'py>, list: usize) -> PyResult<Bound<'py, PyList>> {
         let collected = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.collected.retain(|&(other, _)| other != list);
             memory.lists.get_mut(list).map(std::mem::take).unwrap_or_default()
         };
         PyList::new(py, collected.into_iter().map(|entry| (entry.object, entry.identity, entry.overwrite)))
@@ -187,14 +180,10 @@ impl LoadContext {
             visit.call(&entry.object)?;
             visit.call(&entry.identity)?;
         }
-        for slot in memory.eager.values() {
-            match slot {
-                EagerSlot::Collection { collection, .. } => visit.call(collection)?,
-                EagerSlot::Scalar { value } => visit.call(value)?,
-                EagerSlot::Kept => {}
-            }
-        }
-        memory.held.iter().try_for_each(|object| visit.call(object))
+        memory.eager.values().try_for_each(|entry| {
+            visit.call(&entry.owner)?;
+            visit.call(&entry.collection)
+        })
     }
 
     fn __clear__(&self) {

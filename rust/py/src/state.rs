@@ -44,6 +44,8 @@ pub struct StateCore {
     pub new_tx: u32,
     /// Serial of the transaction in which the object was deleted or flushed dirty.
     pub dirty_tx: u32,
+    /// Serial of the load that last built or overwrote the object; 0 for none.
+    pub load_serial: u32,
 }
 
 /// The rarely needed part of a state. All object pointers are owned unless said otherwise.
@@ -174,6 +176,8 @@ impl StateRef {
         new_tx / set_new_tx: u32,
         /// Transaction serial.
         dirty_tx / set_dirty_tx: u32,
+        /// Load serial.
+        load_serial / set_load_serial: u32,
     }
 
     /// Are all these flags set?
@@ -505,6 +509,7 @@ impl StateCore {
             extra: None,
             new_tx: 0,
             dirty_tx: 0,
+            load_serial: 0,
         }
     }
 
