@@ -183,12 +183,12 @@ def test_load_and_refresh_hooks(uow: Any) -> None:
         "id name",
         instance_events=3,
         load_hook=lambda state, context: calls.append(("load", context)),
-        refresh_hook=lambda state, context: calls.append(("refresh", context)),
+        refresh_hook=lambda state, context, names: calls.append(("refresh", context, names)),
     )
     kept = uow._hydrate(single(model.entity()), [(1, "a"), (1, "a")], loaded=LoadContext("first"))
     uow._hydrate(single(model.entity()), [(1, "b"), (1, "c")], populate_existing=True, loaded=LoadContext("second"))
     uow._hydrate(single(model.entity()), [(1, "d")], loaded=LoadContext("third"))
-    assert calls == [("load", "first"), ("refresh", "second")]
+    assert calls == [("load", "first"), ("refresh", "second", None)]
     assert kept
 
 
