@@ -114,6 +114,21 @@ def deferred_twice(m: SimpleNamespace, session: Any) -> Any:
     return address.email, address.user_id
 
 
+def unset_after_flush(m: SimpleNamespace, session: Any) -> Any:
+    user = m.User(id=50)
+    session.add(user)
+    session.flush()
+    return user.name
+
+
+def raise_ends_with_expiry(m: SimpleNamespace, session: Any) -> Any:
+    address = session.scalars(
+        select(m.Address).options(m.orm.raiseload("*"), m.orm.defer(m.Address.email)).where(m.Address.id == 2)
+    ).one()
+    session.expire(address)
+    return address.id, "email" in address.__dict__, address.user.name
+
+
 def mixed_rows(m: SimpleNamespace, session: Any) -> Any:
     statement = (
         select(m.User, m.Address.email, func.length(m.Address.email).label("n"))
@@ -296,6 +311,8 @@ SCENARIOS: dict[str, Scenario] = {
     "refresh after eager": refresh_after_eager,
     "deferred": deferred,
     "deferred twice": deferred_twice,
+    "unset after flush": unset_after_flush,
+    "raise ends with expiry": raise_ends_with_expiry,
     "mixed rows": mixed_rows,
     "same entity": same_entity_many_rows,
     "aliased": aliased_entities,

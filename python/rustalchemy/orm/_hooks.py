@@ -50,8 +50,12 @@ class _Hooks:
             key for key in state.expired_attributes.intersection(state.unmodified) if manager[key].impl.load_on_unexpire
         }
         if state.expired:
+            if type(state.load_options) is not tuple:
+                # what options said about single attributes ends with the expiry
+                state.load_options = tuple(state.load_options)
             wanted.update(_eager_relationships(manager.mapper, state))
         manager.expired_attribute_loader(state, wanted, passive)
+        state.expired = False
         return ATTR_WAS_SET
 
     @staticmethod

@@ -24,6 +24,9 @@ DEFER_FOR_STATE = object()
 SET_DEFERRED_EXPIRED = object()
 RAISE_FOR_STATE = object()
 
+DEFERRED = (("deferred", True), ("instrument", True))
+RAISING = (*DEFERRED, ("raiseload", True))
+
 
 class RowSource:
     """Where the columns of a compiled statement are found in its raw rows, and what processes their values."""
@@ -264,7 +267,7 @@ class RowPlanBuilder:
             on_new=_all_of(parts.on_new),
             identity_token=self.identity_token,
             polymorphic=polymorphic,
-            load_options=self._stamp(parts, load_path),
+            load_options=None if only else self._stamp(parts, load_path),
             collect=None if post is None else post[0],
         )
 
@@ -284,11 +287,11 @@ class RowPlanBuilder:
                     strategy.plan_row(self, query_entity, path, option, mapper, adapter, parts)
                 continue
             attribute = manager[key]._index
-            if column is DEFER_FOR_STATE or column is SET_DEFERRED_EXPIRED:
+            if column is SET_DEFERRED_EXPIRED:
                 parts.reset.append(attribute)
-            elif column is RAISE_FOR_STATE:
+            elif column is DEFER_FOR_STATE or column is RAISE_FOR_STATE:
                 parts.reset.append(attribute)
-                parts.overrides[key] = ((("deferred", True), ("instrument", True), ("raiseload", True)), None)
+                parts.overrides[key] = (DEFERRED if column is DEFER_FOR_STATE else RAISING, None)
             else:
                 adapted = adapter.columns[column] if adapter else None
                 if not self.column(adapted, attribute, parts) and not self.column(column, attribute, parts):

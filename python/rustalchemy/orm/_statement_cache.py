@@ -326,10 +326,10 @@ def execute_cached(session: Any, statement: Any, params: Any) -> Any:
         return None
     if not plain_session(session):
         return None
-    session._autoflush()
     lane = session._lane(attrs["plugin_subject"].mapper)
     if lane is None:
         return None
+    session._autoflush()
     cache_key = statement._generate_cache_key()
     if cache_key is None:
         return None

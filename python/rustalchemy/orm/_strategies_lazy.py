@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from ._row_plans import EntityParts, RowPlanBuilder
 
 _NONE = frozenset((None,))
+_NEVER_SET = (LoaderCallableStatus.NEVER_SET,)
+_ABSENT = (None, LoaderCallableStatus.NEVER_SET, LoaderCallableStatus.PASSIVE_NO_RESULT)
 _PASSIVE_OFF = int(PassiveFlag.PASSIVE_OFF)
 _LAZY = (("lazy", "select"),)
 
@@ -420,10 +422,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         criterion, params = self._generate_lazy_clause(state, passive)
         if self.key in state.dict and not passive & PassiveFlag.DEFERRED_HISTORY_LOAD:
             return LoaderCallableStatus.ATTR_WAS_SET
-        if pending:
-            if None in params.values():
-                return None
-        elif any(value is LoaderCallableStatus.NEVER_SET for value in params.values()):
+        absent = _ABSENT if pending else _NEVER_SET
+        if any(value is one for value in params.values() for one in absent):
             return None
         if self._raise_on_sql and not passive & PassiveFlag.NO_RAISE:
             self._invoke_raise_load(state, passive, "raise_on_sql")

@@ -16,14 +16,13 @@ from sqlalchemy import exc as sa_exc
 from . import attributes, interfaces, properties
 from . import exc as orm_exc
 from . import util as orm_util
-from ._row_plans import DEFER_FOR_STATE, RAISE_FOR_STATE, SET_DEFERRED_EXPIRED, StampedOptions
+from ._row_plans import DEFER_FOR_STATE, DEFERRED, RAISE_FOR_STATE, SET_DEFERRED_EXPIRED, StampedOptions
 from .base import LoaderCallableStatus, PassiveFlag, state_str
 from .interfaces import LoaderStrategy, StrategizedProperty
 
 if TYPE_CHECKING:
     from ._row_plans import EntityParts, RowPlanBuilder
 
-_DEFERRED = (("deferred", True), ("instrument", True))
 _UNDEFERRED = (("deferred", False), ("instrument", True))
 
 
@@ -94,7 +93,8 @@ def _single_parent_validator(desc: Any, prop: Any) -> None:
 def _overridden_strategy(state: Any, prop: Any) -> Optional[tuple[Any, Any]]:
     """(strategy, option) that the load of ``state`` chose for ``prop`` in place of the mapped one."""
     options = state.load_options
-    if type(options) is not StampedOptions:
+    # a wholly expired object starts anew
+    if type(options) is not StampedOptions or state.expired:
         return None
     override = options.overrides.get(prop.key)
     if override is None:
@@ -208,10 +208,11 @@ class _ColumnLoader(LoaderStrategy):
         )
 
     def _load_for_state(self, state: Any, passive: Any) -> Any:
-        prop = self.parent_property
-        override = _overridden_strategy(state, prop)
-        strategy = override[0] if override else prop._get_strategy(_DEFERRED)
-        return strategy._load_for_state(state, passive)
+        override = _overridden_strategy(state, self.parent_property)
+        if override is None:
+            # never set, or deleted: there is nothing to load
+            return LoaderCallableStatus.ATTR_EMPTY
+        return override[0]._load_for_state(state, passive)
 
     def plan_row(
         self,
@@ -365,7 +366,7 @@ class _DeferredColumnLoader(LoaderStrategy):
             prop._get_strategy(_UNDEFERRED).plan_row(builder, query_entity, path, loadopt, mapper, adapter, parts)
             return
         parts.reset.append(mapper.class_manager[self.key]._index)
-        if not self.is_class_level and self.raiseload:
+        if not self.is_class_level:
             parts.overrides[self.key] = (self.strategy_key, None)
 
     def init_class_attribute(self, mapper: Any) -> None:
@@ -426,7 +427,7 @@ class _LoadDeferredColumns:
 
     def __call__(self, state: Any, passive: Any = PassiveFlag.PASSIVE_OFF) -> Any:
         prop = state.mapper._props[self.key]
-        key = (*_DEFERRED, ("raiseload", True)) if self.raiseload else _DEFERRED
+        key = (*DEFERRED, ("raiseload", True)) if self.raiseload else DEFERRED
         return prop._get_strategy(key)._load_for_state(state, passive)
 
 
