@@ -7,7 +7,7 @@ made once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +163,13 @@ class Shape:
             column["key"] for column in self.mapper._core_descriptor["tables"][batch.table_no]["columns"]
         )
         self.numbers: dict[str, int] = {key: number for number, key in enumerate(self.keys)}
+        hierarchy = list(self.mapper.base_mapper.self_and_descendants)
+        #: some attributes are SQL expressions over the row, and out of date once it was written
+        self.has_readonly = any(mapper._readonly_props for mapper in hierarchy)
+        #: values the database made and did not return are loaded before the flush ends
+        self.loads_now = self.mapper.base_mapper.eager_defaults is True or (
+            self.mapper.version_id_col is not None and self.mapper.version_id_generator is False
+        )
 
     def column(self, number: int) -> Column[Any]:
         return self.table.c[self.keys[number]]
@@ -197,7 +204,6 @@ class InsertShape(Shape):
         self.statement = table.insert()
         self.names: dict[int, str] = {number: self.keys[number] for number in batch.columns}
         self.entries: dict[str, int] = {key: number for number, key in self.names.items()}
-        given = frozenset(self.entries)
 
         server_made = [
             column
@@ -208,24 +214,27 @@ class InsertShape(Shape):
         eager = self.mapper.base_mapper.eager_defaults
         if eager == "auto":
             eager = bool(server_made) and table.implicit_returning and dialect.insert_executemany_returning
+        self._eager = bool(eager)
         self.can_return = bool(table.implicit_returning and dialect.insert_returning)
-        #: server-made values that are wanted back at once
-        self.fetched = (
-            [column for column in server_made if not column.primary_key]
-            if eager and not given.issuperset(column.key for column in server_made)
-            else []
-        )
-        self.wants_defaults = bool(eager) and not given.issuperset(column.key for column in server_made)
         self.server_made = server_made
-        self.missing_key = [column for column in table.primary_key if column.key not in given]
+        self.wants_defaults = self.misses_defaults(())
+        #: server-made values that are wanted back at once
+        self.fetched = [column for column in server_made if not column.primary_key] if self.wants_defaults else []
+        self.missing_key = [column for column in table.primary_key if column.key not in self.entries]
         self._texts: dict[str, Any] = {}
 
     # --- Core --------------------------------------------------------------------------------------------------------
 
-    def core_statement(self, executemany: bool) -> Any:
+    def misses_defaults(self, expressions: Collection[str]) -> bool:
+        """Whether values made by the server are wanted and not known beforehand; SQL expressions are not known."""
+        return self._eager and any(
+            column.key not in self.entries or column.key in expressions for column in self.server_made
+        )
+
+    def core_statement(self, executemany: bool, expressions: Collection[str] = ()) -> Any:
         """The construct with which values come back, as SQLAlchemy's ORM would build it."""
         statement = self.statement
-        if self.wants_defaults:
+        if self.misses_defaults(expressions):
             statement = statement.return_defaults(*self.server_made, sort_by_parameter_order=True)
         version = self.mapper.version_id_col
         if version is not None:
@@ -321,9 +330,9 @@ class UpdateShape(Shape):
         self.where = tuple(where.values())
         self.statement = table.update().where(criterion)
 
-        self.returns = False
+        self._returned: list[Column[Any]] = []
         if self.mapper.base_mapper.eager_defaults is True and table.implicit_returning and dialect.update_returning:
-            made = [
+            self._returned = [
                 column
                 for column in map(table.c.get, self.keys)
                 if column is not None
@@ -332,13 +341,23 @@ class UpdateShape(Shape):
                     or (column.onupdate is not None and column.onupdate.is_clause_element)
                 )
             ]
-            if made and not {column.key for column in made}.issubset(self.entries):
-                self.statement = self.statement.return_defaults(*made)
-                self.returns = True
-        if self.version_column is not None and self.mapper.version_id_generator is False:
-            self.statement = self.statement.return_defaults(self.mapper.version_id_col)
-            self.returns = True
+        self._server_version = self.version_column is not None and self.mapper.version_id_generator is False
+        self.returns = self._server_version or self._misses_defaults(())
         self._lane: Any = _UNMADE
+
+    def _misses_defaults(self, expressions: Collection[str]) -> bool:
+        return any(column.key not in self.entries or column.key in expressions for column in self._returned)
+
+    def core_statement(self, expressions: Collection[str] = ()) -> Any:
+        """The construct with which values come back, as SQLAlchemy's ORM would build it."""
+        statement = self.statement
+        if any(self.table.c[key].primary_key for key in expressions):
+            statement = statement.return_defaults(*self.table.primary_key)
+        if self._misses_defaults(expressions):
+            statement = statement.return_defaults(*self._returned)
+        if self._server_version:
+            statement = statement.return_defaults(self.mapper.version_id_col)
+        return statement
 
     @property
     def lane(self) -> LaneStatement | None:

@@ -12,9 +12,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import util
+from sqlalchemy import select, util
 from sqlalchemy.sql import ClauseElement
-from sqlalchemy.util import LRUCache
 
 from . import exc
 from ._lane import Lane
@@ -35,14 +34,13 @@ _ROWS_PER_STATEMENT = 1000
 
 
 class _MapperCache:
-    """The shapes of one mapper as described now, and the cache Core compiles its flush statements into."""
+    """The shapes of one mapper as described now."""
 
-    __slots__ = ("compiled", "descriptor", "shapes")
+    __slots__ = ("descriptor", "shapes")
 
     def __init__(self, descriptor: object) -> None:
         self.descriptor = descriptor
         self.shapes: dict[Any, Shape] = {}
-        self.compiled: LRUCache[Any, Any] = LRUCache(100)
 
 
 _caches: WeakKeyDictionary[Mapper[Any], _MapperCache] = WeakKeyDictionary()
@@ -55,6 +53,7 @@ class FlushExecutor:
         self._session = session
         self._transaction = transaction
         self._connections: dict[Mapper[Any], tuple[Connection, Lane | None]] = {}
+        self._written: list[Any] = []
 
     # --- called by the native core -----------------------------------------------------------------------------------
 
@@ -63,6 +62,7 @@ class FlushExecutor:
         shape = self._shape(InsertShape, batch, connection.dialect)
         if lane is None or batch.has_sql or not self._insert_in_lane(lane, shape, batch):
             self._insert_through_core(connection, shape, batch)
+        self._note_written(shape, batch)
 
     def update(self, batch: _core.Batch) -> None:
         connection, lane = self._connection(batch)
@@ -75,6 +75,7 @@ class FlushExecutor:
             self._check_updated(shape, len(rows), matched)
         else:
             self._update_through_core(connection, shape, batch)
+        self._note_written(shape, batch)
 
     def delete(self, batch: _core.Batch) -> None:
         connection, lane = self._connection(batch)
@@ -91,6 +92,33 @@ class FlushExecutor:
         mapper = manager.mapper
         connection, _ = self._connection_of(mapper)
         getattr(mapper.dispatch, event)(mapper, connection, state)
+
+    # --- after the statements ---
+
+    def _note_written(self, shape: Shape, batch: _core.Batch) -> None:
+        """Expire expressions over rows just written, and remember what has to be loaded before the flush ends."""
+        if shape.has_readonly:
+            for state in batch.states():
+                _expire_readonly(state)
+        if shape.loads_now:
+            self._written += batch.states()
+
+    def load_defaults(self) -> None:
+        """Load values the database made and did not return, where the mapper wants them at once."""
+        from . import loading
+
+        for state in self._written:
+            mapper = state.mapper
+            names = []
+            if mapper.base_mapper.eager_defaults is True:
+                names += state._unloaded_non_object.intersection(mapper._server_default_plus_onupdate_propkeys)
+            if mapper.version_id_generator is False and mapper._version_id_prop is not None:
+                names += {mapper._version_id_prop.key}.intersection(state.unloaded)
+            if names:
+                loading._load_on_ident(
+                    self._session, select(mapper), state.key, refresh_state=state, only_load_props=names
+                )
+        self._written.clear()
 
     # --- connections and shapes --------------------------------------------------------------------------------------
 
@@ -127,7 +155,7 @@ class FlushExecutor:
         return shape  # type: ignore[return-value]
 
     def _options(self, shape: Shape) -> dict[str, Any]:
-        return {"compiled_cache": self._cache(shape.mapper).compiled}
+        return {"compiled_cache": shape.mapper.base_mapper._compiled_cache}
 
     # --- INSERT ------------------------------------------------------------------------------------------------------
 
@@ -205,8 +233,8 @@ class FlushExecutor:
             and len(rows) > 1
             and dialect.insert_executemany_returning_sort_by_parameter_order
         )
-        statement = shape.core_statement(bool(executemany))
         if executemany:
+            statement = shape.core_statement(executemany=True)
             result = connection.execute(statement, rows, execution_options=options)
             identities = result.inserted_primary_key_rows
             if len(identities) < len(rows):
@@ -222,6 +250,7 @@ class FlushExecutor:
         for position, row in enumerate(rows):
             one = batch if len(rows) == 1 else batch.slice(position)
             expressions, values = _split_expressions(shape, row)
+            statement = shape.core_statement(False, expressions)
             result = connection.execute(
                 statement.values(expressions) if expressions else statement, values, execution_options=options
             )
@@ -267,9 +296,7 @@ class FlushExecutor:
         for position, row in enumerate(rows):
             one = batch if len(rows) == 1 else batch.slice(position)
             expressions, values = _split_expressions(shape, row)
-            statement = shape.statement
-            if any(shape.table.c[key].primary_key for key in expressions):
-                statement = statement.return_defaults(*shape.table.primary_key)
+            statement = shape.core_statement(expressions)
             result = connection.execute(
                 statement.values(expressions) if expressions else statement, values, execution_options=options
             )
@@ -371,6 +398,20 @@ class FlushExecutor:
             )
         if compiled.postfetch:
             batch.expire_columns(shape.stored_numbers(compiled.postfetch))
+
+
+def _expire_readonly(state: Any) -> None:
+    """Expire the column properties of a state that are SQL expressions, as far as nobody has set them."""
+    present = state.dict
+    names = [
+        prop.key
+        for prop in state.mapper._readonly_props
+        if (prop.expire_on_flush and (not prop.deferred or prop.key in present))
+        or (not prop.expire_on_flush and not prop.deferred and prop.key not in present)
+    ]
+    names = state.unmodified_intersection(names) if names else names
+    if names:
+        state._expire_attributes(present, names)
 
 
 def _parameters(text: LaneStatement, batch: _core.Batch) -> tuple[list[Row], list[list[Any]]] | None:

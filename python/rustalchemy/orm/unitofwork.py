@@ -26,6 +26,7 @@ class UOWTransaction:
         self.session = session
         self.transaction: SessionTransaction | None = None
         self.plan: _core.FlushPlan | None = None
+        self._executor: FlushExecutor
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Run all stages; on failure the session's transaction is rolled back and remembers why."""
@@ -56,13 +57,15 @@ class UOWTransaction:
         session = self.session
         self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
         try:
-            session._uow_execute(plan, FlushExecutor(session, self.transaction))
+            self._executor = executor = FlushExecutor(session, self.transaction)
+            session._uow_execute(plan, executor)
         except BaseException:
             session._uow_abort(plan)
             raise
 
     def _finish(self) -> None:
         reset = self.session._uow_finish(self.plan)
+        self._executor.load_defaults()
         if reset:
             util.warn(
                 f"Attribute history events accumulated on {reset} previously clean instances within inner-flush event "
