@@ -226,6 +226,7 @@ impl UowRef {
             self.core().outside.remove(state);
             // The list needs a position; a transient object with changes is in none.
             state.set_owner(self.as_ptr());
+            state.clear_flags(flags::DELETED);
             state.add_flags(flags::IN_NEW);
             self.core().new.push(state);
         }
@@ -406,7 +407,6 @@ impl UowRef {
             state.clear_flags(flags::LOAD_PENDING);
             if to_transient {
                 state.set_key(std::ptr::null_mut());
-                state.clear_flags(flags::DELETED);
             }
             if has_events {
                 let event = match before {

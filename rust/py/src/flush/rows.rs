@@ -122,7 +122,7 @@ pub(super) fn shape_insert(
         if value.is_null() || (is_none(value) && !column.eval_none) {
             if column.pk {
                 shape.has_key = false;
-            } else if !column.default {
+            } else if !column.default && !column.eval_none {
                 shape.send(number);
             } else if column.server_default {
                 shape.has_defaults = false;
