@@ -12,7 +12,7 @@ from typing import Any, Final, Optional
 from sqlalchemy import inspection as _inspection
 from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.dml import UpdateDMLState
-from sqlalchemy.sql.elements import True_
+from sqlalchemy.sql.elements import BinaryExpression, True_, _anonymous_label
 from sqlalchemy.sql.selectable import Select
 
 # inspection ---------------------------------------------------------------------------------------------------------
@@ -368,3 +368,37 @@ def single_values_clause(compiled: Any) -> Optional[str]:
 def is_contextless(default: Any) -> bool:
     """Return whether a column default's function takes no context: Core wrapped it itself to accept one."""
     return getattr(default, "__globals__", {}).get("__name__") == "sqlalchemy.sql.schema"
+
+
+# sql: expressions copied from a template ------------------------------------------------------------------------------
+def comparison_template(expression: Any) -> tuple[type, dict[str, Any], type, dict[str, Any], str, int]:
+    """Return what ``clone_comparison`` needs of a fresh ``column <op> parameter``: both states, before anything is memoized
+    in them, and the parameter's label apart from the id() in it."""
+    right = expression.right
+    body = right.key.split(" ", 1)[1]
+    return type(expression), dict(expression.__dict__), type(right), dict(right.__dict__), body, hash(expression.left)
+
+
+def clone_comparison(
+    template: tuple[type, dict[str, Any], type, dict[str, Any], str, int], value: Any
+) -> BinaryExpression[Any]:
+    """Return the template's comparison with a new unique parameter of this value.
+
+    A parameter's key contains its id(), and an expression remembers the hashes of its sides (``_orig``).
+    """
+    expression_class, expression_state, parameter_class, parameter_state, body, left_hash = template
+    right = parameter_class.__new__(parameter_class)
+    state = right.__dict__
+    state.update(parameter_state)
+    seed = id(right)
+    state["key"] = state["_identifying_key"] = _anonymous_label(f"%({seed} {body}")
+    if "_anon_map_key" in state:
+        state["_anon_map_key"] = f"{seed} {body[:-2]}"
+    state["value"] = value
+    expression: BinaryExpression[Any] = expression_class.__new__(expression_class)
+    state = expression.__dict__
+    state.update(expression_state)
+    state["_orig"] = (left_hash, hash(right))
+    state["right"] = right
+    state["modifiers"] = {}
+    return expression

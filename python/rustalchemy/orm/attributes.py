@@ -34,6 +34,7 @@ from ._attribute_impl import (
     _ScalarObjectAttributeImpl,
 )
 from ._attribute_impl import _is_collection_attribute_impl as _is_collection_attribute_impl
+from ._comparison_template import QuickComparison
 from ._history import HISTORY_BLANK as HISTORY_BLANK
 from ._history import History as History
 from ._typing import insp_is_aliased_class
@@ -300,13 +301,17 @@ def _queryable_attribute_unreduce(key: str, mapped_class: Any, parententity: Any
     return getattr(entity, key)
 
 
-class InstrumentedAttribute(_core.AttributeDescriptor, QueryableAttribute[_T_co]):
+class InstrumentedAttribute(_core.AttributeDescriptor, QuickComparison, QueryableAttribute[_T_co]):
     """An attribute of a mapped class: native storage on objects, a SQL expression on the class."""
 
     inherit_cache = True
 
-    # The native type comes first in the MRO and has a constructor that does nothing.
-    __init__ = QueryableAttribute.__init__
+    # Other bases come first in the MRO.
+    operate = QueryableAttribute.operate
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._comparison_templates = {}
+        QueryableAttribute.__init__(self, *args, **kwargs)
 
     @util.rw_hybridproperty
     def __doc__(self) -> str | None:  # type: ignore[override]
