@@ -341,6 +341,19 @@ fn class_dict<'py>(class: &Bound<'py, PyType>) -> Bound<'py, PyDict> {
     unsafe { Bound::from_borrowed_ptr(class.py(), (*class.as_type_ptr()).tp_dict).cast_into_unchecked() }
 }
 
+/// Does a plain class among the bases, a mixin, come before the live `__dict__` of an inline class?
+pub fn is_hidden(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    let name = names::dunder_dict(class.py());
+    for base in class.mro() {
+        let base = base.cast_into::<PyType>()?;
+        if class_dict(&base).contains(name)? {
+            // The extension type itself is the last of its kind: what it derives from has no `__dict__`.
+            return Ok(!crate::instance::is_instance_type(base.as_type_ptr()));
+        }
+    }
+    Ok(false)
+}
+
 /// Gives a class with external state the live `__dict__`.
 pub fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
     let py = class.py();

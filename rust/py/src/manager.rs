@@ -279,7 +279,7 @@ impl ClassManager {
             next_index.set(next_index.get().max(used));
         }
         let slot_count = parents.iter().map(|parent| ManagerCore::of(parent.bind(py)).slot_count()).max().unwrap_or(0);
-        if !instance::is_instance_type(class_.as_type_ptr()) {
+        if !instance::is_instance_type(class_.as_type_ptr()) || instance_dict::is_hidden(class_)? {
             instance_dict::install(class_)?;
         }
         Ok(Self(ManagerCore {
@@ -371,9 +371,7 @@ impl ClassManager {
     /// The class is no longer instrumented: forget mapper, description and attributes.
     fn uninstall(slf: &Bound<'_, Self>) -> PyResult<()> {
         let core = ManagerCore::of(slf);
-        if !core.is_inline {
-            instance_dict::uninstall(&core.class(slf.py())?)?;
-        }
+        instance_dict::uninstall(&core.class(slf.py())?)?;
         let mapper = core.mapper.take();
         let descriptor = core.descriptor.take();
         let descriptors = core.descriptors.take();
