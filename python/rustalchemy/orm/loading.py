@@ -198,6 +198,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
         raise
     load = _Load(context, plan)
     uniquing = _Uniquing(context, plan)
+    log_row = getattr(cursor, "_row_logging_fn", None)
 
     def chunks(size: Optional[int]) -> Iterator[list[Any]]:
         while True:
@@ -208,6 +209,9 @@ def instances(cursor: Any, context: QueryContext) -> Any:
                     return
             else:
                 fetched = cursor._fetchall_impl()
+            if log_row is not None:
+                for row in fetched:
+                    log_row(row)
             yield load.rows(fetched if isinstance(fetched, list) else list(fetched))
             if not size:
                 return

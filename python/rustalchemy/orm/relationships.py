@@ -246,7 +246,7 @@ class RelationshipProperty(
             )
         self.omit_join = omit_join
         self.local_remote_pairs = _local_remote_pairs or ()
-        self.load_on_pending = load_on_pending
+        self._load_on_pending = load_on_pending
         self.comparator_factory = comparator_factory or RelationshipProperty.Comparator
         util.set_creation_order(self)
         if info is not None:
@@ -258,6 +258,17 @@ class RelationshipProperty(
         if back_populates and backref:
             raise sa_exc.ArgumentError("backref and back_populates keyword arguments are mutually exclusive")
         self.backref = None if back_populates else backref
+
+    @property
+    def load_on_pending(self) -> bool:
+        """Whether pending objects load this attribute by the keys they have."""
+        return self._load_on_pending
+
+    @load_on_pending.setter
+    def load_on_pending(self, value: bool) -> None:
+        self._load_on_pending = value
+        if self._configure_finished:
+            self.parent._hand_over_descriptor()
 
     @property
     def back_populates(self) -> str:
