@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final, Optional
 
 from sqlalchemy import inspection as _inspection
+from sqlalchemy.util import langhelpers as _langhelpers
 from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.dml import UpdateDMLState
 from sqlalchemy.sql.elements import BinaryExpression, True_, _anonymous_label
@@ -402,3 +403,12 @@ def clone_comparison(
     state["right"] = right
     state["modifiers"] = {}
     return expression
+
+
+# util.langhelpers ---------------------------------------------------------------------------------------------------
+def exec_code_in_env(code: str, env: dict[str, Any], name: str, description: str) -> Any:
+    """Run generated code and return the function it defines; with 2.1, tracebacks show its source."""
+    run = getattr(_langhelpers, "exec_code_in_env", None)
+    if run is not None:
+        return run(code, env, name, description)
+    return _langhelpers._exec_code_in_env(code, env, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import util
+from sqlalchemy import Table, util
 
 from . import exc as orm_exc
 from .interfaces import MANYTOMANY, MANYTOONE
@@ -77,7 +77,8 @@ def _event_bits(dispatch: Any, names: tuple[str, ...]) -> int:
 def _written_tables(mapper: Any) -> Iterator[Any]:
     """The tables rows of this mapper go to, those of ancestors first."""
     lineage = list(mapper.iterate_to_root())
-    if any(len(m.tables) > 1 + len(m.inherits.tables if m.inherits else ()) for m in lineage):
+    is_join = any(len(m.tables) > 1 + len(m.inherits.tables if m.inherits else ()) for m in lineage)
+    if is_join and all(isinstance(table, Table) for table in mapper.tables):
         # a class mapped to a join: only its foreign keys say which row is first
         tables = list(mapper.base_mapper._sorted_tables)
     else:

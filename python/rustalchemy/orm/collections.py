@@ -271,18 +271,15 @@ _interfaces: dict[Any, tuple[dict[str, str], dict[str, Any]]] = {
 def _check_collection_type(attribute: Any, value: Any, check: bool) -> tuple[Any, Any]:
     """The members of something assigned to an attribute, with their keys if it is a dictionary."""
     kind = util.duck_type_collection(value)
-    keys = None
     if not check:
-        if kind is dict:
-            keys = list(value)
-        return list(value), keys
+        return list(value), list(value) if kind is dict else None
     wanted = attribute.impl._duck_typed_as
     if kind is not wanted:
         given = "None" if value is None else value.__class__.__name__
         name = "None" if wanted is None else wanted.__name__
         raise TypeError(f"Incompatible collection type: {given} is not {name}-like")
     if hasattr(value, "_sa_iterator"):
-        return list(value._sa_iterator()), list(value) if kind is dict else None
+        return list(value._sa_iterator()), None
     if kind is dict:
         return list(value.values()), list(value)
     return list(value), None

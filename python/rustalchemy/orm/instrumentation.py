@@ -15,6 +15,7 @@ from sqlalchemy.util import HasMemoized
 from sqlalchemy.event import EventTarget
 
 from .. import _core
+from .._sa import exec_code_in_env
 from . import base, collections, exc, interfaces
 
 if TYPE_CHECKING:
@@ -485,8 +486,8 @@ def _compile_init(
 ) -> Callable[..., None]:
     source = body % util.format_argspec_init(original_init, grouped=False)
     env: dict[str, Any] = {**names, "__name__": __name__}
-    exec(source, env)
-    init: Any = env["__init__"]
+    description = f"__init__ for class {class_.__module__}.{class_.__qualname__}"
+    init: Any = exec_code_in_env(source, env, "__init__", description)
     init.__doc__ = original_init.__doc__
     init._sa_original_init = original_init
     for attribute in ("__defaults__", "__kwdefaults__"):

@@ -181,6 +181,10 @@ pub fn event_source(initiator: Option<&Bound<'_, PyAny>>) -> EventSource {
 
 #[pymethods]
 impl CollectionAdapter {
+    /// Copies and pickles carry no adapter: a collection is tied again by the object it comes back with.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> (Bound<'py, PyAny>, ()) {
+        (py.None().into_bound(py).get_type().into_any(), ())
+    }
     /// The attribute's `impl`.
     #[getter]
     fn attr<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {

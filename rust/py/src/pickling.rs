@@ -8,7 +8,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use crate::adapter::AdapterCore;
 use crate::attribute::AttrKind;
+use crate::collection;
 use crate::instance_dict;
 use crate::instance_state::InstanceState;
 use crate::state::{StateRef, state_of};
@@ -42,7 +44,24 @@ pub fn set_state(object: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResu
             }
         }
     }
-    instance_dict::of_object(object)?.call_method1("update", (values,)).map(drop)
+    instance_dict::of_object(object)?.call_method1("update", (values,))?;
+    if let (false, Some(state)) = (is_copy, state_of(object)) {
+        tie_collections(py, state)?;
+    }
+    Ok(())
+}
+
+/// Collections come out of a pickle without adapter: they belong to this object now.
+fn tie_collections(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    for attr in state.manager().attrs().filter(|attr| attr.kind == AttrKind::Collection) {
+        let value = state.slot(attr.index()).value();
+        if !value.is_null() {
+            // SAFETY: a loaded value is a living object; the handle keeps it so while Python code runs.
+            let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+            collection::tie(&value, &AdapterCore::new(state, attr))?;
+        }
+    }
+    Ok(())
 }
 
 /// What a state needs to be itself again elsewhere. Values of external objects are part of it: their own dictionary has
@@ -154,6 +173,7 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
         for (key, value) in values.cast::<PyDict>()?.iter() {
             state.set_committed(attr(&key)?.index(), value.into_ptr())?;
         }
+        tie_collections(description.py(), state)?;
     }
     if let Some(committed) = description.get_item("committed")? {
         for (key, old) in committed.cast::<PyDict>()?.iter() {
