@@ -1,5 +1,4 @@
 //! Pure algorithms of rustalchemy: everything that can be decided without a Python object in hand.
-#![forbid(unsafe_code)]
 
 pub mod error;
 pub mod flush;
