@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import exc as sa_exc
@@ -19,7 +19,6 @@ _S = TypeVar("_S", bound=Session)
 _PROXIED_METHODS = (
     "__contains__",
     "__iter__",
-    "add",
     "add_all",
     "begin",
     "begin_nested",
@@ -37,13 +36,13 @@ _PROXIED_METHODS = (
     "expunge",
     "expunge_all",
     "flush",
-    "get",
     "get_bind",
     "get_one",
     "invalidate",
     "is_modified",
     "merge",
     "merge_all",
+    "plan",
     "query",
     "refresh",
     "reset",
@@ -52,8 +51,20 @@ _PROXIED_METHODS = (
     "scalars",
 )
 _PROXIED_CLASS_METHODS = ("object_session", "identity_key")
-_PROXIED_READABLE = ("dirty", "deleted", "new", "identity_map", "is_active", "no_autoflush", "execution_options")
-_PROXIED_WRITABLE = ("autoflush", "bind", "info")
+_PROXIED_READABLE = (
+    "autobegin",
+    "deleted",
+    "dirty",
+    "enable_baked_queries",
+    "expire_on_commit",
+    "info",
+    "is_active",
+    "join_transaction_mode",
+    "new",
+    "no_autoflush",
+    "twophase",
+)
+_PROXIED_WRITABLE = ("autoflush", "bind", "binds", "execution_options", "identity_map")
 
 
 class QueryPropertyDescriptor:
@@ -89,12 +100,21 @@ class scoped_session(Generic[_S]):
 
     def __call__(self, **kw: Any) -> _S:
         """The session of the current scope; made with the arguments given, if it is not there yet."""
-        if not kw:
-            return self.registry()
-        if self.registry.has():
-            raise sa_exc.InvalidRequestError("Scoped session is already present; no new arguments may be specified.")
-        session = self.session_factory(**kw)
-        self.registry.set(session)
+        if kw:
+            if self.registry.has():
+                raise sa_exc.InvalidRequestError(
+                    "Scoped session is already present; no new arguments may be specified."
+                )
+            session = self.session_factory(**kw)
+            self.registry.set(session)
+        else:
+            session = self.registry()
+        if not self._support_async and session._is_asyncio:
+            util.warn_deprecated(
+                "Using `scoped_session` with asyncio is deprecated and will raise an error in a future version. "
+                "Please use `async_scoped_session` instead.",
+                "1.4.23",
+            )
         return session
 
     def configure(self, **kwargs: Any) -> None:
@@ -111,6 +131,34 @@ class scoped_session(Generic[_S]):
         if self.registry.has():
             self.registry().close()
         self.registry.clear()
+
+    def add(self, instance: object, *, _warn: bool = True) -> None:
+        """Proxy of ``Session.add()``."""
+        self.registry().add(instance, _warn=_warn)
+
+    def get(
+        self,
+        entity: Any,
+        ident: Any,
+        *,
+        options: Sequence[Any] | None = None,
+        populate_existing: bool | None = None,
+        with_for_update: Any = None,
+        identity_token: Any = None,
+        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+    ) -> Any:
+        """Proxy of ``Session.get()``."""
+        return self.registry().get(
+            entity,
+            ident,
+            options=options,
+            populate_existing=populate_existing,
+            with_for_update=with_for_update,
+            identity_token=identity_token,
+            execution_options=execution_options,
+            bind_arguments=bind_arguments,
+        )
 
     def query_property(self, query_cls: type[Any] | None = None) -> QueryPropertyDescriptor:
         """A class attribute that reads as a Query over that class."""
