@@ -6,7 +6,7 @@ import gc
 from typing import Any
 
 import pytest
-from sqlalchemy import exc, inspect
+from sqlalchemy import exc, inspect, select
 
 
 def test_011_after_the_delete_was_flushed(world: Any) -> None:
@@ -194,6 +194,18 @@ def test_024_close_for_good(world: Any) -> None:
     session.close()
     with pytest.raises(exc.InvalidRequestError, match="permanently closed"):
         session.get(world.User, 1)
+
+
+def test_025_result_read_after_close(world: Any) -> None:
+    session = world.session()
+    world.saved(session)
+    entities = session.execute(select(world.User))
+    values = session.execute(select(world.User.name))
+    session.close()
+    with pytest.raises(exc.InvalidRequestError, match="cannot be converted to 'persistent' state") as raised:
+        entities.all()
+    assert raised.value.code == "lkrp"
+    assert [tuple(row) for row in values] == [("ed",)]
 
 
 def test_026_collected_session(world: Any) -> None:

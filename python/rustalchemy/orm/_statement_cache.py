@@ -7,7 +7,8 @@ functions answer None or :data:`NO_LANE` and the caller takes the way through Co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Optional
 from weakref import WeakKeyDictionary
 
@@ -233,17 +234,27 @@ class PreparedSelect:
             metadata = loading.result_metadata(plan, context)
             if context is None:
                 self._metadata = metadata
-        return _RowsResult(metadata, rows, plan, self._compiled.compile_state, context)
+        return _RowsResult(metadata, rows, plan, self._compiled.compile_state, context, session)
 
 
 class _RowsResult(IteratorResult[Any]):
     """A Result over rows that were fetched as a whole."""
 
-    def __init__(self, metadata: Any, rows: list[Any], plan: StatementPlan, compile_state: Any, context: Any) -> None:
-        super().__init__(metadata, iter(rows), _source_supports_scalars=plan.single_entity)
+    def __init__(
+        self, metadata: Any, rows: list[Any], plan: StatementPlan, compile_state: Any, context: Any, session: Any
+    ) -> None:
+        source = chain(_unless_expunged(session, session._identity_epoch, plan, rows), rows)
+        super().__init__(metadata, source, _source_supports_scalars=plan.single_entity)
         self.context = context
         if compile_state.multi_row_eager_loaders:
             self._unique_filter_state = (set(), loading._require_unique)
+
+
+def _unless_expunged(session: Any, epoch: int, plan: StatementPlan, rows: list[Any]) -> Iterator[Any]:
+    """Nothing, or the error that the session was closed between execution and first fetch."""
+    if rows and session._identity_epoch != epoch:
+        loading.refuse_expunged(plan)
+    yield from ()
 
 
 def _lists_are_plain(compiled: Any) -> bool:

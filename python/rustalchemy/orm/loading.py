@@ -100,11 +100,12 @@ def _propagated(compile_state: Any) -> Iterator[Any]:
 class _Load:
     """One execution's rows on their way to objects."""
 
-    __slots__ = ("collected", "context", "is_top_level", "plan", "post_loads")
+    __slots__ = ("collected", "context", "epoch", "is_top_level", "plan", "post_loads")
 
     def __init__(self, context: QueryContext, plan: StatementPlan) -> None:
         self.context = context
         self.plan = plan
+        self.epoch = context.session._identity_epoch
         top = context.top_level_context
         self.is_top_level = top is None
         # a nested load leaves its post loads to the outermost one, which runs them level by level
@@ -115,6 +116,8 @@ class _Load:
     def rows(self, fetched: list[Any]) -> list[Any]:
         """Objects, or tuples, for a chunk of raw rows; post loads done."""
         context, plan = self.context, self.plan
+        if fetched and context.session._identity_epoch != self.epoch:
+            refuse_expunged(plan)
         if plan.version is not None:
             self._check_versions(fetched)
         result: list[Any] = context.session._hydrate(
@@ -171,6 +174,18 @@ class _Load:
             if self.plan.only_load_props:
                 post_load.load_keys = self.plan.only_load_props
             post_load.states.extend(states)
+
+
+def refuse_expunged(plan: StatementPlan) -> None:
+    """Rows fetched after their session was closed cannot become objects; plain values can."""
+    for entity in plan.entities:
+        if isinstance(entity, _MapperEntity):
+            instance = entity.mapper.class_manager.new_instance()
+            raise sa_exc.InvalidRequestError(
+                f"Object {state_str(attributes.instance_state(instance))} cannot be converted to 'persistent' state, "
+                "as this identity map is no longer valid.  Has the owning Session been closed?",
+                code="lkrp",
+            )
 
 
 def instances(cursor: Any, context: QueryContext) -> Any:

@@ -120,6 +120,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     _given_query_cls: type[Query[Any]] | None = None
     _close_state: _SessionCloseState = _SessionCloseState.CLOSE_IS_RESET
     _flushing: bool = False
+    # how often all objects were expunged
+    _identity_epoch: int = 0
     _warn_on_events: bool = False
     _transaction: SessionTransaction | None = None
     _nested_transaction: SessionTransaction | None = None
@@ -274,9 +276,15 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         """As ``close()``, and the connections are not given back to their pool but dropped."""
         self._close_impl(invalidate=True)
 
+    def expunge_all(self) -> None:
+        """Take all objects out of the session; results not fetched yet cannot bring new ones in any more."""
+        self._identity_epoch += 1
+        super().expunge_all()
+
     def _close_impl(self, invalidate: bool, is_reset: bool = False) -> None:
         if not is_reset and self._close_state is _SessionCloseState.ACTIVE:
             self._close_state = _SessionCloseState.CLOSED
+        self._identity_epoch += 1
         self._uow_close()
         if self._transaction is not None:
             for transaction in self._transaction._iterate_self_and_parents():
