@@ -27,6 +27,9 @@ from sqlalchemy.event.legacy import _omit_standard_example as _omit_standard_exa
 from sqlalchemy.event.registry import _EventKey as _EventKey
 from sqlalchemy.event.registry import _stored_in_collection as _stored_in_collection
 
+# Classes of events by event name: of a class that nobody mapped yet each ORM says that it is its own.
+from sqlalchemy.event.base import _registrars as _event_registrars
+
 # sql._typing --------------------------------------------------------------------------------------------------------
 # The error for keywords that exist for type checkers only.
 from sqlalchemy.sql._typing import _no_kw as _no_kw

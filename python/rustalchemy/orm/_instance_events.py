@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from .._sa import _EventKey
 from . import instrumentation
-from ._event_holds import _EventsHold
+from ._event_holds import _EventsHold, ask_first, may_hold
 from .instrumentation import ClassManager, InstrumentationFactory
 from .mapper import Mapper
 
@@ -92,7 +92,10 @@ class InstanceEvents(event.Events[ClassManager[Any]]):
             return None
         if issubclass(target, (Mapper, ClassManager)):
             return ClassManager
-        return instrumentation.opt_manager_of_class(target) or _InstanceEventsHold(target)
+        manager = instrumentation.opt_manager_of_class(target)
+        if manager is not None:
+            return manager
+        return _InstanceEventsHold(target) if may_hold(target) else None
 
     @classmethod
     def _listen(
@@ -173,6 +176,7 @@ def _tell(target: Any) -> None:
 class _InstanceEventsHold(_EventsHold):
     """Instance listeners of a class without a manager."""
 
+    events_name = "InstanceEvents"
     all_holds: Any = weakref.WeakKeyDictionary()
 
     def resolve(self, class_: type[Any]) -> Any:
@@ -182,3 +186,6 @@ class _InstanceEventsHold(_EventsHold):
         """The events of a hold."""
 
     dispatch = event.dispatcher(HoldInstanceEvents)
+
+
+ask_first(InstanceEvents)

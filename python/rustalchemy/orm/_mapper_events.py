@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import event
 
 from .._sa import _omit_standard_example
-from ._event_holds import _EventsHold
+from ._event_holds import _EventsHold, ask_first, may_hold
 from .base import EXT_CONTINUE, _mapper_or_none
 from .mapper import Mapper
 
@@ -36,7 +36,10 @@ class MapperEvents(event.Events[Mapper[Any]]):
             return target
         if issubclass(target, Mapper):
             return target
-        return _mapper_or_none(target) or _MapperEventsHold(target)
+        mapper = _mapper_or_none(target)
+        if mapper is not None:
+            return mapper
+        return _MapperEventsHold(target) if may_hold(target) else None
 
     @classmethod
     def _listen(
@@ -126,6 +129,7 @@ def _tell(target: Any) -> None:
 class _MapperEventsHold(_EventsHold):
     """Mapper listeners of a class without a mapper."""
 
+    events_name = "MapperEvents"
     all_holds: Any = weakref.WeakKeyDictionary()
 
     def resolve(self, class_: type[Any]) -> Any:
@@ -135,3 +139,6 @@ class _MapperEventsHold(_EventsHold):
         """The events of a hold."""
 
     dispatch = event.dispatcher(HoldMapperEvents)
+
+
+ask_first(MapperEvents)
