@@ -11,6 +11,9 @@ use crate::mapper::RelationshipDescriptor;
 use crate::names;
 use crate::state::{StateRef, state_of};
 
+/// A flag of ours beside SQLAlchemy's passive flags: not even an old value that was not at hand may be looked up.
+pub const UNRESOLVED: u32 = 1 << 20;
+
 /// What changed in a relationship attribute since it was committed; members may be `None`.
 #[derive(Default)]
 pub struct Links<'py> {
@@ -163,6 +166,9 @@ pub fn links<'py>(
         let unchanged = if relationship.uselist { members(py, &current)? } else { vec![current] };
         return Ok(Links { unchanged, ..Links::default() });
     }
+    if flags & UNRESOLVED == 0 {
+        resolve_original(py, state, index, flags)?;
+    }
     // SAFETY: the committed value is owned by the state, or null.
     let original = state
         .committed(index)
@@ -187,6 +193,21 @@ pub fn links<'py>(
         None => links.added.push(current),
     }
     Ok(links)
+}
+
+/// The old value of a simple many-to-one (or one-to-one) may not have been at hand when it was replaced. Looked up here, it
+/// takes its place among the committed values, so that it is looked up once, and held.
+fn resolve_original(py: Python<'_>, state: StateRef, index: u32, flags: u32) -> PyResult<()> {
+    if !state.committed(index).is_some_and(|original| names::PASSIVE_NO_RESULT.is(original)) {
+        return Ok(());
+    }
+    let history = attribute::history(py, state, index, flags | passive::LOAD_AGAINST_COMMITTED | passive::NO_RAISE)?;
+    let original = history.deleted.into_iter().next().unwrap_or_else(|| py.None().into_bound(py));
+    if state.slot(index).is_modified() {
+        state.forget_committed(index);
+        state.keep_committed(index, original.into_ptr());
+    }
+    Ok(())
 }
 
 /// Is there surely nothing to do: value unchanged (or never set), and nothing queued?

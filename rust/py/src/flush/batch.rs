@@ -30,6 +30,8 @@ pub struct Batch {
     rows: Vec<Held>,
     /// The version column and the new version of every row.
     versions: Option<(u32, Vec<Py<PyAny>>)>,
+    /// The version column and the version every row has in the database, where it is not the state's own.
+    old_versions: Option<(u32, Vec<Py<PyAny>>)>,
 }
 
 // SAFETY: the module declares `gil_used`; the `Rc` is only cloned and dropped with the GIL held.
@@ -49,6 +51,7 @@ pub(super) struct BatchParts {
     pub needs_key: bool,
     pub rows: Vec<Held>,
     pub versions: Option<(u32, Vec<Py<PyAny>>)>,
+    pub old_versions: Option<(u32, Vec<Py<PyAny>>)>,
 }
 
 /// Where the value of one parameter comes from.
@@ -59,6 +62,8 @@ enum Source {
     Committed(u32),
     /// The new version.
     Version,
+    /// The version in the database.
+    OldVersion,
 }
 
 impl Batch {
@@ -74,8 +79,9 @@ impl Batch {
             needs_key,
             rows,
             versions,
+            old_versions,
         } = parts;
-        Self { manager, descriptor, table_no, kind, columns, where_columns, has_sql, needs_key, rows, versions }
+        Self { manager, descriptor, table_no, kind, columns, where_columns, has_sql, needs_key, rows, versions, old_versions }
     }
 
     fn table_descriptor(&self) -> &TableDescriptor {
@@ -95,7 +101,11 @@ impl Batch {
             u32::try_from(number).map_err(|_| PyIndexError::new_err("column numbers are small and not negative"))
         };
         if entry < 0 {
-            return Ok(Source::Committed(self.attr(column(!entry)?)?));
+            let number = column(!entry)?;
+            if self.old_versions.as_ref().is_some_and(|(version, _)| *version == number) {
+                return Ok(Source::OldVersion);
+            }
+            return Ok(Source::Committed(self.attr(number)?));
         }
         let number = column(entry)?;
         if self.versions.as_ref().is_some_and(|(version, _)| *version == number) {
@@ -116,6 +126,10 @@ impl Batch {
                     _ => state.slot(attr).value(),
                 },
                 Source::Version => match &self.versions {
+                    Some((_, versions)) => versions[row].as_ptr(),
+                    None => std::ptr::null_mut(),
+                },
+                Source::OldVersion => match &self.old_versions {
                     Some((_, versions)) => versions[row].as_ptr(),
                     None => std::ptr::null_mut(),
                 },
@@ -284,12 +298,13 @@ impl Batch {
             needs_key: self.needs_key,
             rows: vec![row.clone()],
             versions: self.versions.as_ref().map(version),
+            old_versions: self.old_versions.as_ref().map(version),
         })
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.manager)?;
-        if let Some((_, versions)) = &self.versions {
+        for (_, versions) in self.versions.iter().chain(&self.old_versions) {
             for version in versions {
                 visit.call(version)?;
             }

@@ -247,6 +247,7 @@ impl Flush {
                 needs_key: !run.has_key,
                 rows: members,
                 versions,
+                old_versions: None,
                 descriptor,
             });
             self.send(py, executor, batch)?;
@@ -309,9 +310,11 @@ impl Flush {
                 rows: Vec::new(),
                 version: new_version.as_ref().map(|(column, _)| *column),
                 versions: Vec::new(),
+                old_versions: Vec::new(),
             });
             run.rows.push(row.held.clone());
             run.versions.extend(new_version.map(|(_, version)| version));
+            run.old_versions.extend(row.old_version.as_ref().map(|version| version.clone_ref(py)));
         }
         run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
     }
@@ -319,8 +322,9 @@ impl Flush {
     fn send_updates(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, run: Run) -> PyResult<()> {
         let descriptor = Rc::clone(self.descriptor(run.mapper));
         let table = &descriptor.tables[run.table_no];
+        let version = version_column(&descriptor, table);
         let mut where_columns = table.pk.clone();
-        where_columns.extend(version_column(&descriptor, table));
+        where_columns.extend(version);
         let batch = Batch::new(BatchParts {
             manager: self.mappers[run.mapper.index()].manager.clone_ref(py),
             table_no: run.table_no,
@@ -329,8 +333,9 @@ impl Flush {
             where_columns,
             has_sql: run.shape.has_sql,
             needs_key: false,
-            rows: run.rows,
             versions: run.version.map(|column| (column, run.versions)),
+            old_versions: version.filter(|_| run.old_versions.len() == run.rows.len()).map(|column| (column, run.old_versions)),
+            rows: run.rows,
             descriptor,
         });
         self.send(py, executor, batch)
@@ -405,6 +410,7 @@ impl Flush {
             needs_key: false,
             rows: rows.iter().map(|row| row.held.clone()).collect(),
             versions: None,
+            old_versions: None,
             descriptor,
         });
         self.send(py, executor, batch)
@@ -457,6 +463,7 @@ impl Flush {
                     rows: Vec::new(),
                     version: None,
                     versions: Vec::new(),
+                    old_versions: Vec::new(),
                 })
                 .rows
                 .push(held.clone());
@@ -474,6 +481,7 @@ struct Run {
     rows: Vec<Held>,
     version: Option<u32>,
     versions: Vec<Py<PyAny>>,
+    old_versions: Vec<Py<PyAny>>,
 }
 
 impl Run {

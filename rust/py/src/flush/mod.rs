@@ -111,6 +111,11 @@ impl Flush {
         self.ids.get(&(state.as_ptr() as usize)).copied()
     }
 
+    /// What a preview adds to passive flags.
+    fn preview_flags(&self) -> u32 {
+        if self.is_preview { crate::related::UNRESOLVED } else { 0 }
+    }
+
     fn is_deleted(&self, state: StateRef) -> bool {
         self.id(state).is_some_and(|id| self.register.entry(id).is_delete)
     }

@@ -253,7 +253,11 @@ impl Flush {
 
     /// Passive flags of reading an attribute of a deleted object.
     pub(super) fn delete_flags(&self, relationship: &RelationshipDescriptor) -> u32 {
-        if self.is_preview || relationship.passive_deletes != 0 { passive::NO_INITIALIZE } else { passive::OFF }
+        if self.is_preview || relationship.passive_deletes != 0 {
+            passive::NO_INITIALIZE | self.preview_flags()
+        } else {
+            passive::OFF
+        }
     }
 
     fn presort_one_to_many_delete(
@@ -299,7 +303,7 @@ impl Flush {
             return Ok(());
         }
         let loads = keys_changed && !relationship.passive_updates && !self.is_preview;
-        let flags = if loads { passive::OFF } else { passive::NO_INITIALIZE };
+        let flags = self.preview_flags() | if loads { passive::OFF } else { passive::NO_INITIALIZE };
         let links = related::links(py, parent, relationship, flags | passive::INCLUDE_PENDING_MUTATIONS)?;
         for child in &links.added {
             let Some(child) = related::held(py, child)? else { continue };
@@ -388,6 +392,7 @@ impl Flush {
             mapper::Direction::ManyToOne => passive::NO_FETCH_RELATED,
             _ => passive::OFF | passive::INCLUDE_PENDING_MUTATIONS,
         };
+        let flags = flags | self.preview_flags();
         for &state in states {
             if related::has_history(py, self.state(state), relationship, flags)? {
                 return Ok(true);
