@@ -142,9 +142,12 @@ class _AttributeImpl:
         passive: Any = PASSIVE_OFF,
         check_old: Any = None,
         pop: bool = False,
+        _adapt: bool = True,
     ) -> None:
         if value is not DONT_SET:
-            _core.set_attribute(state, self.key, value, initiator, passive, check_old, pop)
+            _core.set_attribute(
+                state, self.key, value, initiator, PASSIVE_OFF if passive is None else passive, check_old, pop, _adapt
+            )
 
     def append(self, state: Any, dict_: Any, value: Any, initiator: Any, passive: Any = PASSIVE_OFF) -> None:
         self.set(state, dict_, value, initiator, passive=passive)

@@ -214,6 +214,9 @@ class _ColumnLoader(LoaderStrategy):
             return LoaderCallableStatus.ATTR_EMPTY
         return override[0]._load_for_state(state, passive)
 
+    # the native core need not ask for an object that was loaded without options
+    _load_for_state._only_with_options = True  # type: ignore[attr-defined]
+
     def plan_row(
         self,
         builder: RowPlanBuilder,

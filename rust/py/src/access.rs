@@ -43,9 +43,11 @@ pub fn get_attribute<'py>(obj: &Bound<'py, PyAny>, key: &Bound<'py, PyString>, p
     attribute::get(obj.py(), state, attr, passive)
 }
 
-/// Sets an attribute, with events. `check_old` and `pop` as in `impl.set` of related objects.
+/// Sets an attribute, with events. `check_old` and `pop` as in `impl.set` of related objects; `adapt`: the value of a
+/// collection must be of a like kind.
 #[pyfunction]
-#[pyo3(signature = (obj, key, value, initiator=None, passive=passive::OFF, check_old=None, pop=false))]
+#[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)] // SQLAlchemy's own arguments
+#[pyo3(signature = (obj, key, value, initiator=None, passive=passive::OFF, check_old=None, pop=false, adapt=true))]
 pub fn set_attribute<'py>(
     obj: &Bound<'py, PyAny>,
     key: &Bound<'py, PyString>,
@@ -54,6 +56,7 @@ pub fn set_attribute<'py>(
     passive: u32,
     check_old: Option<Bound<'py, PyAny>>,
     pop: bool,
+    adapt: bool,
 ) -> PyResult<()> {
     let (state, attr) = find(obj, key)?;
     let py = obj.py();
@@ -62,7 +65,7 @@ pub fn set_attribute<'py>(
     match attr.kind {
         AttrKind::Scalar => attribute::set(py, state, attr, value, initiator),
         AttrKind::Object => scalar_object::set(py, state, attr, value, initiator, passive, check_old.as_ref(), pop),
-        AttrKind::Collection => collection::set(py, state, attr, value, passive, true),
+        AttrKind::Collection => collection::set(py, state, attr, value, passive, adapt),
     }
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyIterator, PyList, PyString, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyBool, PyIterator, PyList, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::attribute::{self, AttrCore, Initiator, Op, fire, listen};
 use crate::collection;
@@ -291,6 +291,11 @@ impl CollectionAdapter {
     }
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(collection::items(&self.collection(py)?)?.len())
+    }
+    /// Copies and pickles of a collection have no adapter until their own object takes them in.
+    fn __reduce_ex__<'py>(&self, protocol: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let py = protocol.py();
+        Ok((py.None().into_bound(py).get_type().into_any(), PyTuple::empty(py)))
     }
     fn __bool__(&self) -> bool {
         true

@@ -114,6 +114,8 @@ pub struct AttrCore {
     pub has_relationship: Cell<bool>,
     /// Loader of the attribute, called `(state, passive)`.
     pub loader: RefCell<Option<Py<PyAny>>>,
+    /// The loader has nothing to say about states without loader options.
+    pub loader_needs_options: Cell<bool>,
     /// Comparison of values; `None`: `==`.
     pub compare: RefCell<Option<Py<PyAny>>>,
     /// Value of an unset scalar; `None`: Python's `None`.
@@ -147,6 +149,7 @@ impl AttrCore {
             backref: RefCell::default(),
             has_relationship: Cell::new(false),
             loader: RefCell::default(),
+            loader_needs_options: Cell::new(false),
             compare: RefCell::default(),
             default: RefCell::default(),
             collection_factory: RefCell::default(),
@@ -352,11 +355,20 @@ pub fn fire_loader_callables<'py>(
             return Ok(names::PASSIVE_NO_RESULT.get(py)); // a collection cannot come from the identity map
         }
     }
+    if !has_loader(state, attr) {
+        return Ok(names::ATTR_EMPTY.get(py));
+    }
     let loader = attr.loader.borrow().as_ref().map(|loader| loader.clone_ref(py));
     match loader {
         Some(loader) => loader.bind(py).call1((state.view(py)?, passive)),
         None => Ok(names::ATTR_EMPTY.get(py)),
     }
+}
+
+/// Is there a class-level loader that may have something for this state?
+pub fn has_loader(state: StateRef, attr: &AttrCore) -> bool {
+    attr.loader.borrow().is_some()
+        && !(attr.loader_needs_options.get() && state.extra().is_none_or(|extra| extra.load_options.is_null()))
 }
 
 /// The value of an attribute that was never set: not stored.

@@ -327,6 +327,9 @@ fn adapt<'py>(
     check: bool,
 ) -> PyResult<(Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>)> {
     let is_native = attr.collection_factory.borrow().is_none();
+    if !check && !value.is_instance_of::<PyDict>() {
+        return Ok((value.try_iter()?.collect::<PyResult<_>>()?, None));
+    }
     if !is_native {
         // SAFETY: the GIL is held.
         let descriptor = unsafe { attr.object(py) };

@@ -327,7 +327,9 @@ fn optional_argument(args: &Bound<'_, PyTuple>) -> PyResult<Option<Py<PyAny>>> {
 }
 
 fn set_loader(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
-    let old = core_of(slf)?.loader.replace(optional_argument(args)?);
+    let attr = core_of(slf)?;
+    attr.loader_needs_options.set(args.len() > 1 && args.get_item(1)?.is_truthy()?);
+    let old = attr.loader.replace(optional_argument(args)?);
     drop(old);
     Ok(slf.py().None())
 }

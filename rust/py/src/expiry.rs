@@ -114,7 +114,7 @@ pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore
     let index = attr.index();
     let mut flag = 0;
     if attr.accepts_scalar_loader.get() {
-        if no_loader && (attr.loader.borrow().is_some() || has_callable(py, state, attr)) {
+        if no_loader && (crate::attribute::has_loader(state, attr) || has_callable(py, state, attr)) {
             return Ok(());
         }
         flag = slots::EXPIRED;

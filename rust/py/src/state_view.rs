@@ -435,6 +435,17 @@ impl InstanceState {
         let held = flags::IN_NEW | flags::IN_DIRTY | flags::IN_DELETED;
         self.state().filter(|state| state.flags() & held != 0).and_then(|state| state.object(py))
     }
+    /// Acts as if the object were gone: for tests of what happens then.
+    fn _force_dereference(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let state = Self::living(slf)?;
+        let handle = state.tombstone();
+        handle.state.set(std::ptr::null_mut());
+        // SAFETY: the key is owned by the state, or null; the handle gets its own reference.
+        unsafe { ffi::Py_XINCREF(state.key()) };
+        handle.last_key.set(state.key());
+        state.extra_mut().tombstone = None;
+        Ok(())
+    }
     /// Empty collections that were handed out for unset attributes.
     #[getter]
     fn _empty_collections<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
