@@ -82,7 +82,7 @@ def _cleanup_mapped_str_annotation(annotation: str, originating_module: str) -> 
     return "[".join([*containers, quoted]) + "]" * len(containers)
 
 
-def _looks_mapped(raw_annotation: Any) -> bool:
+def _unresolved_annotation_is_mapped(raw_annotation: Any) -> bool:
     """Return whether an annotation that cannot be resolved was meant as a mapped one."""
     if isinstance(raw_annotation, str):
         return _NAMES_A_MAPPED_CONTAINER.search(raw_annotation) is not None
@@ -126,7 +126,7 @@ def _extract_mapped_subtype(
     except _UnresolvedContainer as err:
         raise orm_exc.MappedAnnotationError(uninterpretable) from err
     except NameError as err:
-        if raiseerr and _looks_mapped(raw_annotation):
+        if raiseerr and _unresolved_annotation_is_mapped(raw_annotation):
             raise orm_exc.MappedAnnotationError(uninterpretable) from err
         annotation = raw_annotation
 

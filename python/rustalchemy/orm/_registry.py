@@ -358,17 +358,13 @@ def _map_as_dataclass(reg: registry, arguments: dict[str, Any]) -> Callable[[typ
 
 def _new_base(metaclass: Any, name: str, bases: tuple[type[Any], ...], class_dict: dict[str, Any]) -> Any:
     """Return a declarative base whose instances carry their state, if the layout of the given bases allows it."""
-    inline_dict = dict(class_dict)
-    if class_dict.get("__init__") is _declarative_constructor:
-        # The native one does the same.
-        inline_dict["__init__"] = Instance.__init__
     if any(issubclass(base, Instance) for base in bases):
-        return metaclass(name, bases, inline_dict)
+        return metaclass(name, bases, class_dict)
 
     # Behind the user's own classes, so that their methods come first.
     inline_bases = (*(base for base in bases if base is not object), Instance)
     try:
-        return metaclass(name, inline_bases, inline_dict)
+        return metaclass(name, inline_bases, dict(class_dict))
     except TypeError as err:
         # Classes with slots, builtin containers: Python refuses before anything of the class was set up.
         if "lay-out conflict" not in str(err):

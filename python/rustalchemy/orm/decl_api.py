@@ -195,9 +195,8 @@ def _setup_declarative_base(cls: Any) -> None:
     cls._sa_registry = own_registry
     if "metadata" not in cls.__dict__:
         cls.metadata = own_registry.metadata
-    # The native constructor is in place already; a class's own one stays.
-    if cls.__init__ is Instance.__init__ and own_registry.constructor is not _declarative_constructor:
-        cls.__init__ = own_registry.constructor if own_registry.constructor is not None else object.__init__
+    if cls.__init__ is Instance.__init__:
+        cls.__init__ = own_registry.constructor
 
 
 def _check_not_declarative(cls: type[Any], base: type[Any]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Column, MetaData, Table, util
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.util import topological
 
+from .. import _core
 from . import clsregistry, instrumentation
 from . import exc as orm_exc
 from ._attribute_options import _DataclassArguments, _MapsColumns
@@ -369,5 +370,6 @@ def _declarative_constructor(self: Any, **kwargs: Any) -> None:
 
 
 _declarative_constructor.__name__ = "__init__"
+_core.set_declarative_constructor(_declarative_constructor)
 
 __all__ = ["MappedClassProtocol", "_CollectedAnnotation"]

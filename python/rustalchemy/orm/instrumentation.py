@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import util
-from sqlalchemy.util import HasMemoized
 from sqlalchemy.event import EventTarget
+from sqlalchemy.util import HasMemoized
 
 from .. import _core
 from .._sa import exec_code_in_env
@@ -207,8 +207,8 @@ class ClassManager(_core.ClassManager, HasMemoized, Generic[_O], EventTarget):
         Inline classes create their state in ``__new__``; only an ``init`` listener makes them need a wrapper.
         """
         if self.is_inline:
-            if self.init_method is not None and self.original_init is self.init_method:
-                self.install_member("__init__", self.init_method)
+            if self.original_init is self.init_method and self.class_.__init__ is not self.init_method:
+                self.install_member("__init__", self.original_init)
             self._wrap_init_if_heard()
         else:
             self.new_init = _generate_init(self.class_, self, self.original_init)

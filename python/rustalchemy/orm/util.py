@@ -17,6 +17,7 @@ from ._annotations import (
     _extract_mapped_subtype,
     _is_mapped_annotation,
     _metadata_for_cls,
+    _unresolved_annotation_is_mapped,
     de_stringify_annotation,
     eval_name_only,
 )
@@ -148,6 +149,7 @@ __all__ = [
     "_none_set",
     "_orm_full_deannotate",
     "_validator_events",
+    "_unresolved_annotation_is_mapped",
     "aliased",
     "all_cascades",
     "attribute_str",

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::exceptions::{PyMemoryError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::attribute;
 use crate::flags;
@@ -178,6 +179,28 @@ unsafe extern "C" fn instance_init(object: *mut ffi::PyObject, args: *mut ffi::P
             Ok(0)
         })
     }
+}
+
+/// The Python function that is the declarative constructor; what it does, `instance_init` does natively.
+static CONSTRUCTOR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Names the declarative constructor; classes instrumented later that have it as `__init__` are constructed natively.
+#[pyfunction]
+pub fn set_declarative_constructor(constructor: &Bound<'_, PyAny>) {
+    CONSTRUCTOR.get_or_init(constructor.py(), || constructor.clone().unbind());
+}
+
+/// Lets calls of a class run the declarative constructor without its Python function, if that is what its `__init__` is.
+///
+/// The class still shows the function. Setting another `__init__` makes CPython fill the type slot anew.
+pub fn construct_natively(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let py = class.py();
+    let Some(constructor) = CONSTRUCTOR.get(py) else { return Ok(()) };
+    if is_instance_type(class.as_type_ptr()) && class.getattr(pyo3::intern!(py, "__init__"))?.is(constructor) {
+        // SAFETY: a living heap type whose objects are Instances, which is what `instance_init` takes.
+        unsafe { (*class.as_type_ptr()).tp_init = Some(instance_init) };
+    }
+    Ok(())
 }
 
 /// The declarative constructor: every keyword must be an attribute of the class.

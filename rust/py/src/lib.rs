@@ -76,6 +76,8 @@ mod _core {
     #[pymodule_export]
     use crate::load_context::LoadContext;
     #[pymodule_export]
+    use crate::instance::set_declarative_constructor;
+    #[pymodule_export]
     use crate::instance_dict::InstanceDict;
     #[pymodule_export]
     use crate::pickling::unpickle_state;

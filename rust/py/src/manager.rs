@@ -282,6 +282,7 @@ impl ClassManager {
         if !instance::is_instance_type(class_.as_type_ptr()) || instance_dict::is_hidden(class_)? {
             instance_dict::install(class_)?;
         }
+        instance::construct_natively(class_)?;
         Ok(Self(ManagerCore {
             object: Cell::new(ptr::null_mut()),
             class: Cell::new(class_.as_type_ptr()),
