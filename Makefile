@@ -7,7 +7,7 @@ NATIVE := $(VENV)/.native
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint bench bench-smoke build release docs clean
+.PHONY: help demo test lint fuzz bench bench-smoke build release docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ lint: $(NATIVE) ## Formatting, lints and types
 	PYO3_PYTHON=$(CURDIR)/$(BIN)/python cargo clippy --quiet --all-targets -- -D warnings
 	$(BIN)/mypy python/rustalchemy
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+fuzz: $(NATIVE) ## Random programs on both ORMs (N=10000), then planner properties
+	$(BIN)/python -m tests.differential $(or $(N),10000)
 
 bench: $(NATIVE) ## Raw DB-API, SQLAlchemy and rustalchemy in interleaved rounds, one table
 	$(BIN)/python -m benches.compare
