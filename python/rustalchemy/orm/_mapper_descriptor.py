@@ -97,7 +97,21 @@ def _table(mapper: Any, table: Any) -> dict[str, Any]:
         "name": table.fullname,
         "pk": tuple(positions[column] for column in mapper._pks_by_table[table]),
         "columns": [_column(mapper, column, column in fetched) for column in columns],
+        "equated": tuple(_equated(mapper, table)),
     }
+
+
+def _equated(mapper: Any, table: Any) -> Iterator[tuple[int, int]]:
+    """The attributes that joined inheritance copies into a row of this table: (ancestor's, own).
+
+    Usually both columns are one attribute, and nothing needs to be copied.
+    """
+    for ancestor in mapper.iterate_to_root():
+        for left, right in ancestor._inherits_equated_pairs or ():
+            if right.table is table:
+                source, destination = _attribute_of(mapper, left), _attribute_of(mapper, right)
+                if source is not None and destination is not None and source != destination:
+                    yield source, destination
 
 
 def _column(mapper: Any, column: Any, fetched: bool) -> dict[str, Any]:

@@ -80,6 +80,8 @@ pub struct TableDescriptor {
     pub pk: Vec<u32>,
     /// Mapped columns.
     pub columns: Vec<ColumnDescriptor>,
+    /// Attributes that joined inheritance copies into a new row: (ancestor's, own).
+    pub equated: Vec<(u32, u32)>,
 }
 
 /// Relationship of a mapper.
@@ -220,6 +222,7 @@ impl TableDescriptor {
             name: required(dict, "name")?.extract()?,
             pk: required(dict, "pk")?.extract()?,
             columns,
+            equated: optional(dict, "equated")?.map_or_else(|| Ok(Vec::new()), |value| value.extract())?,
         })
     }
 }

@@ -34,7 +34,13 @@ unsafe impl Sync for UnitOfWork {}
 
 /// The state of a mapped object, or SQLAlchemy's error for anything else.
 fn mapped_state(instance: &Bound<'_, PyAny>) -> PyResult<StateRef> {
-    state_of(instance).ok_or_else(|| errors::unmapped_instance(instance.py(), instance))
+    let py = instance.py();
+    let state = state_of(instance).ok_or_else(|| errors::unmapped_instance(py, instance))?;
+    if state.manager().descriptor().is_none() {
+        // an unmapped subclass of a mapped class: its manager says so
+        state.manager().object(py).getattr("mapper")?;
+    }
+    Ok(state)
 }
 
 /// The state that an `InstanceState`, or an object, stands for.

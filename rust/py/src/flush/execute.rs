@@ -205,6 +205,9 @@ impl Flush {
     }
 
     fn insert_table(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, rows: &[Row], table: usize) -> PyResult<()> {
+        for row in rows {
+            copy_equated(py, self.descriptor(row.mapper), table, row.held.state())?;
+        }
         let mut detector = SqlDetector::new();
         let mut at = 0;
         while let Some(first) = rows.get(at) {
@@ -496,6 +499,18 @@ fn sort_by_key_if_persistent(py: Python<'_>, states: &mut Vec<Held>) -> PyResult
     states.retain(|held| !held.state().has_key());
     sort_by_key(py, &mut persistent)?;
     states.append(&mut persistent);
+    Ok(())
+}
+
+/// The row of an ancestor's table is written: what joined inheritance makes equal in this one is known now.
+fn copy_equated(py: Python<'_>, descriptor: &MapperDescriptor, table: usize, state: StateRef) -> PyResult<()> {
+    let Some(number) = table_number(descriptor, table) else { return Ok(()) };
+    for &(source, destination) in &descriptor.tables[number].equated {
+        let value = attribute::get(py, state, source, flags::passive::NO_INITIALIZE)?;
+        if !attribute::is_symbol(&value) && !value.is_none() {
+            attribute::set_column(py, state, destination, &value)?;
+        }
+    }
     Ok(())
 }
 
