@@ -52,12 +52,14 @@ class Run:
         self.session = self.zoo.orm.Session(self.engine)
         self.objects: list[Any] = []
         self.log: list[Any] = []
+        self.words: list[str] = []
 
     def run(self, steps: list[Step]) -> list[Any]:
         """Take all steps; the log has what could be seen after each."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for step in steps:
+                self.words.append("")
                 try:
                     self._step(step)
                     outcome = "ok"
@@ -73,6 +75,9 @@ class Run:
         found = [o for o in self.objects if class_name is None or type(o).__name__ == class_name]
         return found[number % len(found)] if found else None
 
+    def _name(self, obj: Any) -> str:
+        return f"{type(obj).__name__}:{next((i for i, o in enumerate(self.objects) if o is obj), None)}"
+
     def _relation(self, table: dict[str, dict[str, str]], a: int, b: int, n: int) -> tuple[Any, str, Any] | None:
         owner = self._pick(a)
         relations = table.get(type(owner).__name__)
@@ -80,15 +85,18 @@ class Run:
             return None
         key = sorted(relations)[n % len(relations)]
         other = self._pick(b, relations[key])
+        self.words[-1] = f"{self._name(owner)}.{key} {self._name(other)}"
         return (owner, key, other) if other is not None else None
 
     def _step(self, step: Step) -> None:
         kind, session = step[0], self.session
         if kind == "new":
+            self.words[-1] = f"{step[1]} as {len(self.objects)}"
             self.objects.append(self.zoo.classes[step[1]](name=f"n{len(self.objects)}"))
             return
         _, a, b, n = step
         obj = self._pick(a)
+        self.words[-1] = self._name(obj)
         if kind == "append" and (found := self._relation(COLLECTIONS, a, b, n)):
             collection = getattr(found[0], found[1])
             if not any(member is found[2] for member in collection):
@@ -156,12 +164,40 @@ class Run:
 _SEEN_IN_ROWS = {"flush", "commit", "rollback"}
 
 
-def first_difference(seed: int, length: int = 25) -> str | None:
-    """Run one program on both; describe the first step after which they differ."""
-    steps = program(seed, length)
+def compare(steps: list[Step]) -> tuple[int, Any, Any] | None:
+    """Number of the first step after which the ORMs differ, and what was seen on each."""
     theirs, ours = Run("sqlalchemy.orm").run(steps), Run("rustalchemy.orm").run(steps)
     for number, (a, b) in enumerate(zip(theirs, ours, strict=True)):
-        if a != b:
-            done = "\n".join(f"    {step}" for step in steps[: number + 1])
-            return f"program {seed}, step {number} {a[0]}\n  SQLAlchemy:  {a[1:]}\n  rustalchemy: {b[1:]}\n{done}"
+        if a[1:] != b[1:]:
+            return number, a, b
     return None
+
+
+def shrink(steps: list[Step]) -> list[Step]:
+    """Leave out steps as long as the ORMs still differ."""
+    again = True
+    while again:
+        again = False
+        for number in reversed(range(len(steps))):
+            shorter = steps[:number] + steps[number + 1 :]
+            if compare(shorter):
+                steps, again = shorter, True
+    return steps
+
+
+def first_difference(seed: int, length: int = 25) -> str | None:
+    """Run one program on both; describe the shortest part of it on which they differ."""
+    steps = program(seed, length)
+    if compare(steps) is None:
+        return None
+    steps = shrink(steps)
+    found = compare(steps)
+    assert found is not None
+    number, theirs, ours = found
+    lines = [f"program {seed} differs after its step {number}"]
+    again = Run("rustalchemy.orm")
+    again.run(steps)
+    lines += [f"    {step[0]} {words}" for step, words in zip(steps[: number + 1], again.words)]
+    lines += [f"  SQLAlchemy:  {theirs[1:]}", f"  rustalchemy: {ours[1:]}"]
+    return "\n".join(lines)
+
