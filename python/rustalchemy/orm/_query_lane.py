@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import uuid
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,7 @@ class _QueryLane:
     def rows(self, query: Any, values: Mapping[str, Any], first: bool) -> list[Any] | None:
         """The objects that a symbolic query finds; None if it has to take the ordinary way."""
         session = query.session
-        if session is None or not _is_plain(session):
+        if not is_plain(session):
             return None
         given = tuple(values.values())
         key = (tuple(values), tuple(map(type, given)), first)
@@ -144,14 +145,21 @@ class _Shape:
 
 def are_plain(values: Mapping[str, Any]) -> bool:
     """Whether comparing with these values gives a bound parameter each."""
-    return all(type(value) in _PLAIN_TYPES for value in values.values())
+    return _PLAIN_TYPES.issuperset(map(type, values.values()))
 
 
-def _is_plain(session: Session) -> bool:
+def is_plain(session: Any) -> bool:
+    """Whether nobody but us has a say in what the session loads; a user's execute() expects to see every statement."""
+    return (
+        session is not None and getattr(type(session), "execute", None) is _session_execute() and plain_session(session)
+    )
+
+
+@functools.cache
+def _session_execute() -> Any:
     from .session import Session
 
-    # a user's execute() expects to see every statement
-    return type(session).execute is Session.execute and plain_session(session)
+    return Session.execute
 
 
 def unique(found: list[Any]) -> list[Any]:

@@ -12,7 +12,8 @@ from sqlalchemy.sql.selectable import LABEL_STYLE_TABLENAME_PLUS_COL
 from . import loading
 from ._entities import _getitem
 from ._query_criteria import _QueryCriteria
-from ._query_lane import unique
+from ._query_lane import is_plain, unique
+from ._statement_cache import execute_cached
 from .context import QueryContext, _column_descriptions
 
 if TYPE_CHECKING:
@@ -36,9 +37,13 @@ class _QueryResults(_QueryCriteria):
     def _iter(self) -> Any:
         """The Result of this query: objects when it selects a single entity, else rows."""
         statement = self._statement_20()
-        result: Any = self.session.execute(
-            statement, self._params, execution_options={"_sa_orm_load_options": self.load_options}
-        )
+        result: Any = None
+        if self.load_options is _QueryCriteria.load_options and is_plain(self.session):
+            result = execute_cached(self.session, statement, self._params, self.load_options)
+        if result is None:
+            result = self.session.execute(
+                statement, self._params, execution_options={"_sa_orm_load_options": self.load_options}
+            )
         if result._attributes.get("is_single_entity", False):
             result = result.scalars()
         if result._attributes.get("filtered", False) and not self.load_options._yield_per:
@@ -83,14 +88,28 @@ class _QueryResults(_QueryCriteria):
         :raises NoResultFound: if there is none.
         :raises MultipleResultsFound: if there is more than one.
         """
-        return self._iter().one()
+        rows = self._lane_rows()
+        if rows is None:
+            return self._iter().one()
+        found = unique(rows)
+        if not found:
+            raise sa_exc.NoResultFound("No row was found when one was required")
+        if len(found) > 1:
+            raise sa_exc.MultipleResultsFound("Multiple rows were found when exactly one was required")
+        return found[0]
 
     def one_or_none(self) -> Any:
         """Return the only object or row, or None.
 
         :raises MultipleResultsFound: if there is more than one.
         """
-        return self._iter().one_or_none()
+        rows = self._lane_rows()
+        if rows is None:
+            return self._iter().one_or_none()
+        found = unique(rows)
+        if len(found) > 1:
+            raise sa_exc.MultipleResultsFound("Multiple rows were found when one or none was required")
+        return found[0] if found else None
 
     def scalar(self) -> Any:
         """Return the first column of the only row, or None if there is no row.

@@ -214,7 +214,13 @@ class PreparedSelect:
         return plan
 
     def result(
-        self, session: Any, lane: Any, extracted: Sequence[Any], given: Optional[Mapping[str, Any]], statement: Any
+        self,
+        session: Any,
+        lane: Any,
+        extracted: Sequence[Any],
+        given: Optional[Mapping[str, Any]],
+        statement: Any,
+        load_options: Any = _DEFAULT_OPTIONS,
     ) -> Any:
         """A Result of all rows; None if the parameters need Core."""
         sql = self.sql
@@ -228,13 +234,16 @@ class PreparedSelect:
             if found is None:
                 return None
             parameters = found
-        rows, plan, context = self._run(session, lane, sql, parameters, statement, _DEFAULT_OPTIONS)
+        rows, plan, context = self._run(session, lane, sql, parameters, statement, load_options)
         metadata = self._metadata
         if metadata is None:
-            metadata = loading.result_metadata(plan, context)
+            metadata = loading.result_metadata(plan, load_options)
             if context is None:
                 self._metadata = metadata
-        return _RowsResult(metadata, rows, plan, self._compiled.compile_state, context, session)
+        result = _RowsResult(metadata, rows, plan, self._compiled.compile_state, context, session)
+        if load_options is not _DEFAULT_OPTIONS:
+            result.tell_query(self._compiled.compile_state, plan)
+        return result
 
 
 class _RowsResult(IteratorResult[Any]):
@@ -248,6 +257,12 @@ class _RowsResult(IteratorResult[Any]):
         self.context = context
         if compile_state.multi_row_eager_loaders:
             self._unique_filter_state = (set(), loading._require_unique)
+
+    def tell_query(self, compile_state: Any, plan: StatementPlan) -> None:
+        """Note what a Query asks of its result: whether it is of objects, and whether it has to be made unique."""
+        self._attributes = self._attributes.union(
+            {"filtered": compile_state._has_mapper_entities, "is_single_entity": plan.single_entity}
+        )
 
 
 def _unless_expunged(session: Any, epoch: int, plan: StatementPlan, rows: list[Any]) -> Iterator[Any]:
@@ -328,8 +343,11 @@ def prepare(session: Any, statement: Any) -> Optional[PreparedSelect]:
     return None if lane is None else PreparedSelect.of(statement, lane.dialect)
 
 
-def execute_cached(session: Any, statement: Any, params: Any) -> Any:
-    """The Result of a user's SELECT of entities through the lane; None if it has to go through Core."""
+def execute_cached(session: Any, statement: Any, params: Any, load_options: Any = _DEFAULT_OPTIONS) -> Any:
+    """The Result of a user's SELECT of entities through the lane; None if it has to go through Core.
+
+    ``load_options``: the default ones, or those of a Query, whose statements are no other caller's.
+    """
     if type(statement) is not Select or statement._execution_options or isinstance(params, (list, tuple)):
         return None
     attrs = statement._propagate_attrs
@@ -337,10 +355,10 @@ def execute_cached(session: Any, statement: Any, params: Any) -> Any:
         return None
     if not plain_session(session):
         return None
-    lane = session._lane(attrs["plugin_subject"].mapper)
+    subject = attrs["plugin_subject"]
+    lane = None if subject is None else session._lane(subject.mapper)
     if lane is None:
         return None
-    session._autoflush()
     cache_key = statement._generate_cache_key()
     if cache_key is None:
         return None
@@ -348,7 +366,8 @@ def execute_cached(session: Any, statement: Any, params: Any) -> Any:
     prepared = _cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
     if prepared is None:
         return None
-    return prepared.result(session, lane, cache_key.bindparams, params, statement)
+    session._autoflush()
+    return prepared.result(session, lane, cache_key.bindparams, params, statement, load_options)
 
 
 def plain_session(session: Any) -> bool:

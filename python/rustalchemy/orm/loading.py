@@ -212,7 +212,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
         cursor.close()
         raise
     load = _Load(context, plan)
-    uniquing = _Uniquing(context, plan)
+    uniquing = _Uniquing(context.load_options, plan)
     log_row = getattr(cursor, "_row_logging_fn", None)
 
     def chunks(size: Optional[int]) -> Iterator[list[Any]]:
@@ -264,9 +264,9 @@ def _result(
     return result
 
 
-def result_metadata(plan: StatementPlan, context: Optional[QueryContext]) -> SimpleResultMetaData:
-    """Names of a plan's columns; without a context they serve any execution."""
-    return SimpleResultMetaData(plan.labels, plan.extra, _create_unique_filters=_Uniquing(context, plan).filters)
+def result_metadata(plan: StatementPlan, load_options: Any) -> SimpleResultMetaData:
+    """Names of a plan's columns; they serve any execution with the same uniquing."""
+    return SimpleResultMetaData(plan.labels, plan.extra, _create_unique_filters=_Uniquing(load_options, plan).filters)
 
 
 def _require_unique(obj: Any) -> Any:
@@ -279,10 +279,10 @@ def _require_unique(obj: Any) -> Any:
 class _Uniquing:
     """What ``Result.unique()`` compares rows by."""
 
-    __slots__ = ("active", "context", "plan")
+    __slots__ = ("active", "legacy", "plan")
 
-    def __init__(self, context: Optional[QueryContext], plan: StatementPlan) -> None:
-        self.context = context
+    def __init__(self, load_options: Any, plan: StatementPlan) -> None:
+        self.legacy: bool = load_options._legacy_uniquing
         self.plan = plan
         self.active = False
 
@@ -302,7 +302,7 @@ class _Uniquing:
         if not entity._non_hashable_value and not entity._null_column_type:
             return None
         uncertain = bool(entity._null_column_type)
-        if self.context is None or not self.context.load_options._legacy_uniquing:
+        if not self.legacy:
             return _hash_or_raise(entity.column.type, uncertain)
         return _hash_or_id() if uncertain else id
 

@@ -7,6 +7,7 @@ statements.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -97,6 +98,13 @@ class _SessionClassMethods:
     def object_session(cls, instance: object) -> Session | None:
         """The Session an object is in, or None."""
         return object_session(instance)
+
+
+@functools.cache
+def _default_query_cls() -> type[Query[Any]]:
+    from .query import Query
+
+    return Query
 
 
 class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfWork, EventTarget):
@@ -314,15 +322,11 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
 
     def query(self, *entities: Any, **kwargs: Any) -> Query[Any]:
         """A Query over entities and columns."""
-        return self._query_cls(entities, self, **kwargs)
+        return (self._given_query_cls or _default_query_cls())(entities, self, **kwargs)
 
     @property
     def _query_cls(self) -> type[Query[Any]]:
-        if self._given_query_cls is not None:
-            return self._given_query_cls
-        from .query import Query
-
-        return Query
+        return self._given_query_cls or _default_query_cls()
 
     def enable_relationship_loading(self, obj: object) -> None:
         """Let a transient or detached object load its relationships through this session, by its foreign keys."""
