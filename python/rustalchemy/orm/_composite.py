@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from .decl_api import RegistryType
     from .decl_base import _DeclarativeMapperConfig
     from .mapper import Mapper
-    from .state import InstanceState
 
 _T = TypeVar("_T", bound=Any)
 _PT = TypeVar("_PT", bound=Any)
@@ -190,7 +189,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
         self.descriptor = property(fget, fset, fdel)
 
     def get_history(
-        self, state: InstanceState[Any], dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
+        self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
     ) -> History:
         """Return the history of the value object, put together from those of its columns."""
         added: list[Any] = []
@@ -357,26 +356,26 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
     def _setup_event_handlers(self) -> None:
         """Keep the value object in step with its columns as these are loaded, refreshed, expired and flushed."""
 
-        def make(state: InstanceState[Any]) -> None:
+        def make(state: Any) -> None:
             dict_ = state.dict
             if all(key in dict_ for key in self._attribute_keys):
                 dict_[self.key] = self._construct_composite(*[dict_[key] for key in self._attribute_keys])
 
-        def on_load(state: InstanceState[Any], context: Any) -> None:
+        def on_load(state: Any, context: Any) -> None:
             if self.key not in state.dict:
                 make(state)
 
-        def on_refresh(state: InstanceState[Any], context: Any, to_load: Optional[Sequence[str]]) -> None:
+        def on_refresh(state: Any, context: Any, to_load: Optional[Sequence[str]]) -> None:
             if to_load and not {self.key, *self._attribute_keys}.intersection(to_load):
                 return
             if context is not self._COMPOSITE_FGET or self.key not in state.dict:
                 make(state)
 
-        def on_expire(state: InstanceState[Any], keys: Optional[Sequence[str]]) -> None:
+        def on_expire(state: Any, keys: Optional[Sequence[str]]) -> None:
             if keys is None or set(self._attribute_keys).intersection(keys):
                 state.dict.pop(self.key, None)
 
-        def on_flush(mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
+        def on_flush(mapper: Mapper[Any], connection: Connection, state: Any) -> None:
             state.dict.pop(self.key, None)
 
         event.listen(self.parent, "after_insert", on_flush, raw=True)

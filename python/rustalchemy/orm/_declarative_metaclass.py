@@ -20,6 +20,7 @@ from .relationships import RelationshipProperty
 
 if TYPE_CHECKING:
     from ._registry import registry as RegistryType
+    from .mapper import Mapper  # noqa: F401  (in a string below)
 
 
 class _DynamicAttributesType(type):

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ._typing import _InstanceDict
     from .attributes import History, QueryableAttribute
     from .mapper import Mapper
-    from .state import InstanceState
 
 _T = TypeVar("_T", bound=Any)
 
@@ -47,7 +46,7 @@ class _ProxyImpl:
         return bool(self.prop.uses_objects)
 
     def get_history(
-        self, state: InstanceState[Any], dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
+        self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
     ) -> History:
         return self.prop.get_history(state, dict_, passive)
 
@@ -64,7 +63,7 @@ class DescriptorProperty(MapperProperty[_T]):
         raise NotImplementedError("This MapperProperty does not implement column loader strategies")
 
     def get_history(
-        self, state: InstanceState[Any], dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
+        self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
     ) -> History:
         raise NotImplementedError()
 
@@ -205,7 +204,7 @@ class SynonymProperty(DescriptorProperty[_T]):
         return factory(prop, mapper)
 
     def get_history(
-        self, state: InstanceState[Any], dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
+        self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
     ) -> History:
         attr = getattr(self.parent.class_, self.name)
         return attr.impl.get_history(state, dict_, passive=passive)  # type: ignore[no-any-return]

@@ -306,6 +306,20 @@ class registry(EventTarget):
         """Map a class to a table; keyword arguments are those of :class:`Mapper`."""
         return _ORMClassConfigurator._mapper(self, class_, local_table, kw)
 
+    @dataclass_transform(
+        field_specifiers=(
+            MappedColumn,
+            RelationshipProperty,
+            Composite,
+            Synonym,
+            mapped_column,
+            unmapped_column,
+            relationship,
+            composite,
+            synonym,
+            deferred,
+        )
+    )
     @overload
     def mapped_as_dataclass(self, __cls: type[_O], /) -> type[_O]: ...
 
@@ -325,20 +339,6 @@ class registry(EventTarget):
         dataclass_callable: _DataclassCallable = ...,
     ) -> Callable[[type[_O]], type[_O]]: ...
 
-    @dataclass_transform(
-        field_specifiers=(
-            MappedColumn,
-            RelationshipProperty,
-            Composite,
-            Synonym,
-            mapped_column,
-            unmapped_column,
-            relationship,
-            composite,
-            synonym,
-            deferred,
-        )
-    )
     def mapped_as_dataclass(
         self, __cls: Optional[type[_O]] = None, /, **arguments: Any
     ) -> Union[type[_O], Callable[[type[_O]], type[_O]]]:

@@ -94,7 +94,7 @@ class _DeclarativeTyping:
 
         def _sa_inspect_type(self) -> Mapper[Self]: ...
 
-        def _sa_inspect_instance(self) -> InstanceState[Self]: ...
+        def _sa_inspect_instance(self) -> InstanceState: ...
 
         _sa_registry: ClassVar[registry]
         registry: ClassVar[registry]
@@ -110,7 +110,7 @@ class _DeclarativeTyping:
 
 
 class DeclarativeBase(
-    _DeclarativeTyping, inspection.Inspectable["InstanceState[Any]"], Instance, metaclass=DeclarativeAttributeIntercept
+    _DeclarativeTyping, inspection.Inspectable["InstanceState"], Instance, metaclass=DeclarativeAttributeIntercept
 ):
     """Derive a class from this one to get a base for mapped classes: ``class Base(DeclarativeBase): pass``.
 
@@ -127,7 +127,7 @@ class DeclarativeBase(
         super().__init_subclass__(**kw)
 
 
-class DeclarativeBaseNoMeta(_DeclarativeTyping, inspection.Inspectable["InstanceState[Any]"], Instance):
+class DeclarativeBaseNoMeta(_DeclarativeTyping, inspection.Inspectable["InstanceState"], Instance):
     """As `DeclarativeBase`, with no metaclass; attributes set later on a mapped class need `add_mapped_attribute()`."""
 
     def __init_subclass__(cls, **kw: Any) -> None:
@@ -279,6 +279,20 @@ def mapped_as_dataclass(
     return _map_as_dataclass(registry, arguments)
 
 
+@dataclass_transform(
+    field_specifiers=(
+        MappedColumn,
+        RelationshipProperty,
+        Composite,
+        Synonym,
+        mapped_column,
+        unmapped_column,
+        relationship,
+        composite,
+        synonym,
+        deferred,
+    )
+)
 @overload
 def unmapped_dataclass(__cls: type[_O], /) -> type[_O]: ...
 
@@ -299,20 +313,6 @@ def unmapped_dataclass(
 ) -> Callable[[type[_O]], type[_O]]: ...
 
 
-@dataclass_transform(
-    field_specifiers=(
-        MappedColumn,
-        RelationshipProperty,
-        Composite,
-        Synonym,
-        mapped_column,
-        unmapped_column,
-        relationship,
-        composite,
-        synonym,
-        deferred,
-    )
-)
 def unmapped_dataclass(
     __cls: Optional[type[_O]] = None, /, **arguments: Any
 ) -> Union[type[_O], Callable[[type[_O]], type[_O]]]:

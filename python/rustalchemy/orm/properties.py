@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from .interfaces import MapperProperty
     from .mapper import Mapper
     from .session import Session
-    from .state import InstanceState
 
 _T = TypeVar("_T", bound=Any)
 _PT = TypeVar("_PT", bound=Any)
@@ -190,9 +189,9 @@ class ColumnProperty(
     def merge(
         self,
         session: Session,
-        source_state: InstanceState[Any],
+        source_state: Any,
         source_dict: _InstanceDict,
-        dest_state: InstanceState[Any],
+        dest_state: Any,
         dest_dict: _InstanceDict,
         load: bool,
         _recursive: dict[Any, object],

@@ -1,0 +1,29 @@
+"""User code passes a strict type checker, with the same inference on both ORMs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+api = pytest.importorskip("mypy.api")
+
+HERE = Path(__file__).parent
+PACKAGE = HERE.parents[1] / "python"
+
+
+@pytest.mark.parametrize("orm_name", ["sqlalchemy.orm", "rustalchemy.orm"])
+@pytest.mark.parametrize("source", ["declarative_user.py"])
+def test_strict(orm_name: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    user_code = tmp_path / source
+    user_code.write_text((HERE / source).read_text().replace("rustalchemy.orm", orm_name))
+    monkeypatch.setenv("MYPYPATH", str(PACKAGE))
+    arguments = [
+        "--strict",
+        "--follow-imports=silent",
+        f"--cache-dir={tmp_path / 'cache'}",
+        "--config-file=",
+        str(user_code),
+    ]
+    output, errors, status = api.run(arguments)
+    assert (status, errors) == (0, ""), output
