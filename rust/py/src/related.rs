@@ -202,10 +202,13 @@ fn resolve_original(py: Python<'_>, state: StateRef, index: u32, flags: u32) -> 
         return Ok(());
     }
     let history = attribute::history(py, state, index, flags | passive::LOAD_AGAINST_COMMITTED | passive::NO_RAISE)?;
-    let original = history.deleted.into_iter().next().unwrap_or_else(|| py.None().into_bound(py));
+    // Nothing deleted: there was nothing (no committed value then), or the new value is the old one.
+    let original = history.deleted.into_iter().chain(history.unchanged).next();
     if state.slot(index).is_modified() {
         state.forget_committed(index);
-        state.keep_committed(index, original.into_ptr());
+        if let Some(original) = original {
+            state.keep_committed(index, original.into_ptr());
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use rustalchemy_core::ids::{MapperId, StateId};
 use crate::attach::{state_identity_key, state_str};
 use crate::bridge as attribute;
 use crate::errors;
-use crate::flags;
+use crate::flags::{self, passive};
 use crate::held::Held;
 use crate::identity::base_of_manager;
 use crate::imports;
@@ -447,29 +447,49 @@ impl Flush {
             for (table_no, table) in descriptor.tables.iter().enumerate() {
                 let mut shape = RowShape::for_table(table);
                 for (number, column) in table.columns.iter().enumerate() {
-                    if attrs.contains(&column.attr) && !column.pk && state.slot(column.attr).is_modified() {
+                    if !column.pk
+                        && (column.onupdate || attrs.contains(&column.attr))
+                        && state.slot(column.attr).is_modified()
+                        && !attribute::history(py, state, column.attr, passive::NO_INITIALIZE)?.added.is_empty()
+                    {
                         shape.send(number);
                     }
                 }
                 if shape.is_empty() {
                     continue;
                 }
+                for &column in &table.pk {
+                    row_key(py, state, &table.columns[column as usize])?;
+                }
+                let version = version_column(&descriptor, table);
+                let (mut old_version, mut new_version) = (None, None);
+                if let Some(column) = version {
+                    let old = committed_value_of(py, state, table.columns[column as usize].attr)?.unbind();
+                    let is_generated =
+                        descriptor.version_generator.as_ref().is_none_or(|generator| !is_false(generator.bind(py)));
+                    if state.has_key() && is_generated && !shape.sends(column as usize) {
+                        new_version = Some(next_version(py, &descriptor, Some(&old))?);
+                        shape.send(column as usize);
+                    }
+                    old_version = Some(old);
+                }
                 let fits =
-                    run.as_ref().is_some_and(|run| run.table_no == table_no && run.fits(mapper, &shape, false));
+                    run.as_ref().is_some_and(|run| run.table_no == table_no && run.fits(mapper, &shape, new_version.is_some()));
                 if !fits && let Some(run) = run.take() {
                     self.send_updates(py, executor, run)?;
                 }
-                run.get_or_insert_with(|| Run {
+                let run = run.get_or_insert_with(|| Run {
                     mapper,
                     table_no,
                     shape,
                     rows: Vec::new(),
-                    version: None,
+                    version: version.filter(|_| new_version.is_some()),
                     versions: Vec::new(),
                     old_versions: Vec::new(),
-                })
-                .rows
-                .push(held.clone());
+                });
+                run.rows.push(held.clone());
+                run.versions.extend(new_version);
+                run.old_versions.extend(old_version);
             }
         }
         run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
