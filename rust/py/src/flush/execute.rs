@@ -113,10 +113,44 @@ impl Flush {
             [(&inserts, (bits::AFTER_INSERT, "after_insert")), (&updates, (bits::AFTER_UPDATE, "after_update"))]
         {
             for row in rows {
+                self.expire_readonly(py, row)?;
                 self.fire(py, executor, row.mapper, row.held.state(), event)?;
+                self.check_version(py, row)?;
             }
         }
         Ok(())
+    }
+
+    /// Attributes that are read from SQL expressions may have other values now.
+    fn expire_readonly(&self, py: Python<'_>, row: &Row) -> PyResult<()> {
+        let state = row.held.state();
+        for readonly in &self.mappers[row.mapper.index()].readonly {
+            let slot = state.slot(readonly.attr);
+            let is_loaded = !slot.value().is_null();
+            let is_stale = if readonly.expires_on_flush {
+                !readonly.is_deferred || is_loaded
+            } else {
+                !readonly.is_deferred && !is_loaded
+            };
+            if is_stale && !slot.is_modified() {
+                attribute::expire_attribute(py, state, readonly.attr)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A version that somebody else makes must be there after the statement.
+    fn check_version(&self, py: Python<'_>, row: &Row) -> PyResult<()> {
+        let descriptor = self.descriptor(row.mapper);
+        let is_foreign = descriptor.version_generator.as_ref().is_some_and(|generator| is_false(generator.bind(py)));
+        match descriptor.version_id {
+            Some(attr) if is_foreign && super::value_of(py, row.held.state(), attr)?.is_none() => Err(errors::of(
+                py,
+                &imports::FLUSH,
+                "Instance does not contain a non-NULL version value".to_owned(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A pending object whose row belongs to an object that is being deleted takes that row over (an UPDATE); one whose row

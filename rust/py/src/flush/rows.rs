@@ -3,10 +3,11 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyList, PyType};
 use smallvec::SmallVec;
 
 use crate::flags::passive;
+use crate::held::Held;
 use crate::mapper::{ColumnDescriptor, MapperDescriptor, TableDescriptor};
 use crate::names;
 use crate::state::StateRef;
@@ -202,7 +203,7 @@ pub(super) fn version_column(descriptor: &MapperDescriptor, table: &TableDescrip
 }
 
 /// Puts states in the order of their identities, as `UPDATE` and `DELETE` go.
-pub(super) fn sort_by_key(py: Python<'_>, states: &mut [crate::held::Held]) -> PyResult<()> {
+pub(super) fn sort_by_key(py: Python<'_>, states: &mut [Held]) -> PyResult<()> {
     if states.len() < 2 {
         return Ok(());
     }
@@ -239,24 +240,32 @@ pub(super) fn sort_by_key(py: Python<'_>, states: &mut [crate::held::Held]) -> P
     Ok(())
 }
 
-fn sorted_by_python(py: Python<'_>, states: &[crate::held::Held]) -> PyResult<Vec<usize>> {
-    let keys: Vec<_> = states
-        .iter()
-        .enumerate()
-        .map(|(place, held)| {
+/// The order by the mapper's own sort key, as types may bring one (`Enum` sorts by definition).
+fn sorted_by_python(py: Python<'_>, states: &[Held]) -> PyResult<Vec<usize>> {
+    let sort_key = match states.first().and_then(|held| held.state().manager().mapper(py)) {
+        Some(mapper) => mapper.getattr_opt("_persistent_sortkey_fn")?,
+        None => None,
+    };
+    let mut keys = Vec::with_capacity(states.len());
+    for (place, held) in states.iter().enumerate() {
+        let key = match &sort_key {
+            Some(sort_key) => sort_key.call1((held.state().view(py)?,))?,
             // SAFETY: a persistent state's key is a living object.
-            (unsafe { Bound::from_borrowed_ptr(py, held.state().key()) }, place)
-        })
-        .collect();
-    let list = pyo3::types::PyList::new(py, keys)?;
+            None => unsafe { Bound::from_borrowed_ptr(py, held.state().key()) },
+        };
+        keys.push((key, place));
+    }
+    let list = PyList::new(py, keys)?;
     list.sort().map_err(|error| {
-        crate::errors::invalid_request(
+        let invalid = crate::errors::invalid_request(
             py,
             format!(
                 "Could not sort objects by primary key; primary key values must be sortable in Python (was: {})",
                 error.value(py)
             ),
-        )
+        );
+        invalid.set_cause(py, Some(error));
+        invalid
     })?;
     list.iter().map(|pair| pair.get_item(1)?.extract()).collect()
 }
