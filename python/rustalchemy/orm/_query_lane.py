@@ -80,7 +80,7 @@ class _QueryLane:
         if not is_plain(session):
             return None
         given = tuple(values.values())
-        key = (tuple(values), tuple(map(type, given)), first)
+        key = (first, *values, *map(type, given))
         try:
             shape = self.shapes[key]
         except KeyError:
@@ -106,7 +106,9 @@ class _Shape:
 
     @classmethod
     def of(cls, query: Any, count: int, first: bool) -> _Shape | None:
-        full = query.limit(1) if first else query._generate()
+        # of a copy: the query itself stays symbolic
+        full = query._copy()
+        full = full.limit(1) if first else full._generate()
         names = []
         for criterion in full._where_criteria:
             if not isinstance(criterion, BinaryExpression) or criterion.operator is not operators.eq:
@@ -133,7 +135,10 @@ class _Shape:
         for place, index, processor in self._fills:
             value = values[index]
             parameters[place] = value if processor is None else processor(value)
-        return prepared.run(session, lane, parameters)
+        row_plan = prepared.plain_row_plan
+        if row_plan is None:
+            return prepared.run(session, lane, parameters)
+        return session._hydrate(row_plan, lane.fetch(prepared.sql, parameters)[0], loaded=None)
 
     def _prepare(self, dialect: Any) -> None:
         self._dialect = weakref.ref(dialect)

@@ -142,9 +142,13 @@ class _QueryState(
         lane, known = self._symbolic  # type: ignore[misc]  # the caller saw that it is symbolic
         if not are_plain(values) or not lane.knows(values) or not known.keys().isdisjoint(values):
             return None
-        query = self.__class__.__new__(self.__class__)
-        query.__dict__.update(self.__dict__)
+        query = self._copy()
         query._symbolic = (lane, {**known, **values} if known else values)
+        return query
+
+    def _copy(self) -> Self:
+        query = self.__class__.__new__(self.__class__)
+        query.__dict__ = self.__dict__.copy()
         return query
 
     def _generate(self) -> Self:

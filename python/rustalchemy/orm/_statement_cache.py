@@ -170,6 +170,12 @@ class PreparedSelect:
 
     # execution
 
+    @property
+    def plain_row_plan(self) -> Any:
+        """The row plan, once it is known that rows need nothing else to become objects; else None."""
+        known = self._plans.get(False)
+        return None if known is None or known[1] else known[0].row_plan
+
     def run(
         self, session: Any, lane: Any, parameters: Sequence[Any], load_options: Any = _DEFAULT_OPTIONS
     ) -> list[Any]:
