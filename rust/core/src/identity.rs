@@ -248,9 +248,19 @@ pub fn insert<H: Copy + PartialEq, Q: KeyEquality<H>>(
 /// Rounds an insertion makes when comparisons keep changing the table.
 pub const ATTEMPTS: u32 = 8;
 
-/// Distributes a hash over all bits: the hash of an integer is the integer, but buckets are tagged by the upper bits.
+/// Makes a table hash of a key's hash.
+///
+/// The hash of an integer is the integer, and objects are mostly asked for in the order of their keys. So neighbours stay
+/// neighbours: keys that differ in their last eight bits only share a stretch of the table, which stays in the processor's
+/// cache, while the stretches lie anywhere. The table tells entries of a stretch apart by the upper seven bits.
 #[inline]
 fn spread(hash: u64) -> u64 {
+    mix(hash >> 8).wrapping_add(hash & 0xff) ^ (hash << 57)
+}
+
+/// Distributes a hash over all bits.
+#[inline]
+fn mix(hash: u64) -> u64 {
     let product = u128::from(hash ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93;
     #[allow(clippy::cast_possible_truncation)] // the two halves are folded on purpose
     let folded = (product as u64) ^ ((product >> 64) as u64);
@@ -261,7 +271,7 @@ fn spread(hash: u64) -> u64 {
 #[must_use]
 pub fn combine_hashes(parts: impl IntoIterator<Item = u64>) -> u64 {
     parts.into_iter().fold(0x2545_f491_4f6c_dd1d, |hash, part| {
-        spread(hash.rotate_left(23) ^ part)
+        mix(hash.rotate_left(23) ^ part)
     })
 }
 
@@ -403,6 +413,31 @@ mod tests {
         assert!(table.borrow_mut().replace(7, 11, 31));
         assert!(!table.borrow_mut().replace(7, 11, 41));
         assert_eq!(lookup(&table, 7, &mut Digit::fast(1)), Ok(Some(31)));
+    }
+
+    /// The most keys of a pattern that want the same sixteen places of a table that is half full.
+    fn worst_crowd(key: impl Fn(u64) -> u64) -> usize {
+        let mut places = vec![0; 1 << 13];
+        for number in 0..1 << 16 {
+            let place = usize::try_from(spread(key(number)) & 0x1_ffff).unwrap();
+            places[place >> 4] += 1;
+        }
+        places.into_iter().max().unwrap()
+    }
+
+    #[test]
+    fn regular_keys_do_not_crowd() {
+        for shift in 0..48 {
+            let crowd = worst_crowd(|number| number << shift);
+            assert!(
+                crowd <= 160,
+                "{crowd} keys in one place at stride 1 << {shift}"
+            );
+        }
+        for factor in [3, 7, 10, 100, 1_000, 65_537, 1_000_003, (1 << 32) + 1] {
+            let crowd = worst_crowd(|number| number.wrapping_mul(factor));
+            assert!(crowd <= 160, "{crowd} keys in one place at stride {factor}");
+        }
     }
 
     #[test]
