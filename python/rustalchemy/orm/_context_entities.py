@@ -369,12 +369,7 @@ class _ColumnEntity(_QueryEntity):
         if compile_state.compound_eager_adapter:
             column = compile_state.compound_eager_adapter.columns[column]
 
-        extra = self._extra_entities
-        if self.translate_raw_column:
-            # an ad-hoc expression is looked up in a Row by the object of the statement at hand, not of the cached one
-            builder.names_depend_on_statement = True
-            extra += (builder.query._raw_columns[self.raw_column_index],)
-        return builder.scalar_plan(column), self._label_name, extra
+        return builder.scalar_plan(column), self._label_name, self._extra_entities
 
 
 class _RawColumnEntity(_ColumnEntity):

@@ -107,6 +107,7 @@ class StatementPlan:
     """How the rows of one compiled statement become results."""
 
     __slots__ = (
+        "_of_statement",
         "composed",
         "entities",
         "extra",
@@ -130,11 +131,30 @@ class StatementPlan:
         self.entities = entities
         self.labels = [label for _, label, _ in parts]
         self.extra = [extra for _, _, extra in parts]
+        # expressions that are looked up in a Row by the object in the statement at hand, not in the cached one
+        self._of_statement = [
+            (position, entity.raw_column_index)
+            for position, entity in enumerate(entities)
+            if getattr(entity, "translate_raw_column", False)
+        ]
         self.row_plan = _core.RowPlan(flat, single=single_entity and self.composed is None)
         self.post_loads = [(path, index, loaders) for path, (index, loaders) in builder.post_loads.items()]
         self.only_load_props = builder.only_load_props
         self.requires_uniquing = builder.requires_uniquing
         self.version = builder.version
+
+    def names(self, query: Any) -> list[Any]:
+        """The objects that name each column in a Row."""
+        if not self._of_statement:
+            return self.extra
+        names = list(self.extra)
+        for position, index in self._of_statement:
+            names[position] += (query._raw_columns[index],)
+        return names
+
+    @property
+    def names_are_fixed(self) -> bool:
+        return not self._of_statement
 
     def compose(self, rows: list[Any], query: Any) -> list[Any]:
         """Bundles and the like: flat rows back into the shape asked for."""
@@ -177,7 +197,6 @@ class RowPlanBuilder:
         self.refresh_state = context.refresh_state
         #: off when something in the plan belongs to this execution only
         self.cacheable = context.identity_token is None
-        self.names_depend_on_statement = False
         self.requires_uniquing = False
         self.only_load_props = self.compile_state.compile_options._only_load_props
         self.post_loads: dict[tuple[Any, ...], tuple[int, dict[Any, PostLoader]]] = {}

@@ -243,8 +243,8 @@ class PreparedSelect:
         rows, plan, context = self._run(session, lane, sql, parameters, statement, load_options)
         metadata = self._metadata
         if metadata is None:
-            metadata = loading.result_metadata(plan, load_options)
-            if context is None:
+            metadata = loading.result_metadata(plan, load_options, statement)
+            if context is None and plan.names_are_fixed:
                 self._metadata = metadata
         result = _RowsResult(metadata, rows, plan, self._compiled.compile_state, context, session)
         if load_options is not _DEFAULT_OPTIONS:

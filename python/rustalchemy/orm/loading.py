@@ -88,7 +88,7 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
     builder = RowPlanBuilder(context, source())
     plan = StatementPlan(builder, entities, single_entity)
     own_options = all(opt is cached for opt, cached in zip(options, _propagated(compile_state), strict=True))
-    if cacheable and builder.cacheable and not builder.names_depend_on_statement and own_options:
+    if cacheable and builder.cacheable and own_options:
         plans[key] = plan
     return plan
 
@@ -247,7 +247,7 @@ def _result(
     server_side: bool,
 ) -> Any:
     result: Any = ChunkedIteratorResult(
-        SimpleResultMetaData(plan.labels, plan.extra, _create_unique_filters=uniquing.filters),
+        SimpleResultMetaData(plan.labels, plan.names(context.query), _create_unique_filters=uniquing.filters),
         chunks,
         source_supports_scalars=plan.single_entity,
         raw=raw,
@@ -264,9 +264,10 @@ def _result(
     return result
 
 
-def result_metadata(plan: StatementPlan, load_options: Any) -> SimpleResultMetaData:
-    """Names of a plan's columns; they serve any execution with the same uniquing."""
-    return SimpleResultMetaData(plan.labels, plan.extra, _create_unique_filters=_Uniquing(load_options, plan).filters)
+def result_metadata(plan: StatementPlan, load_options: Any, query: Any) -> SimpleResultMetaData:
+    """Names of a plan's columns; where these are fixed, they serve any execution with the same uniquing."""
+    filters = _Uniquing(load_options, plan).filters
+    return SimpleResultMetaData(plan.labels, plan.names(query), _create_unique_filters=filters)
 
 
 def _require_unique(obj: Any) -> Any:
