@@ -39,8 +39,10 @@ def pair(orm: ModuleType, base: Any) -> Callable[..., tuple[Any, Any]]:
             if child is not None:
                 parent_ = orm.relationship("Parent", **child)
 
+        kept.append((Parent, Child))
         return Parent, Child
 
+    kept: list[Any] = []  # classes are only weakly known to their registry
     return make
 
 
