@@ -10,25 +10,18 @@ from __future__ import annotations
 from typing import Any, Final, Optional
 
 from sqlalchemy import inspection as _inspection
-from sqlalchemy.util import langhelpers as _langhelpers
-from sqlalchemy.sql.base import CompileState
-from sqlalchemy.sql.dml import UpdateDMLState
-from sqlalchemy.sql.elements import BinaryExpression, True_, _anonymous_label
-from sqlalchemy.sql.selectable import Select
 
-# inspection ---------------------------------------------------------------------------------------------------------
-# How a class is joined to inspect(): its instances are their own inspection.
-from sqlalchemy.inspection import _inspects as _inspects
-from sqlalchemy.inspection import _self_inspects as _self_inspects
-
+# Classes of events by event name: of a class that nobody mapped yet each ORM says that it is its own.
 # event --------------------------------------------------------------------------------------------------------------
 # What holds listeners of classes that are not mapped yet needs: entering a listener, and taking one out again.
 from sqlalchemy.event.legacy import _omit_standard_example as _omit_standard_example
 from sqlalchemy.event.registry import _EventKey as _EventKey
 from sqlalchemy.event.registry import _stored_in_collection as _stored_in_collection
 
-# Classes of events by event name: of a class that nobody mapped yet each ORM says that it is its own.
-from sqlalchemy.event.base import _registrars as _event_registrars
+# inspection ---------------------------------------------------------------------------------------------------------
+# How a class is joined to inspect(): its instances are their own inspection.
+from sqlalchemy.inspection import _inspects as _inspects
+from sqlalchemy.inspection import _self_inspects as _self_inspects
 
 # sql._typing --------------------------------------------------------------------------------------------------------
 # The error for keywords that exist for type checkers only.
@@ -37,10 +30,7 @@ from sqlalchemy.sql._typing import _no_kw as _no_kw
 # sql.annotation -----------------------------------------------------------------------------------------------------
 # Annotates what can be annotated inside loader criteria and leaves the rest.
 from sqlalchemy.sql.annotation import _safe_annotate as _safe_annotate
-
-# sql.base -----------------------------------------------------------------------------------------------------------
-# The "argument was not given" marker of public signatures; users may compare with it.
-from sqlalchemy.sql.base import _NoArg as _NoArg
+from sqlalchemy.sql.base import CompileState
 
 # What filter_by() and friends look names up in.
 from sqlalchemy.sql.base import _entity_namespace as _entity_namespace
@@ -49,17 +39,21 @@ from sqlalchemy.sql.base import _entity_namespace_key as _entity_namespace_key
 # FROM elements of columns, their copies included; columns behind entities in a columns clause.
 from sqlalchemy.sql.base import _expand_cloned as _expand_cloned
 from sqlalchemy.sql.base import _from_objects as _from_objects
-from sqlalchemy.sql.base import _select_iterables as _select_iterables
-
-# Columns that are in a table but in no SELECT (insert sentinels).
-from sqlalchemy.sql.base import _never_select_column as _never_select_column
 
 # The decorator of generative methods: change a copy, return it.
 from sqlalchemy.sql.base import _generative as _generative
 
-# Where ORM statements find their compiler.
-from sqlalchemy.sql.base import CompileState as CompileState
+# Columns that are in a table but in no SELECT (insert sentinels).
+from sqlalchemy.sql.base import _never_select_column as _never_select_column
 
+# sql.base -----------------------------------------------------------------------------------------------------------
+# The "argument was not given" marker of public signatures; users may compare with it.
+from sqlalchemy.sql.base import _NoArg as _NoArg
+from sqlalchemy.sql.base import _select_iterables as _select_iterables
+from sqlalchemy.sql.dml import UpdateDMLState
+from sqlalchemy.sql.elements import BinaryExpression, True_, _anonymous_label
+
+# Where ORM statements find their compiler.
 # sql.elements -------------------------------------------------------------------------------------------------------
 # ORDER BY a label: the reference around the labelled expression.
 from sqlalchemy.sql.elements import _label_reference as _label_reference
@@ -72,13 +66,14 @@ from sqlalchemy.sql.schema import _get_table_key as _get_table_key
 from sqlalchemy.sql.schema import _InsertSentinelColumnDefault as _InsertSentinelColumnDefault
 
 # sql.selectable -----------------------------------------------------------------------------------------------------
+# Its constructor from a ``with_for_update`` argument is private.
+from sqlalchemy.sql.selectable import ForUpdateArg as ForUpdateArg
+from sqlalchemy.sql.selectable import Select
+
+# sql.selectable -----------------------------------------------------------------------------------------------------
 # Joins that were made before with_entities(), and the base of what has FROM elements.
 from sqlalchemy.sql.selectable import _MemoizedSelectEntities as _MemoizedSelectEntities
 from sqlalchemy.sql.selectable import _SelectFromElements as _SelectFromElements
-
-# sql.selectable -----------------------------------------------------------------------------------------------------
-# Its constructor from a ``with_for_update`` argument is private.
-from sqlalchemy.sql.selectable import ForUpdateArg as ForUpdateArg
 
 # sql.sqltypes -------------------------------------------------------------------------------------------------------
 # Core's map of Python type to SQL type, behind type_annotation_map.
@@ -92,21 +87,34 @@ from sqlalchemy.sql.util import _deep_deannotate as _deep_deannotate
 # All columns inside an expression.
 from sqlalchemy.sql.util import _find_columns as _find_columns
 
-# Which FROM elements a LATERAL on the right side of a join refers to.
-from sqlalchemy.sql.util import _lateral_correlated_froms as _lateral_correlated_froms
-
 # LIMIT and OFFSET of Query.slice(), .limit() and .offset(), as Select makes them.
 from sqlalchemy.sql.util import _make_slice as _make_slice
 from sqlalchemy.sql.util import _offset_or_limit_clause as _offset_or_limit_clause
 
 # A Python value spelled as SQL, for the discriminator column of polymorphic_union().
 from sqlalchemy.sql.util import _quote_ddl_expr as _quote_ddl_expr
-
 from sqlalchemy.sql.util import _shallow_annotate as _shallow_annotate
+from sqlalchemy.util import langhelpers as _langhelpers
 
 # util ---------------------------------------------------------------------------------------------------------------
 # Adds a hint to warnings that arise below a certain method.
 from sqlalchemy.util.langhelpers import tag_method_for_warnings as tag_method_for_warnings
+
+try:
+    # Which FROM elements a LATERAL on the right side of a join refers to.
+    from sqlalchemy.sql.util import _lateral_correlated_froms as _lateral_correlated_froms
+except ImportError:  # SQLAlchemy 2.0, which does not adapt them
+
+    def _lateral_correlated_froms(target: Any, source: Any) -> set[Any]:
+        return set()
+
+
+try:
+    # The names of 2.1 for a collection that can be added to, and for what has execution options.
+    from sqlalchemy.sql.base import ExecutableStatement as ExecutableStatement
+    from sqlalchemy.sql.base import WriteableColumnCollection as WriteableColumnCollection
+except ImportError:  # SQLAlchemy 2.0
+    pass  # type: ignore[assignment]
 
 try:
     # Column collections written for type checkers (2.1); such a class is never mapped.
@@ -253,9 +261,6 @@ def resolve_for_python_type(sql_type: Any, python_type: Any, matched_on: Any, ma
 
 # types: what the native processors have to know of a type -----------------------------------------------------------
 # SQLite's implementations whose methods a native processor stands for.
-from sqlalchemy.dialects.sqlite.base import _SQliteJson as SQLiteJSON  # noqa: E402
-from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteDate as PysqliteDate  # noqa: E402
-from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteTimeStamp as PysqliteTimestamp  # noqa: E402
 
 
 def result_function(type_: Any, dialect: Any, coltype: object) -> Optional[Any]:

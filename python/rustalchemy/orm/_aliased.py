@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspection, util
 from sqlalchemy.sql import coercions, roles, visitors
-from sqlalchemy.sql.base import WriteableColumnCollection
 from sqlalchemy.sql.cache_key import HasCacheKey
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.selectable import FromClause, GenerativeSelect
 
-from .._sa import _inspects, _self_inspects, annotate_for_entity
+from .._sa import WriteableColumnCollection, _inspects, _self_inspects, annotate_for_entity
 from ._adapters import ORMAdapter, _is_alias_of_selectable, _TraceAdaptRole
 from .base import InspectionAttr
 from .interfaces import ORMColumnsClauseRole, ORMEntityColumnsClauseRole, ORMFromClauseRole

@@ -10,10 +10,9 @@ from sqlalchemy import inspection, util
 from sqlalchemy.engine.result import result_tuple
 from sqlalchemy.sql import coercions, expression, roles
 from sqlalchemy.sql.annotation import SupportsCloneAnnotations
-from sqlalchemy.sql.base import WriteableColumnCollection
 from sqlalchemy.sql.cache_key import MemoizedHasCacheKey
 
-from .._sa import _self_inspects, annotate_for_entity
+from .._sa import WriteableColumnCollection, _self_inspects, annotate_for_entity
 from .base import InspectionAttr
 from .interfaces import ORMColumnsClauseRole
 

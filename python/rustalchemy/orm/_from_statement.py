@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 from sqlalchemy.sql import coercions, expression, roles
-from sqlalchemy.sql.base import CompileState, ExecutableStatement, Generative
+from sqlalchemy.sql.base import CompileState, Generative
 from sqlalchemy.sql.elements import GroupedElement
 from sqlalchemy.sql.selectable import (
     LABEL_STYLE_NONE,
@@ -19,6 +19,7 @@ from sqlalchemy.sql.selectable import (
 )
 from sqlalchemy.sql.visitors import InternalTraversal
 
+from .._sa import ExecutableStatement
 from ._compile_state import PLUGIN, _check_star, _ORMCompileState
 from ._context_entities import (
     _DMLBulkInsertReturningColFilter,
