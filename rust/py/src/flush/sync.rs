@@ -243,22 +243,35 @@ impl Flush {
             return Ok(());
         }
         let target = ManagerCore::of(relationship.target.bind(py));
-        let is_member =
-            crate::state::state_of(member).is_some_and(|state| state.manager().is_subclass_of(target));
-        if is_member {
+        let state = crate::state::state_of(member);
+        let is_subclass = state.is_some_and(|state| state.manager().is_subclass_of(target));
+        // Without a discriminator the object would come back as one of the target class.
+        let is_exact = state.is_some_and(|state| std::ptr::eq(state.manager(), target));
+        if is_subclass && (is_exact || !relationship.enable_typechecks || loads_subclasses(py, target)?) {
             return Ok(());
         }
-        Err(errors::of(
-            py,
-            &imports::FLUSH,
-            format!(
-                "Attempting to flush an item of type {} as a member of collection \"{}\". Expected an object of type {} \
-                 or a polymorphic subclass of this type.",
-                member.get_type().str()?,
-                relationship_str(py, relationship),
-                target.class(py)?.str()?,
-            ),
-        ))
+        let (given, expected) = (member.get_type().str()?, target.class(py)?.str()?);
+        let mut message = format!(
+            "Attempting to flush an item of type {given} as a member of collection \"{}\". Expected an object of type \
+             {expected} or a polymorphic subclass of this type.",
+            relationship_str(py, relationship),
+        );
+        if is_subclass {
+            let mapper = target.mapper(py).map_or_else(String::new, |mapper| mapper.to_string());
+            message.push_str(&format!(
+                " If {given} is a subclass of {expected}, configure mapper \"{mapper}\" to load this subtype \
+                 polymorphically, or set enable_typechecks=False to allow any subtype to be accepted for flush. "
+            ));
+        }
+        Err(errors::of(py, &imports::FLUSH, message))
+    }
+}
+
+/// Do queries of the class find objects of its subclasses as what they are?
+fn loads_subclasses(py: Python<'_>, manager: &ManagerCore) -> PyResult<bool> {
+    match manager.mapper(py) {
+        Some(mapper) => Ok(!mapper.getattr("polymorphic_on")?.is_none()),
+        None => Ok(false),
     }
 }
 
@@ -273,13 +286,13 @@ pub(super) fn populate(py: Python<'_>, source: StateRef, dest: StateRef, relatio
 
 /// Sets foreign keys to NULL (`sync.clear`).
 fn clear(py: Python<'_>, dest: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
-    for &(_, to) in &relationship.sync {
+    for (number, &(_, to)) in relationship.sync.iter().enumerate() {
         if let Some((table, column)) = primary_key_column(dest, to)
             && !value_of(py, dest, to)?.is_none()
         {
             return Err(PyAssertionError::new_err(format!(
                 "Dependency rule on column '{}' tried to blank-out primary key column '{table}.{column}' on instance '{}'",
-                source_column(py, relationship),
+                source_column(py, relationship, number),
                 state_str(py, dest),
             )));
         }
@@ -296,13 +309,13 @@ fn primary_key_column(state: StateRef, attr: u32) -> Option<(String, String)> {
     })
 }
 
-/// `table.column` of the first copied key, for messages.
-fn source_column(py: Python<'_>, relationship: &RelationshipDescriptor) -> String {
+/// `table.column` of a copied key, for messages.
+fn source_column(py: Python<'_>, relationship: &RelationshipDescriptor, number: usize) -> String {
     relationship
         .prop
         .as_ref()
         .and_then(|prop| prop.bind(py).getattr("synchronize_pairs").ok())
-        .and_then(|pairs| pairs.get_item(0).and_then(|pair| pair.get_item(0)).ok())
+        .and_then(|pairs| pairs.get_item(number).and_then(|pair| pair.get_item(0)).ok())
         .map_or_else(|| relationship.key.clone(), |column| column.to_string())
 }
 
