@@ -26,7 +26,7 @@ def ask_first(events: type[Any]) -> None:
 
 def may_hold(target: type[Any]) -> bool:
     """Whether a class could be mapped one day: those of ``sqlalchemy.orm`` itself are targets of their own kind."""
-    return not target.__module__.startswith("sqlalchemy.")
+    return not target.__module__.startswith(("sqlalchemy.orm.", "sqlalchemy.ext."))
 
 
 def _listen_in_other_orm(events_name: str, event_key: Any, hold: _EventsHold, **kw: Any) -> None:

