@@ -11,9 +11,10 @@ from typing import Any, Final, Optional
 
 from sqlalchemy import inspection as _inspection
 
-# Classes of events by event name: of a class that nobody mapped yet each ORM says that it is its own.
 # event --------------------------------------------------------------------------------------------------------------
 # What holds listeners of classes that are not mapped yet needs: entering a listener, and taking one out again.
+# Classes of events by event name: of a class that nobody mapped yet each ORM says that it is its own.
+from sqlalchemy.event.base import _registrars as _event_registrars
 from sqlalchemy.event.legacy import _omit_standard_example as _omit_standard_example
 from sqlalchemy.event.registry import _EventKey as _EventKey
 from sqlalchemy.event.registry import _stored_in_collection as _stored_in_collection
@@ -22,6 +23,11 @@ from sqlalchemy.event.registry import _stored_in_collection as _stored_in_collec
 # How a class is joined to inspect(): its instances are their own inspection.
 from sqlalchemy.inspection import _inspects as _inspects
 from sqlalchemy.inspection import _self_inspects as _self_inspects
+
+# SQLite's implementations whose methods a native processor stands for.
+from sqlalchemy.dialects.sqlite.base import _SQliteJson as SQLiteJSON
+from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteDate as PysqliteDate
+from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteTimeStamp as PysqliteTimestamp
 
 # sql._typing --------------------------------------------------------------------------------------------------------
 # The error for keywords that exist for type checkers only.
@@ -260,8 +266,6 @@ def resolve_for_python_type(sql_type: Any, python_type: Any, matched_on: Any, ma
 
 
 # types: what the native processors have to know of a type -----------------------------------------------------------
-# SQLite's implementations whose methods a native processor stands for.
-
 
 def result_function(type_: Any, dialect: Any, coltype: object) -> Optional[Any]:
     """Return the callable Core would process results of this type with, from Core's own cache."""
