@@ -259,8 +259,11 @@ def set_label_key(label: Any, key: str) -> None:
     """Name a mapped label after its attribute, as columns are."""
     label.key = label._tq_key_label = key
 
+
 # sql.type_api -------------------------------------------------------------------------------------------------------
-def resolve_for_python_type(sql_type: Any, python_type: Any, matched_on: Any, matched_on_flattened: Any) -> Optional[Any]:
+def resolve_for_python_type(
+    sql_type: Any, python_type: Any, matched_on: Any, matched_on_flattened: Any
+) -> Optional[Any]:
     """Return the SQL type for a Python type, adapted (Enum, Literal) to that very type."""
     return sql_type._resolve_for_python_type(python_type, matched_on, matched_on_flattened)
 

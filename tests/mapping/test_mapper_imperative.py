@@ -65,7 +65,7 @@ class TestProperties:
         excluded = registry.map_imperatively(Excluded, users, exclude_properties=[users.c.nick])
         assert list(included.attrs.keys()) == ["id", "nick"]
         assert list(excluded.attrs.keys()) == ["id", "name"]
-        with pytest.raises(Exception, match="No column users.name is configured on mapper"):
+        with pytest.raises(Exception, match=r"No column users\.name is configured on mapper"):
             included.get_property_by_column(users.c.name)
 
     def test_columns_under_other_names(self, registry: Any, users: Table) -> None:
@@ -198,7 +198,7 @@ class TestRefusals:
             pass
 
         other = Table("other", metadata, Column("x", Integer))
-        with pytest.raises(exc.ArgumentError, match="column 'other.x' is not represented in the mapper's table"):
+        with pytest.raises(exc.ArgumentError, match=r"column 'other\.x' is not represented in the mapper's table"):
             registry.map_imperatively(User, users, properties={"x": other.c.x})
 
     def test_class_that_does_not_inherit(self, registry: Any, users: Table) -> None:
@@ -213,11 +213,11 @@ class TestRefusals:
             registry.map_imperatively(Stranger, inherits=User)
 
     def test_unmapped(self, orm: ModuleType) -> None:
-        with pytest.raises(orm.exc.UnmappedClassError, match="Class 'builtins.int' is not mapped"):
+        with pytest.raises(orm.exc.UnmappedClassError, match=r"Class 'builtins\.int' is not mapped"):
             orm.class_mapper(int)
-        with pytest.raises(exc.ArgumentError, match="Class object expected, got '5'."):
+        with pytest.raises(exc.ArgumentError, match=r"Class object expected, got '5'\."):
             orm.class_mapper(5)
-        with pytest.raises(orm.exc.UnmappedInstanceError, match="Class 'builtins.int' is not mapped"):
+        with pytest.raises(orm.exc.UnmappedInstanceError, match=r"Class 'builtins\.int' is not mapped"):
             orm.object_mapper(5)
         with pytest.raises(exc.NoInspectionAvailable):
             inspect(int)

@@ -1,4 +1,4 @@
-"""Relationships as configured: direction, join condition, the other side, operators, and the errors of bad configurations."""
+"""Relationships as configured: direction, join condition, the other side, operators, errors of bad configurations."""
 
 from __future__ import annotations
 
@@ -282,5 +282,5 @@ class TestRefusals:
             "relationship 'Child.parent_' will copy column parent.id to column child.parent_id" in str(warning.message)
             for warning in caught
         )
-        pairs = [warning for warning in caught if "overlaps=\"children\"" in str(warning.message)]
+        pairs = [warning for warning in caught if 'overlaps="children"' in str(warning.message)]
         assert len(pairs) == 1

@@ -13,12 +13,11 @@ from typing import Any
 from sqlalchemy import util
 
 from .. import _core
-from ._history import HISTORY_BLANK, History
+from ._history import History
 from .base import (
     CALLABLES_OK,
     DONT_SET,
     NO_VALUE,
-    PASSIVE_NO_FETCH,
     PASSIVE_NO_INITIALIZE,
     PASSIVE_NO_RESULT,
     PASSIVE_OFF,
@@ -174,9 +173,7 @@ class _AttributeImpl:
     def set_committed_value(self, state: Any, dict_: Any, value: Any) -> Any:
         return _core.set_committed_value(state, self.key, value)
 
-    def get_all_pending(
-        self, state: Any, dict_: Any, passive: Any = PASSIVE_NO_INITIALIZE
-    ) -> list[tuple[Any, Any]]:
+    def get_all_pending(self, state: Any, dict_: Any, passive: Any = PASSIVE_NO_INITIALIZE) -> list[tuple[Any, Any]]:
         raise NotImplementedError()
 
 
@@ -192,9 +189,7 @@ class _ScalarObjectAttributeImpl(_AttributeImpl):
     uses_objects = True
     kind = 1
 
-    def get_all_pending(
-        self, state: Any, dict_: Any, passive: Any = PASSIVE_NO_INITIALIZE
-    ) -> list[tuple[Any, Any]]:
+    def get_all_pending(self, state: Any, dict_: Any, passive: Any = PASSIVE_NO_INITIALIZE) -> list[tuple[Any, Any]]:
         if self.key in dict_:
             current = dict_[self.key]
         elif passive & CALLABLES_OK:
@@ -233,18 +228,14 @@ class _CollectionAttributeImpl(_AttributeImpl):
     def pop(self, state: Any, dict_: Any, value: Any, initiator: Any, passive: Any = PASSIVE_OFF) -> None:
         _core.pop_attribute(state, self.key, value, initiator, passive)
 
-    def get_collection(
-        self, state: Any, dict_: Any = None, user_data: Any = None, passive: Any = PASSIVE_OFF
-    ) -> Any:
+    def get_collection(self, state: Any, dict_: Any = None, user_data: Any = None, passive: Any = PASSIVE_OFF) -> Any:
         if user_data is None:
             user_data = self.get(state, dict_, passive)
             if user_data is PASSIVE_NO_RESULT:
                 return user_data
         return user_data._sa_adapter
 
-    def get_all_pending(
-        self, state: Any, dict_: Any, passive: Any = PASSIVE_NO_INITIALIZE
-    ) -> list[tuple[Any, Any]]:
+    def get_all_pending(self, state: Any, dict_: Any, passive: Any = PASSIVE_NO_INITIALIZE) -> list[tuple[Any, Any]]:
         if self.key not in dict_:
             return []
         history = self.get_history(state, dict_, passive) if self.key in state.committed_state else None

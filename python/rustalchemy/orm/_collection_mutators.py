@@ -1,7 +1,7 @@
 """Mutating methods of user-defined lists, sets and dictionaries, wrapped so that every change is announced.
 
-Each factory here takes the method of a class and returns the one that announces what it does to the collection's adapter
-before (or after) it happens. The plain list needs none of this: it is native.
+Each factory here takes the method of a class and returns the one that announces what it does to the collection's
+adapter before (or after) it happens. The plain list needs none of this: it is native.
 """
 
 from __future__ import annotations
@@ -111,9 +111,7 @@ def _list_setitem(fn: _Method) -> _Method:
             return
         places = list(range(start, stop, step))
         if len(value) != len(places):
-            raise ValueError(
-                f"attempt to assign sequence of size {len(value)} to extended slice of size {len(places)}"
-            )
+            raise ValueError(f"attempt to assign sequence of size {len(value)} to extended slice of size {len(places)}")
         for place, item in zip(places, value, strict=True):
             self.__setitem__(place, item)
 

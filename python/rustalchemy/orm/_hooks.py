@@ -18,7 +18,6 @@ from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
 from .collections import _check_collection_type
 from .state import InstanceState
 
-
 # settings of `lazy` that load with the object
 _EAGER = frozenset({"joined", False, "selectin", "subquery", "immediate"})
 

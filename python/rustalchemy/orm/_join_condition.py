@@ -1,4 +1,4 @@
-"""How two mapped classes are joined: which columns are compared, which are foreign, remote or local, and in what direction."""
+"""How two mapped classes are joined: the columns compared, their marks (foreign, remote, local), and the direction."""
 
 from __future__ import annotations
 
@@ -599,9 +599,7 @@ class _JoinCondition:
 
     def _gather_columns_with_annotation(self, clause: Any, *annotation: str) -> set[Any]:
         wanted = set(annotation)
-        return {
-            element for element in visitors.iterate(clause, {}) if wanted.issubset(annotations_of(element))
-        }
+        return {element for element in visitors.iterate(clause, {}) if wanted.issubset(annotations_of(element))}
 
     @util.memoized_property
     def _secondary_lineage_set(self) -> frozenset[Any]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import schema, sql, util
-from sqlalchemy.util import HasMemoized
 from sqlalchemy.sql import coercions, expression, roles
 from sqlalchemy.sql import util as sql_util
+from sqlalchemy.util import HasMemoized
 
 from .._sa import annotate
 from .base import _class_to_mapper, state_str

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
-from sqlalchemy.util import HasMemoized
 from sqlalchemy.sql import base as sql_base
 from sqlalchemy.sql import expression
+from sqlalchemy.util import HasMemoized
 
 from .._sa import _never_select_column, refresh_for_new_column, set_label_key
 from . import attributes, instrumentation
@@ -113,8 +113,7 @@ class _MapperProperties(HasMemoized):
         elif key not in self._props:
             implementing = self.class_manager._get_class_attr_mro(key, prop)
             if implementing is prop or (
-                isinstance(implementing, attributes.InstrumentedAttribute)
-                and implementing._parententity is prop.parent
+                isinstance(implementing, attributes.InstrumentedAttribute) and implementing._parententity is prop.parent
             ):
                 self._configure_property(key, ConcreteInheritedProperty(), init=init, setparent=True)
 
@@ -224,9 +223,7 @@ class _MapperProperties(HasMemoized):
             self._cols_by_table[column.table].add(column)
 
         if not hasattr(prop, "_is_polymorphic_discriminator"):
-            prop._is_polymorphic_discriminator = (
-                column is self.polymorphic_on or prop.columns[0] is self.polymorphic_on
-            )
+            prop._is_polymorphic_discriminator = column is self.polymorphic_on or prop.columns[0] is self.polymorphic_on
         if isinstance(column, expression.Label):
             set_label_key(column, key)
         self._columns.add(column, key)
@@ -373,11 +370,11 @@ class _MapperProperties(HasMemoized):
     def _excluded_by_include_exclude(self, name: str, columns: Any) -> bool:
         included = self.include_properties
         if included is not None and name not in included and included.isdisjoint(columns):
-            self._log("not including property %s" % name)
+            self._log("not including property %s", name)
             return True
         excluded = self.exclude_properties
         if excluded is not None and (name in excluded or not excluded.isdisjoint(columns)):
-            self._log("excluding property %s" % name)
+            self._log("excluding property %s", name)
             return True
         return False
 

@@ -87,9 +87,7 @@ def _do_configure_registries(registries: set[Any], cascade: bool) -> Iterator[An
         if not has_skip:
             registry._new_mappers = False
         if not cascade and registry._dependencies.difference(given):
-            raise sa_exc.InvalidRequestError(
-                "configure was called with cascade=False but additional registries remain"
-            )
+            raise sa_exc.InvalidRequestError("configure was called with cascade=False but additional registries remain")
 
 
 def _is_skipped(mapper: Any) -> bool:

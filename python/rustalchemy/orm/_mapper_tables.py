@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import schema, sql, util
-from sqlalchemy.util import HasMemoized
 from sqlalchemy.schema import Column
 from sqlalchemy.sql import coercions, expression, operators, roles, visitors
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.selectable import LABEL_STYLE_TABLENAME_PLUS_COL
+from sqlalchemy.util import HasMemoized
 
 from .._sa import _find_columns
-from .base import _none_set, instance_state
-from .base import PassiveFlag
+from .base import PassiveFlag, _none_set, instance_state
 
 if TYPE_CHECKING:
-    from .mapper import Mapper
+    pass
 
 
 class _OptGetColumnsNotAvailable(Exception):
@@ -148,9 +147,7 @@ class _MapperTables(HasMemoized):
             for column in columns:
                 prop = self._columntoproperty[column]
                 value = prop._default_scalar_value
-                if value is not None and not (
-                    column.default is not None and column.default.compare_argument(value)
-                ):
+                if value is not None and not (column.default is not None and column.default.compare_argument(value)):
                     found.append((prop.key, column, value))
             return found
 
@@ -464,8 +461,4 @@ class _MapperTables(HasMemoized):
         except _OptGetColumnsNotAvailable:
             return None
         columns = [column for key in col_keys for column in self._props[key].columns]
-        return (
-            sql.select(*columns)
-            .where(sql.and_(*conditions))
-            .set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)
-        )
+        return sql.select(*columns).where(sql.and_(*conditions)).set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL)

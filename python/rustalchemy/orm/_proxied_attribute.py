@@ -91,9 +91,7 @@ def _create_proxied_attribute(descriptor: Any) -> Any:
             return self._comparator
 
         def adapt_to_entity(self, adapt_to_entity: Any) -> Any:
-            return self.__class__(
-                adapt_to_entity.entity, self.key, self.descriptor, self._comparator, adapt_to_entity
-            )
+            return self.__class__(adapt_to_entity.entity, self.key, self.descriptor, self._comparator, adapt_to_entity)
 
         def _clone(self, **kw: Any) -> Any:
             return self.__class__(

@@ -1,4 +1,4 @@
-"""SQL operators of a relationship at class level: comparison with an object, any(), has(), contains(), of_type(), and_()."""
+"""SQL operators of a relationship at class level: comparison with objects, any(), has(), contains(), of_type(), and_."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ class _RelationshipComparator(util.MemoizedSlots, PropComparator[Any]):
         self._extra_criteria = extra_criteria
 
     def adapt_to_entity(self, adapt_to_entity: Any) -> Any:
-        return self.__class__(
-            self.prop, self._parententity, adapt_to_entity=adapt_to_entity, of_type=self._of_type
-        )
+        return self.__class__(self.prop, self._parententity, adapt_to_entity=adapt_to_entity, of_type=self._of_type)
 
     def _memoized_attr_entity(self) -> Any:
         return inspect(self._of_type) if self._of_type else self.prop.entity
@@ -71,9 +69,7 @@ class _RelationshipComparator(util.MemoizedSlots, PropComparator[Any]):
         )
 
     def and_(self, *criteria: Any) -> Any:
-        added = tuple(
-            coercions.expect(roles.WhereHavingRole, clause) for clause in util.coerce_generator_arg(criteria)
-        )
+        added = tuple(coercions.expect(roles.WhereHavingRole, clause) for clause in util.coerce_generator_arg(criteria))
         return _RelationshipComparator(
             self.prop,
             self._parententity,

@@ -173,9 +173,7 @@ class QueryableAttribute(
         return annotate(element, annotations)
 
     def _memoized_attr__propagate_attrs(self) -> Any:
-        return util.immutabledict(
-            {"compile_state_plugin": COMPILE_STATE_PLUGIN, "plugin_subject": self._parentmapper}
-        )
+        return util.immutabledict({"compile_state_plugin": COMPILE_STATE_PLUGIN, "plugin_subject": self._parentmapper})
 
     @property
     def _entity_namespace(self) -> Any:

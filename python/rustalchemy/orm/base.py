@@ -6,7 +6,6 @@ The ``Mapped`` family lives here too, because annotations are needed before anyt
 from __future__ import annotations
 
 import operator
-import typing
 from collections.abc import Callable, Collection
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
@@ -362,9 +361,7 @@ class ORMDescriptor(Generic[_T_co], TypingOnly):
         @overload
         def __get__(self, instance: object, owner: Any) -> _T_co: ...
 
-        def __get__(
-            self, instance: object, owner: Any
-        ) -> ORMDescriptor[_T_co] | SQLCoreOperations[_T_co] | _T_co: ...
+        def __get__(self, instance: object, owner: Any) -> ORMDescriptor[_T_co] | SQLCoreOperations[_T_co] | _T_co: ...
 
 
 class _MappedAnnotationBase(Generic[_T_co], TypingOnly):
@@ -452,7 +449,9 @@ class DynamicMapped(_MappedAnnotationBase[_T_co]):
         @overload
         def __get__(self, instance: object, owner: Any) -> AppenderQuery[_T_co]: ...
 
-        def __get__(self, instance: object | None, owner: Any) -> InstrumentedAttribute[_T_co] | AppenderQuery[_T_co]: ...
+        def __get__(
+            self, instance: object | None, owner: Any
+        ) -> InstrumentedAttribute[_T_co] | AppenderQuery[_T_co]: ...
 
         def __set__(self, instance: Any, value: Collection[_T_co]) -> None: ...
 
@@ -470,7 +469,9 @@ class WriteOnlyMapped(_MappedAnnotationBase[_T_co]):
         @overload
         def __get__(self, instance: object, owner: Any) -> WriteOnlyCollection[_T_co]: ...
 
-        def __get__(self, instance: object | None, owner: Any) -> InstrumentedAttribute[_T_co] | WriteOnlyCollection[_T_co]: ...
+        def __get__(
+            self, instance: object | None, owner: Any
+        ) -> InstrumentedAttribute[_T_co] | WriteOnlyCollection[_T_co]: ...
 
         def __set__(self, instance: Any, value: Collection[_T_co]) -> None: ...
 
@@ -511,7 +512,7 @@ def _register_inspection() -> None:
         return inspect_kind
 
     handlers = (_inspect_mapped_object, inspect_mapped_class, inspect_generic_alias)
-    for kind, handler in zip(shared, handlers):
+    for kind, handler in zip(shared, handlers, strict=True):
         registrars[kind] = with_handler_behind(kind, handler)
 
     def tolerant_inspects(*types: type[Any]) -> Callable[[_F], _F]:

@@ -48,7 +48,7 @@ CollectionAdapter = _core.CollectionAdapter
 collection_adapter = operator.attrgetter("_sa_adapter")
 
 
-class collection:  # noqa: N801 - SQLAlchemy's name
+class collection:
     """Decorators that say which methods of a user's class are appender, remover and iterator, and what others do."""
 
     @staticmethod

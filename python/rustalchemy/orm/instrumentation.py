@@ -1,7 +1,7 @@
 """Class instrumentation: the manager of a mapped class, and what is installed on the class.
 
-The native half of the manager knows attribute numbers and the mapper descriptor; this half is the dictionary of attributes
-that users and the mapper work with.
+The native half of the manager knows attribute numbers and the mapper descriptor; this half is the dictionary of
+attributes that users and the mapper work with.
 """
 
 from __future__ import annotations
@@ -428,7 +428,7 @@ def _initialize(state: Any, original_init: Callable[..., None], args: tuple[Any,
     manager.dispatch.init(state, args, kwargs)
     try:
         original_init(state.obj(), *args, **kwargs)
-    except:
+    except BaseException:
         with util.safe_reraise():
             manager.dispatch.init_failure(state, args, kwargs)
 
@@ -495,4 +495,3 @@ def _compile_init(
         if value:
             setattr(init, attribute, value)
     return init
-

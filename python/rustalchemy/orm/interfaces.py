@@ -366,7 +366,7 @@ class StrategizedProperty(MapperProperty[_T]):
     @classmethod
     def _strategy_lookup(cls, requesting_property: MapperProperty[Any], *key: Any) -> type[LoaderStrategy]:
         # with_polymorphic setup may add properties that the lookup depends on
-        requesting_property.parent._with_polymorphic_mappers
+        _ = requesting_property.parent._with_polymorphic_mappers
 
         for prop_cls in cls.__mro__:
             strategy = cls._all_strategies.get(prop_cls, {}).get(key)

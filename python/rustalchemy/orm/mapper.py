@@ -1,7 +1,7 @@
 """The mapper: what one class has to do with its tables, decided once when the class is mapped.
 
-Its parts are in modules of their own: `_mapper_inheritance`, `_mapper_properties`, `_mapper_tables`. When all properties
-are known, `_mapper_descriptor` writes them down as plain data for the native core.
+Its parts are in modules of their own: `_mapper_inheritance`, `_mapper_properties`, `_mapper_tables`. When all
+properties are known, `_mapper_descriptor` writes them down as plain data for the native core.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import event, inspection, log, util
-from sqlalchemy.util import HasMemoized
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.event import EventTarget
 from sqlalchemy.sql import coercions, expression, roles
 from sqlalchemy.sql.cache_key import MemoizedHasCacheKey
+from sqlalchemy.util import HasMemoized
 
 from .. import _core
 from .._sa import _self_inspects, annotate_for_entity
@@ -32,10 +32,9 @@ from ._mapper_registries import _unconfigured_mappers as _unconfigured_mappers
 from ._mapper_registries import configure_mappers as configure_mappers
 from ._mapper_tables import _MapperTables
 from ._mapper_tables import _OptGetColumnsNotAvailable as _OptGetColumnsNotAvailable
-from .base import InspectionAttr, _parse_mapper_argument
+from .base import InspectionAttr, _parse_mapper_argument, opt_manager_of_class
 from .base import class_mapper as class_mapper
 from .base import object_mapper as object_mapper
-from .base import opt_manager_of_class
 from .exc import NO_STATE
 from .interfaces import MapperProperty, ORMEntityColumnsClauseRole, ORMFromClauseRole
 

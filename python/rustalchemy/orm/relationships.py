@@ -116,9 +116,7 @@ def _annotate_columns(element: Any, annotations: dict[str, Any]) -> Any:
 
 
 @log.class_logger
-class RelationshipProperty(
-    _DataclassDefaultsDontSet, _IntrospectsAnnotations, StrategizedProperty[_T], log.Identified
-):
+class RelationshipProperty(_DataclassDefaultsDontSet, _IntrospectsAnnotations, StrategizedProperty[_T], log.Identified):
     """An attribute that holds one or many objects of another mapped class."""
 
     strategy_wildcard_key = "relationship"
@@ -360,9 +358,7 @@ class RelationshipProperty(
         def current() -> Any:
             last_known = last_known_values[key]
             passive = (
-                PassiveFlag.PASSIVE_OFF
-                if state.persistent
-                else PassiveFlag.PASSIVE_NO_FETCH ^ PassiveFlag.INIT_OK
+                PassiveFlag.PASSIVE_OFF if state.persistent else PassiveFlag.PASSIVE_NO_FETCH ^ PassiveFlag.INIT_OK
             )
             value = mapper._get_state_attr_by_column(state, dict_, column, passive=passive)
             unavailable = {
@@ -433,9 +429,7 @@ class RelationshipProperty(
                 dest_impl.get(dest_state, dest_dict, passive=PassiveFlag.PASSIVE_MERGE)
             merged_members = [obj for obj in map(merged, members) if obj is not None]
             if load:
-                dest_impl.set(
-                    dest_state, dest_dict, merged_members, _adapt=False, passive=PassiveFlag.PASSIVE_MERGE
-                )
+                dest_impl.set(dest_state, dest_dict, merged_members, _adapt=False, passive=PassiveFlag.PASSIVE_MERGE)
             else:
                 collection = attributes.init_state_collection(dest_state, dest_dict, self.key)
                 for obj in merged_members:
@@ -564,11 +558,7 @@ class RelationshipProperty(
                 f"reverse_property {key!r} on relationship {self} references relationship {other}, which does not "
                 f"reference mapper {self.parent}"
             )
-        if (
-            other._configure_started
-            and self.direction in (ONETOMANY, MANYTOONE)
-            and self.direction == other.direction
-        ):
+        if other._configure_started and self.direction in (ONETOMANY, MANYTOONE) and self.direction == other.direction:
             raise sa_exc.ArgumentError(
                 f"{other} and back-reference {self} are both of the same direction {self.direction!r}.  Did you mean "
                 "to set remote_side on the many-to-one side ?"
@@ -658,9 +648,7 @@ class RelationshipProperty(
             getattr(args, name)._resolve_against_registry(self._clsregistry_resolvers[1])
         for argument in (args.primaryjoin, args.secondaryjoin):
             if argument.resolved is not None:
-                argument.resolved = coercions.expect(
-                    roles.ColumnArgumentRole, argument.resolved, argname=argument.name
-                )
+                argument.resolved = coercions.expect(roles.ColumnArgumentRole, argument.resolved, argname=argument.name)
         secondary = args.secondary.resolved
         if secondary is not None and _is_mapped_class(secondary):
             raise sa_exc.ArgumentError(
@@ -821,10 +809,7 @@ class RelationshipProperty(
 
         aliased = aliased or (
             source_selectable is not None
-            and (
-                source_selectable is not self.parent._with_polymorphic_selectable
-                or is_subquery(source_selectable)
-            )
+            and (source_selectable is not self.parent._with_polymorphic_selectable or is_subquery(source_selectable))
         )
         primaryjoin, secondaryjoin, secondary, target_adapter, dest_selectable = self._join_condition.join_targets(
             source_selectable, dest_selectable, aliased, dest_mapper._single_table_criterion, extra_criteria

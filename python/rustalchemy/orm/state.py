@@ -1,7 +1,7 @@
 """The state of a mapped object as `inspect(obj)` shows it.
 
-Everything that is asked often is native; this subclass adds what is asked by people: attribute views, history as a named
-tuple, the running of constructors.
+Everything that is asked often is native; this subclass adds what is asked by people: attribute views, history as a
+named tuple, the running of constructors.
 """
 
 from __future__ import annotations
@@ -57,14 +57,12 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
         manager.dispatch.init(self, args, kwargs)
         try:
             manager.original_init(instance, *args, **kwargs)
-        except:
+        except BaseException:
             with util.safe_reraise():
                 manager.dispatch.init_failure(self, args, kwargs)
 
     @classmethod
-    def _instance_level_callable_processor(
-        cls, manager: Any, fn: Callable[..., Any], key: str
-    ) -> Callable[..., None]:
+    def _instance_level_callable_processor(cls, manager: Any, fn: Callable[..., Any], key: str) -> Callable[..., None]:
         """Give a row processor that puts a loader in the place of an attribute's value."""
 
         def set_callable(state: Any, dict_: Any, row: Any) -> None:
