@@ -120,7 +120,10 @@ try:
     from sqlalchemy.sql.base import ExecutableStatement as ExecutableStatement
     from sqlalchemy.sql.base import WriteableColumnCollection as WriteableColumnCollection
 except ImportError:  # SQLAlchemy 2.0
-    pass  # type: ignore[assignment]
+    from sqlalchemy.sql import base as _base
+
+    ExecutableStatement = _base.Executable  # type: ignore[assignment,misc]
+    WriteableColumnCollection = _base.ColumnCollection  # type: ignore[assignment,misc]
 
 try:
     # Column collections written for type checkers (2.1); such a class is never mapped.
