@@ -7,7 +7,7 @@ their first argument.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Optional, cast
 
 from sqlalchemy import exc as sa_exc
@@ -509,7 +509,9 @@ def _expand_column_strategy_attrs(attrs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(expanded)
 
 
-def _generate_from_keys(method: str, keys: Sequence[Any], chained: bool, kw: dict[str, Any]) -> _AbstractLoad:
+def _generate_from_keys(
+    method: Callable[..., Any], keys: Sequence[Any], chained: bool, kw: dict[str, Any]
+) -> _AbstractLoad:
     """An option along ``keys``: ``method`` at the last one, steps towards it (or ``method`` too) before."""
     option: Any = None
     last = len(keys) - 1
@@ -527,14 +529,14 @@ def _generate_from_keys(method: str, keys: Sequence[Any], chained: bool, kw: dic
                 raise sa_exc.ArgumentError(_STRINGS_REFUSED)
             if position < last:
                 raise sa_exc.ArgumentError("Wildcard token cannot be followed by another entity")
-            option = getattr(_WildcardLoad() if option is None else option, method)(_DEFAULT_TOKEN, **kw)
+            option = method(_WildcardLoad() if option is None else option, _DEFAULT_TOKEN, **kw)
             continue
         if option is None:
             option = Load(_parse_attr_argument(attr)[1])
         if position == last:
-            option = getattr(option, method)(attr, **kw)
+            option = method(option, attr, **kw)
         elif chained:
-            option = getattr(option, method)(attr, _is_chain=True, **kw)
+            option = method(option, attr, _is_chain=True, **kw)
         else:
             option = option.defaultload(attr)
     assert option is not None
@@ -542,7 +544,7 @@ def _generate_from_keys(method: str, keys: Sequence[Any], chained: bool, kw: dic
 
 
 def contains_eager(*keys: Any, **kw: Any) -> _AbstractLoad:
-    return _generate_from_keys("contains_eager", keys, True, kw)
+    return _generate_from_keys(_AbstractLoad.contains_eager, keys, True, kw)
 
 
 def load_only(*attrs: Any, raiseload: bool = False) -> _AbstractLoad:
@@ -551,45 +553,45 @@ def load_only(*attrs: Any, raiseload: bool = False) -> _AbstractLoad:
 
 
 def joinedload(*keys: Any, **kw: Any) -> _AbstractLoad:
-    return _generate_from_keys("joinedload", keys, False, kw)
+    return _generate_from_keys(_AbstractLoad.joinedload, keys, False, kw)
 
 
 def subqueryload(*keys: Any) -> _AbstractLoad:
-    return _generate_from_keys("subqueryload", keys, False, {})
+    return _generate_from_keys(_AbstractLoad.subqueryload, keys, False, {})
 
 
 def selectinload(*keys: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None) -> _AbstractLoad:
     return _generate_from_keys(
-        "selectinload", keys, False, {"recursion_depth": recursion_depth, "chunksize": chunksize}
+        _AbstractLoad.selectinload, keys, False, {"recursion_depth": recursion_depth, "chunksize": chunksize}
     )
 
 
 def lazyload(*keys: Any) -> _AbstractLoad:
-    return _generate_from_keys("lazyload", keys, False, {})
+    return _generate_from_keys(_AbstractLoad.lazyload, keys, False, {})
 
 
 def immediateload(*keys: Any, recursion_depth: Optional[int] = None) -> _AbstractLoad:
-    return _generate_from_keys("immediateload", keys, False, {"recursion_depth": recursion_depth})
+    return _generate_from_keys(_AbstractLoad.immediateload, keys, False, {"recursion_depth": recursion_depth})
 
 
 def noload(*keys: Any) -> _AbstractLoad:
-    return _generate_from_keys("noload", keys, False, {})
+    return _generate_from_keys(_AbstractLoad.noload, keys, False, {})
 
 
 def raiseload(*keys: Any, **kw: Any) -> _AbstractLoad:
-    return _generate_from_keys("raiseload", keys, False, kw)
+    return _generate_from_keys(_AbstractLoad.raiseload, keys, False, kw)
 
 
 def defaultload(*keys: Any) -> _AbstractLoad:
-    return _generate_from_keys("defaultload", keys, False, {})
+    return _generate_from_keys(_AbstractLoad.defaultload, keys, False, {})
 
 
 def defer(key: Any, *, raiseload: bool = False) -> _AbstractLoad:
-    return _generate_from_keys("defer", (key,), False, {"raiseload": raiseload} if raiseload else {})
+    return _generate_from_keys(_AbstractLoad.defer, (key,), False, {"raiseload": raiseload} if raiseload else {})
 
 
 def undefer(key: Any) -> _AbstractLoad:
-    return _generate_from_keys("undefer", (key,), False, {})
+    return _generate_from_keys(_AbstractLoad.undefer, (key,), False, {})
 
 
 def undefer_group(name: str) -> _AbstractLoad:
@@ -597,7 +599,7 @@ def undefer_group(name: str) -> _AbstractLoad:
 
 
 def with_expression(key: Any, expression: Any) -> _AbstractLoad:
-    return _generate_from_keys("with_expression", (key,), False, {"expression": expression})
+    return _generate_from_keys(_AbstractLoad.with_expression, (key,), False, {"expression": expression})
 
 
 def selectin_polymorphic(base_cls: Any, classes: Iterable[type[Any]]) -> _AbstractLoad:
