@@ -11,6 +11,10 @@ from typing import Any, Final, Optional
 
 from sqlalchemy import inspection as _inspection
 
+# engine.base --------------------------------------------------------------------------------------------------------
+# Its flag says whether anybody listens to every connection.
+from sqlalchemy.engine.base import Connection as Connection
+
 # event --------------------------------------------------------------------------------------------------------------
 # What holds listeners of classes that are not mapped yet needs: entering a listener, and taking one out again.
 # Classes of events by event name: of a class that nobody mapped yet each ORM says that it is its own.
@@ -313,6 +317,25 @@ def connection_is_observed(connection: Any) -> bool:
     """Return whether listeners or echo want to see each statement of a connection."""
     engine = connection.engine
     return bool(connection._has_events or engine._has_events or connection.dialect._has_events or connection._echo)
+
+
+def engine_is_observed(engine: Any) -> bool:
+    """Return whether listeners or echo want to see each statement of an engine."""
+    return bool(engine._has_events or engine.dialect._has_events or Connection._has_events or engine._should_log_info())
+
+
+def raw_connection(engine: Any) -> Any:
+    """Return a pooled DB-API connection; errors arrive as they do from Engine.connect()."""
+    try:
+        return engine.raw_connection()
+    except engine.dialect.loaded_dbapi.Error as err:
+        Connection._handle_dbapi_exception_noconnection(err, engine.dialect, engine)
+        raise
+
+
+def give_back_reset(pooled: Any) -> None:
+    """Return to its pool a DB-API connection that needs no further rollback."""
+    pooled._close_special(transaction_reset=True)
 
 
 def connection_is_usable(connection: Any) -> bool:

@@ -9,14 +9,15 @@ what SQLAlchemy's ORM sends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from .. import _sa
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.engine.base import Transaction
 
 Row = tuple[Any, ...]
 
@@ -39,17 +40,30 @@ class _ErrorContext:
         """Contexts of some drivers translate errors here; those of the lane's drivers do not."""
 
 
+class LaneOwner(Protocol):
+    """Who holds a bare lane, and is told when a Connection takes its place."""
+
+    def adopt_connection(self, connection: Connection, transaction: Transaction) -> None: ...
+
+
 class Lane:
-    """A direct way to the cursor of one Connection."""
+    """A direct way to the cursor of one DB-API connection.
 
-    __slots__ = ("_dbapi_connection", "_options", "connection", "dialect", "engine")
+    It is either the lane *of* a Connection, or *bare*: it then holds what the pool gave out, for the root transaction
+    of a session, and the Connection is only made when somebody asks for it. Bare lanes commit, roll back and give back
+    as a Connection does.
+    """
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.engine = connection.engine
-        self.dialect: Dialect = connection.dialect
-        self._options = connection.get_execution_options()
-        self._dbapi_connection: Any = connection.connection.dbapi_connection
+    __slots__ = ("_connection", "_dbapi_connection", "_options", "_owner", "_pooled", "dialect", "engine")
+
+    def __init__(self, engine: Engine, pooled: Any, connection: Connection | None, owner: LaneOwner | None) -> None:
+        self.engine = engine
+        self.dialect: Dialect = engine.dialect
+        self._pooled = pooled
+        self._dbapi_connection: Any = pooled.dbapi_connection
+        self._connection = connection
+        self._options = None if connection is None else connection.get_execution_options()
+        self._owner = owner
 
     @classmethod
     def of(cls, connection: Connection) -> Lane | None:
@@ -63,16 +77,69 @@ class Lane:
             or not _sa.connection_is_usable(connection)
         ):
             return None
-        return cls(connection)
+        return cls(connection.engine, connection.connection, connection, None)
+
+    @classmethod
+    def acquire(cls, engine: Any, owner: LaneOwner) -> Lane | None:
+        """A bare lane on an engine; None if a Connection is needed from the start."""
+        if type(engine) is not Engine:
+            return None
+        dialect = engine.dialect
+        if (
+            (dialect.name, dialect.driver) not in _LANE_DRIVERS
+            or engine.get_execution_options()
+            or _sa.engine_is_observed(engine)
+        ):
+            return None
+        return cls(engine, _sa.raw_connection(engine), None, owner)
+
+    @property
+    def is_bare(self) -> bool:
+        return self._connection is None
+
+    @property
+    def connection(self) -> Connection:
+        """The Connection, made now if the lane was bare."""
+        if self._connection is None:
+            assert self._owner is not None
+            self._connection = connection = Connection(self.engine, connection=self._pooled)
+            self._options = connection.get_execution_options()
+            self._owner.adopt_connection(connection, connection.begin())
+        return self._connection
 
     def is_open(self) -> bool:
         """Whether nothing has changed since the lane was made that would close it."""
-        connection = self.connection
+        connection = self._connection
+        if connection is None:
+            return self._pooled.dbapi_connection is not None and not _sa.engine_is_observed(self.engine)
         return (
             not _sa.connection_is_observed(connection)
             and _sa.connection_is_usable(connection)
             and connection.get_execution_options() is self._options
         )
+
+    # --- the end of a bare lane --------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        try:
+            self.dialect.do_commit(self._pooled)
+        except BaseException as err:
+            self._raise(err, None, None, None)
+
+    def rollback(self) -> None:
+        try:
+            self.dialect.do_rollback(self._pooled)
+        except BaseException as err:
+            self._raise(err, None, None, None)
+
+    def release(self, *, is_reset: bool) -> None:
+        """Give the DB-API connection back to the pool; ``is_reset``: it was just rolled back."""
+        if is_reset:
+            _sa.give_back_reset(self._pooled)
+        else:
+            self._pooled.close()
+
+    # --- statements --------------------------------------------------------------------------------------------------
 
     def fetch(self, sql: str, parameters: Sequence[Any]) -> tuple[list[Row], Any]:
         """Execute, and return all rows and the cursor's description."""
@@ -114,7 +181,13 @@ class Lane:
         return matched
 
     def _raise(
-        self, err: BaseException, sql: str, parameters: Sequence[Any], cursor: Any, executemany: bool = False
+        self,
+        err: BaseException,
+        sql: str | None,
+        parameters: Sequence[Any] | None,
+        cursor: Any,
+        executemany: bool = False,
     ) -> None:
         """Raise what Core would: sqlalchemy.exc classes with statement and parameters, pool invalidation included."""
-        _sa.handle_dbapi_exception(self.connection, err, sql, parameters, cursor, _ErrorContext(executemany))
+        context = None if sql is None else _ErrorContext(executemany)
+        _sa.handle_dbapi_exception(self.connection, err, sql, parameters, cursor, context)

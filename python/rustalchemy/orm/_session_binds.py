@@ -62,25 +62,28 @@ class SessionBinds:
     def _lane(self, mapper: Any) -> Lane | None:
         """The statement lane for a mapper's connection, or None when Core must see every statement."""
         transaction = self._transaction
-        lane = None if transaction is None else self._kept_lane(transaction)
+        lane = None if transaction is None else self._kept_lane(transaction._connections_boundary)
         if lane is not None:
             return lane
-        if type(self).get_bind is not SessionBinds.get_bind:
-            # a user's get_bind() may look at the statement, which does not exist in the lane
-            return None
-        if self.binds or self.bind is None:
+        if not self._has_only_bind:
+            if type(self).get_bind is not SessionBinds.get_bind:
+                # a user's get_bind() may look at the statement, which does not exist in the lane
+                return None
             return Lane.of(self._connection_for_bind(self.get_bind(mapper)))
-        lane = Lane.of(self._connection_for_bind(self.bind))
-        assert self._transaction is not None
-        self._transaction._lane = lane
-        return lane
+        _sa.trans_ctx_check(self)
+        return (self._transaction or self._autobegin_t())._lane_for_bind(self.bind)
+
+    @property
+    def _has_only_bind(self) -> bool:
+        """Whether every mapper and statement goes to the one bind of this session."""
+        return not self.binds and self.bind is not None and type(self).get_bind is SessionBinds.get_bind
 
     def _kept_lane(self, transaction: SessionTransaction) -> Lane | None:
         """The lane a transaction keeps for the session's only bind, if it still is the way to go."""
         lane = transaction._lane
         if (
             lane is not None
-            and (lane.engine is self.bind or lane.connection is self.bind)
+            and lane.engine is self.bind
             and not self.binds
             and transaction.is_active
             and self._trans_context_manager is None

@@ -19,6 +19,7 @@ from sqlalchemy.engine.util import TransactionalContext
 
 from .. import _sa
 from . import exc
+from ._lane import Lane
 from .state_changes import _StateChange, _StateChangeState, _StateChangeStates
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.base import Transaction, TwoPhaseTransaction
     from sqlalchemy.engine.interfaces import CoreExecuteOptionsParameter
 
-    from ._lane import Lane
     from .session import Session
 
 #: Connection, its transaction, whether commit() commits it, whether close() closes the connection.
@@ -78,6 +78,8 @@ class SessionTransaction(_StateChange, TransactionalContext):
     _owns_frame: bool = False
     # the way past Core on the connection of the session's only bind, once it was asked for
     _lane: Lane | None = None
+    # of a bare lane: rolled back (True), committed (False), neither yet (None)
+    _lane_is_reset: bool | None = None
     nested: bool = False
 
     def __init__(
@@ -169,12 +171,16 @@ class SessionTransaction(_StateChange, TransactionalContext):
     @property
     def connections(self) -> frozenset[Connection]:
         """The connections acquired so far, also after the transaction ended. A SAVEPOINT lists only its own."""
-        return frozenset(entry[0] for entry in self._connections_boundary._entries)
+        boundary = self._connections_boundary
+        boundary._materialize()
+        return frozenset(entry[0] for entry in boundary._entries)
 
     def bound_connection(self, bindkey: Any = None, **kwargs: Any) -> Connection:
         """The connection already acquired for this bind key; InvalidRequestError if there is none."""
         bind = self.session.get_bind(bindkey, **kwargs)
-        entry = self._connections_boundary._connections.get(bind)
+        boundary = self._connections_boundary
+        boundary._materialize()
+        entry = boundary._connections.get(bind)
         if entry is None:
             raise sa_exc.InvalidRequestError(f"This transaction has not acquired a connection for bind {bind!r}")
         return entry[0]
@@ -228,6 +234,45 @@ class SessionTransaction(_StateChange, TransactionalContext):
             self._owns_frame = False
             self.session._uow_commit(not self.nested and self.session.expire_on_commit)
 
+    # --- the lane of the session's only bind -------------------------------------------------------------------------
+
+    def _lane_for_bind(self, bind: Engine | Connection) -> Lane | None:
+        """The lane on a bind, bare if this transaction has no connection yet; None when Core has to see statements."""
+        if not self._is_transaction_boundary:
+            return self._connections_boundary._lane_for_bind(bind)
+        session = self.session
+        if (
+            self._state is ACTIVE
+            and self._parent is None
+            and not self._entries
+            and self._lane is None
+            and not session._event_bits
+            and not session.twophase
+            and not session.execution_options
+        ):
+            self._state = PROVISIONING_CONNECTION
+            try:
+                self._lane = Lane.acquire(bind, self)
+            finally:
+                self._state = ACTIVE
+        if self._lane is None or not self._lane.is_open() or self._lane.engine is not bind:
+            self._lane = Lane.of(self._connection_for_bind(bind, None))
+        return self._lane
+
+    def _materialize(self) -> None:
+        """Put a Connection in the place of a bare lane."""
+        if self._lane is not None and self._lane.is_bare:
+            _ = self._lane.connection
+
+    def adopt_connection(self, connection: Connection, transaction: Transaction) -> None:
+        """Take the Connection that was made for a bare lane."""
+        self._enter(connection, transaction, True, True)
+
+    def _enter(self, connection: Connection, transaction: Transaction, should_commit: bool, autoclose: bool) -> None:
+        entry = (connection, transaction, should_commit, autoclose)
+        self._entries.append(entry)
+        self._connections[connection] = self._connections[connection.engine] = entry
+
     # --- connections -----------------------------------------------------------------------------------------------
 
     @_StateChange.declare_states((ACTIVE,), _StateChangeStates.NO_CHANGE)
@@ -251,6 +296,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
         bind: Engine | Connection,
         execution_options: CoreExecuteOptionsParameter | None,
     ) -> Connection:
+        self._materialize()
         entry = self._connections.get(bind)
         if entry is not None:
             if execution_options:
@@ -296,9 +342,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
                 conn.close()
             raise
 
-        entry = (conn, transaction, should_commit, not isinstance(bind, Connection))
-        self._entries.append(entry)
-        self._connections[conn] = self._connections[conn.engine] = entry
+        self._enter(conn, transaction, should_commit, not isinstance(bind, Connection))
         if session._event_bits:
             session.dispatch.after_begin(session, self, conn)
         return conn
@@ -376,6 +420,9 @@ class SessionTransaction(_StateChange, TransactionalContext):
             for _, trans, should_commit, _ in self._entries:
                 if should_commit:
                     trans.commit()
+            if self._lane is not None and self._lane.is_bare:
+                self._lane.commit()
+                self._lane_is_reset = False
 
             self._state = COMMITTED
             if self.session._event_bits:
@@ -407,6 +454,9 @@ class SessionTransaction(_StateChange, TransactionalContext):
                 try:
                     for entry in transaction._entries:
                         entry[1].rollback()
+                    if transaction._lane is not None and transaction._lane.is_bare:
+                        transaction._lane.rollback()
+                        transaction._lane_is_reset = True
                     transaction._state = DEACTIVE
                     if session._event_bits:
                         session.dispatch.after_rollback(session)
@@ -443,6 +493,16 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if self.nested:
             session._nested_transaction = self._previous_nested_transaction
         session._transaction = self._parent
+
+        lane = self._lane
+        if lane is not None:
+            if invalidate:
+                self._materialize()
+            self._lane = None
+            if lane.is_bare:
+                if self._lane_is_reset is None:
+                    lane.rollback()
+                lane.release(is_reset=self._lane_is_reset is not False)
 
         for connection, transaction, should_commit, autoclose in self._entries:
             if invalidate and self._parent is None:

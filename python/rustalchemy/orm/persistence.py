@@ -46,6 +46,24 @@ class _MapperCache:
 _caches: WeakKeyDictionary[Mapper[Any], _MapperCache] = WeakKeyDictionary()
 
 
+class _Target:
+    """Where the statements of one mapper hierarchy go: a lane, or a Connection, which a bare lane makes when asked."""
+
+    __slots__ = ("_connection", "dialect", "lane")
+
+    def __init__(self, lane: Lane | None, connection: Connection | None) -> None:
+        self.lane = lane
+        self._connection = connection
+        self.dialect: Dialect = (lane or connection).dialect  # type: ignore[union-attr]
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            assert self.lane is not None
+            self._connection = self.lane.connection
+        return self._connection
+
+
 class FlushExecutor:
     """Sends the batches of one flush."""
 
@@ -54,21 +72,24 @@ class FlushExecutor:
         # what the refresh_flush event shows its listeners
         self._flush_context = flush_context
         self._transaction = transaction
-        self._connections: dict[Mapper[Any], tuple[Connection, Lane | None]] = {}
+        self._targets: dict[Mapper[Any], _Target] = {}
         self._written: list[Any] = []
 
     # --- called by the native core -----------------------------------------------------------------------------------
 
     def insert(self, batch: _core.Batch) -> None:
-        connection, lane = self._connection(batch)
-        shape = self._shape(InsertShape, batch, connection.dialect)
+        target = self._target(batch.mapper.mapper)
+        shape = self._shape(InsertShape, batch, target.dialect)
+        lane = target.lane
         if lane is None or batch.has_sql or not self._insert_in_lane(lane, shape, batch):
-            self._insert_through_core(connection, shape, batch)
-        self._note_written(shape, batch)
+            self._insert_through_core(target.connection, shape, batch)
+        if shape.has_readonly or shape.loads_now:
+            self._note_written(shape, batch)
 
     def update(self, batch: _core.Batch) -> None:
-        connection, lane = self._connection(batch)
-        shape = self._shape(UpdateShape, batch, connection.dialect)
+        target = self._target(batch.mapper.mapper)
+        shape = self._shape(UpdateShape, batch, target.dialect)
+        lane = target.lane
         text = None if lane is None or batch.has_sql else shape.lane
         if lane is not None and text is not None and (prepared := _parameters(text, batch)) is not None:
             rows, made = prepared
@@ -76,24 +97,24 @@ class FlushExecutor:
             text.store(batch, made)
             self._check_updated(shape, len(rows), matched)
         else:
-            self._update_through_core(connection, shape, batch)
-        self._note_written(shape, batch)
+            self._update_through_core(target.connection, shape, batch)
+        if shape.has_readonly or shape.loads_now:
+            self._note_written(shape, batch)
 
     def delete(self, batch: _core.Batch) -> None:
-        connection, lane = self._connection(batch)
-        shape = self._shape(DeleteShape, batch, connection.dialect)
-        text = None if lane is None else shape.lane
+        target = self._target(batch.mapper.mapper)
+        shape = self._shape(DeleteShape, batch, target.dialect)
+        lane, text = target.lane, shape.lane
         if lane is not None and text is not None and (prepared := _parameters(text, batch)) is not None:
             matched = lane.execute(text.sql, prepared[0])
         else:
-            matched = self._delete_through_core(connection, shape, batch)
-        self._check_deleted(shape, connection.dialect, len(batch), matched)
+            matched = self._delete_through_core(target.connection, shape, batch)
+        self._check_deleted(shape, target.dialect, len(batch), matched)
 
     def fire(self, event: str, manager: Any, state: Any) -> None:
         """Call the listeners of a row-level mapper event."""
         mapper = manager.mapper
-        connection, _ = self._connection_of(mapper)
-        getattr(mapper.dispatch, event)(mapper, connection, state)
+        getattr(mapper.dispatch, event)(mapper, self._target(mapper).connection, state)
 
     # --- after the statements ---
 
@@ -128,22 +149,23 @@ class FlushExecutor:
 
     # --- connections and shapes --------------------------------------------------------------------------------------
 
-    def _connection(self, batch: _core.Batch) -> tuple[Connection, Lane | None]:
-        return self._connection_of(batch.mapper.mapper)
-
-    def _connection_of(self, mapper: Mapper[Any]) -> tuple[Connection, Lane | None]:
+    def _target(self, mapper: Mapper[Any]) -> _Target:
         base = mapper.base_mapper
-        found = self._connections.get(base)
-        if found is None:
-            found = self._connections[base] = self._acquire(base)
-        return found
+        target = self._targets.get(base)
+        if target is None:
+            target = self._targets[base] = self._acquire(base)
+        return target
 
-    def _acquire(self, base: Mapper[Any]) -> tuple[Connection, Lane | None]:
-        lane = self._session._kept_lane(self._transaction._connections_boundary)
+    def _acquire(self, base: Mapper[Any]) -> _Target:
+        session = self._session
+        transaction = self._transaction._connections_boundary
+        lane = session._kept_lane(transaction)
+        if lane is None and session._has_only_bind:
+            lane = transaction._lane_for_bind(session.bind)
         if lane is not None:
-            return lane.connection, lane
+            return _Target(lane, None)
         connection = self._transaction.connection(base)
-        return connection, Lane.of(connection)
+        return _Target(Lane.of(connection), connection)
 
     @staticmethod
     def _cache(mapper: Mapper[Any]) -> _MapperCache:
