@@ -32,6 +32,19 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
         return util.ReadOnlyProperties({key: AttributeState(self, key) for key in self.manager})
 
     @property
+    def session_id(self) -> int | None:
+        """The number of the session the object is in."""
+        return super().session_id  # type: ignore[no-any-return]
+
+    @session_id.setter
+    def session_id(self, number: int) -> None:
+        from .session import _sessions
+
+        before = self._load_pending
+        _sessions[number]._uow_enable_relationship_loading(self)
+        self._load_pending = before
+
+    @property
     def async_session(self) -> Any:
         """The AsyncSession of the object, if it is in one."""
         from . import session
