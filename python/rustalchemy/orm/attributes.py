@@ -411,7 +411,7 @@ def _register_attribute_impl(
         default_loader=impl.accepts_scalar_loader,
     )
     if callable_ is not None:
-        descriptor._set_loader(callable_, getattr(callable_, "_only_with_options", False))
+        descriptor._set_loader(callable_, getattr(callable_, "_only_with_options", None) is True)
     if backref is not None:
         descriptor._set_backref(backref)
     if not _compares_plainly(impl.compare_function):
