@@ -38,7 +38,11 @@ pub fn instance_dict<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>
 /// Reads an attribute; symbols come back as the passive flags say.
 #[pyfunction]
 #[pyo3(signature = (obj, key, passive=passive::OFF))]
-pub fn get_attribute<'py>(obj: &Bound<'py, PyAny>, key: &Bound<'py, PyString>, passive: u32) -> PyResult<Bound<'py, PyAny>> {
+pub fn get_attribute<'py>(
+    obj: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyString>,
+    passive: u32,
+) -> PyResult<Bound<'py, PyAny>> {
     let (state, attr) = find(obj, key)?;
     attribute::get(obj.py(), state, attr, passive)
 }
@@ -136,7 +140,11 @@ pub fn set_committed_value<'py>(
 /// `(added, unchanged, deleted)` of an attribute.
 #[pyfunction]
 #[pyo3(signature = (obj, key, passive=passive::OFF))]
-pub fn get_history<'py>(obj: &Bound<'py, PyAny>, key: &Bound<'py, PyString>, passive: u32) -> PyResult<Bound<'py, PyTuple>> {
+pub fn get_history<'py>(
+    obj: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyString>,
+    passive: u32,
+) -> PyResult<Bound<'py, PyTuple>> {
     let (state, attr) = find(obj, key)?;
     history::tuple_of(obj.py(), state, attr, passive)
 }
@@ -178,7 +186,10 @@ pub fn flag_dirty(obj: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// An empty collection as the attribute's value; returns its adapter.
 #[pyfunction]
-pub fn init_collection<'py>(obj: &Bound<'py, PyAny>, key: &Bound<'py, PyString>) -> PyResult<Bound<'py, CollectionAdapter>> {
+pub fn init_collection<'py>(
+    obj: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, CollectionAdapter>> {
     let (state, attr) = find(obj, key)?;
     collection::init(obj.py(), state, attr)
 }

@@ -30,7 +30,13 @@ pub struct AdapterCore {
 impl AdapterCore {
     /// Ties a new collection to an attribute of `state`.
     pub fn new(state: StateRef, attr: &'static AttrCore) -> Rc<Self> {
-        Rc::new(Self { owner: state.tombstone(), attr, invalidated: Cell::new(false), empty: Cell::new(false), view: Cell::new(std::ptr::null_mut()) })
+        Rc::new(Self {
+            owner: state.tombstone(),
+            attr,
+            invalidated: Cell::new(false),
+            empty: Cell::new(false),
+            view: Cell::new(std::ptr::null_mut()),
+        })
     }
     /// The owner with its object, held; an error when the owner is gone.
     pub fn owner<'py>(&self, py: Python<'py>) -> PyResult<(StateRef, Bound<'py, PyAny>)> {

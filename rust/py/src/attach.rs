@@ -59,15 +59,12 @@ pub fn identity_key<'py>(
 ) -> PyResult<Bound<'py, PyTuple>> {
     let descriptor = manager.descriptor();
     let (class, is_composite) = match &descriptor {
-        Some(descriptor) => {
-            (ManagerCore::of(descriptor.base.bind(py)).class(py)?, descriptor.primary_key.len() != 1)
-        }
+        Some(descriptor) => (ManagerCore::of(descriptor.base.bind(py)).class(py)?, descriptor.primary_key.len() != 1),
         None => (manager.class(py)?, false),
     };
     // SAFETY: the caller passes living objects; null stands for None.
-    let (key, token) = unsafe {
-        (Bound::from_borrowed_ptr_or_opt(py, key), Bound::from_borrowed_ptr_or_opt(py, token))
-    };
+    let (key, token) =
+        unsafe { (Bound::from_borrowed_ptr_or_opt(py, key), Bound::from_borrowed_ptr_or_opt(py, token)) };
     let key = match key {
         Some(key) if is_composite => key,
         Some(key) => PyTuple::new(py, [key])?.into_any(),
@@ -295,7 +292,9 @@ impl UowRef {
             let other = unsafe { UowRef::from_ptr(owner) };
             let name = |uow: Self| -> PyResult<String> {
                 match uow.session(py) {
-                    Some(session) => Ok(session.getattr_opt("hash_key")?.map_or_else(|| "?".to_owned(), |key| key.to_string())),
+                    Some(session) => {
+                        Ok(session.getattr_opt("hash_key")?.map_or_else(|| "?".to_owned(), |key| key.to_string()))
+                    }
                     None => Ok("?".to_owned()),
                 }
             };

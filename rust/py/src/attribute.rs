@@ -183,7 +183,7 @@ impl AttrCore {
     }
     /// `Class.key`, as SQLAlchemy prints an attribute.
     pub fn describe(&self, py: Python<'_>) -> String {
-            // SAFETY: the GIL is held.
+        // SAFETY: the GIL is held.
         let class = unsafe { self.object(py).and_then(|object| object.getattr("class_").ok()) }
             .and_then(|class| class.cast_into::<PyType>().ok())
             .and_then(|class| class.name().ok())
@@ -285,7 +285,12 @@ pub fn is_no_state(value: *mut ffi::PyObject) -> bool {
 }
 
 /// Reads an attribute. May return `NO_VALUE` or `PASSIVE_NO_RESULT`, depending on `passive`.
-pub fn get<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<Bound<'py, PyAny>> {
+pub fn get<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    passive: u32,
+) -> PyResult<Bound<'py, PyAny>> {
     expiry::apply_pending(py, state)?;
     let index = attr.index();
     let value = state.slot(index).value();

@@ -14,7 +14,11 @@ use crate::state::StateRef;
 use crate::{errors, expiry, hooks, names, relationship, token};
 
 /// A new collection tied to its attribute.
-fn make<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyResult<(Bound<'py, PyAny>, Rc<AdapterCore>)> {
+fn make<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+) -> PyResult<(Bound<'py, PyAny>, Rc<AdapterCore>)> {
     let adapter = AdapterCore::new(state, attr);
     let factory = attr.collection_factory.borrow().as_ref().map(|factory| factory.clone_ref(py));
     let collection = match factory {
@@ -64,7 +68,9 @@ fn snapshot<'py>(collection: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>
 /// The empty collection of an attribute that was never set: kept aside until its first change.
 pub fn empty_collection<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyResult<Bound<'py, PyAny>> {
     let index = attr.index();
-    if let Some((_, known)) = state.extra().and_then(|extra| extra.empty_collections.iter().find(|(at, _)| *at == index)) {
+    if let Some((_, known)) =
+        state.extra().and_then(|extra| extra.empty_collections.iter().find(|(at, _)| *at == index))
+    {
         // SAFETY: owned by the state.
         return Ok(unsafe { Bound::from_borrowed_ptr(py, *known) });
     }
@@ -163,7 +169,11 @@ pub fn append_to<'py>(collection: &Bound<'py, PyAny>, item: Bound<'py, PyAny>, s
 }
 
 /// Removes from a collection object, whatever its class.
-pub fn remove_from<'py>(collection: &Bound<'py, PyAny>, item: &Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
+pub fn remove_from<'py>(
+    collection: &Bound<'py, PyAny>,
+    item: &Bound<'py, PyAny>,
+    source: &EventSource,
+) -> PyResult<()> {
     if let Some(list) = list::exact(collection) {
         return list::remove_item(list, item, source);
     }
@@ -424,7 +434,11 @@ fn bulk_replace<'py>(
         }
     }
     for item in values {
-        let events = if kept.contains(&(item.as_ptr() as usize)) { EventSource::Silent } else { EventSource::From(Some(source)) };
+        let events = if kept.contains(&(item.as_ptr() as usize)) {
+            EventSource::Silent
+        } else {
+            EventSource::From(Some(source))
+        };
         append_to(collection, item, &events)?;
     }
     let Some(adapter) = old_adapter else { return Ok(()) };

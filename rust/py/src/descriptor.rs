@@ -76,7 +76,9 @@ unsafe extern "C" fn descr_get(
         if !attr.is_null() && ffi::Py_TYPE(object) == (*attr).fast_class.get() {
             let core = &raw const (*object.cast::<InstanceObject>()).core;
             let index = (*attr).index();
-            if index < (*core).slot_len && ((*core).owner.is_null() || (*(*core).owner).generation == (*core).generation) {
+            if index < (*core).slot_len
+                && ((*core).owner.is_null() || (*(*core).owner).generation == (*core).generation)
+            {
                 let value = (*(*core).slots.add(index as usize)).value();
                 if !value.is_null() {
                     ffi::Py_INCREF(value);
@@ -103,12 +105,20 @@ unsafe fn descr_get_slow(descriptor: *mut ffi::PyObject, object: *mut ffi::PyObj
     }
 }
 
-unsafe extern "C" fn descr_set(descriptor: *mut ffi::PyObject, object: *mut ffi::PyObject, value: *mut ffi::PyObject) -> c_int {
+unsafe extern "C" fn descr_set(
+    descriptor: *mut ffi::PyObject,
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int {
     // SAFETY: called by the interpreter; the fast path's cast holds as in `descr_get`. It does what `attribute::set` does
     // for a plain column whose first change is recorded already, or that needs no recording elsewhere.
     unsafe {
         let attr = (*descriptor.cast::<DescriptorObject>()).core;
-        if !value.is_null() && !attr.is_null() && ffi::Py_TYPE(object) == (*attr).fast_class.get() && (*attr).plain_set.get() {
+        if !value.is_null()
+            && !attr.is_null()
+            && ffi::Py_TYPE(object) == (*attr).fast_class.get()
+            && (*attr).plain_set.get()
+        {
             let core = &raw mut (*object.cast::<InstanceObject>()).core;
             let index = (*attr).index();
             let owner = (*core).owner;
@@ -143,7 +153,11 @@ unsafe extern "C" fn descr_set(descriptor: *mut ffi::PyObject, object: *mut ffi:
 }
 
 #[cold]
-unsafe fn descr_set_slow(descriptor: *mut ffi::PyObject, object: *mut ffi::PyObject, value: *mut ffi::PyObject) -> c_int {
+unsafe fn descr_set_slow(
+    descriptor: *mut ffi::PyObject,
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int {
     // SAFETY: as `descr_set`.
     unsafe {
         guarded(|py| {
@@ -170,7 +184,11 @@ unsafe extern "C" fn descriptor_new(
     unsafe { ffi::PyType_GenericAlloc(class, 0) }
 }
 
-unsafe extern "C" fn descriptor_init(_slf: *mut ffi::PyObject, _args: *mut ffi::PyObject, _kwargs: *mut ffi::PyObject) -> c_int {
+unsafe extern "C" fn descriptor_init(
+    _slf: *mut ffi::PyObject,
+    _args: *mut ffi::PyObject,
+    _kwargs: *mut ffi::PyObject,
+) -> c_int {
     0
 }
 
@@ -288,7 +306,8 @@ fn bind(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound
         attr.fast_class.set(core.class_ptr());
     }
     attr.active_history.set(truth(argument(args, kwargs, KEYWORD, "active_history")?, false)?);
-    attr.accepts_scalar_loader.set(truth(argument(args, kwargs, KEYWORD, "default_loader")?, kind == AttrKind::Scalar)?);
+    attr.accepts_scalar_loader
+        .set(truth(argument(args, kwargs, KEYWORD, "default_loader")?, kind == AttrKind::Scalar)?);
     if let Some(source) = slf.getattr_opt("impl").unwrap_or(None).filter(|source| !source.is_none()) {
         let flag = |name: &str, default: bool| source.getattr(name).map_or(Ok(default), |value| value.is_truthy());
         attr.load_on_unexpire.set(flag("load_on_unexpire", true)?);
@@ -315,7 +334,11 @@ fn bind(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound
     Ok(py.None())
 }
 
-fn set_relationship(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn set_relationship(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     let py = slf.py();
     let dict = args.get_item(0)?.cast_into::<PyDict>()?;
     core_of(slf)?.set_relationship(py, RelationshipDescriptor::from_dict(&dict)?)?;
@@ -326,7 +349,11 @@ fn optional_argument(args: &Bound<'_, PyTuple>) -> PyResult<Option<Py<PyAny>>> {
     Ok(Some(args.get_item(0)?).filter(|value| !value.is_none()).map(Bound::unbind))
 }
 
-fn set_loader(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn set_loader(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     let attr = core_of(slf)?;
     attr.loader_needs_options.set(args.len() > 1 && args.get_item(1)?.is_truthy()?);
     let old = attr.loader.replace(optional_argument(args)?);
@@ -334,13 +361,21 @@ fn set_loader(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bo
     Ok(slf.py().None())
 }
 
-fn set_compare(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn set_compare(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     let old = core_of(slf)?.compare.replace(optional_argument(args)?);
     drop(old);
     Ok(slf.py().None())
 }
 
-fn set_default(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn set_default(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     let old = core_of(slf)?.default.replace(optional_argument(args)?);
     drop(old);
     Ok(slf.py().None())
@@ -356,14 +391,22 @@ fn set_collection_factory(
     Ok(slf.py().None())
 }
 
-fn set_listeners(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn set_listeners(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     let attr = core_of(slf)?;
     attr.listeners.set(args.get_item(0)?.extract()?);
     attr.update_plain_set();
     Ok(slf.py().None())
 }
 
-fn set_backref(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn set_backref(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     let key = args.get_item(0)?;
     let key = if key.is_none() { None } else { Some(key.cast_into::<PyString>()?.unbind()) };
     let old = core_of(slf)?.backref.replace(key);
@@ -371,7 +414,11 @@ fn set_backref(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&B
     Ok(slf.py().None())
 }
 
-fn set_active_history(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn set_active_history(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     let attr = core_of(slf)?;
     attr.active_history.set(args.get_item(0)?.is_truthy()?);
     attr.update_plain_set();

@@ -22,11 +22,7 @@ pub fn invalid_request(py: Python<'_>, message: String) -> PyErr {
 pub fn unmapped_instance(py: Python<'_>, object: &Bound<'_, PyAny>) -> PyErr {
     match hooks::hook(py, "unmapped_instance").and_then(|hook| hook.call1((object,))) {
         Ok(error) => PyErr::from_value(error),
-        Err(_) => of(
-            py,
-            &imports::UNMAPPED_INSTANCE,
-            format!("Class '{}' is not mapped", class_name(object)),
-        ),
+        Err(_) => of(py, &imports::UNMAPPED_INSTANCE, format!("Class '{}' is not mapped", class_name(object))),
     }
 }
 

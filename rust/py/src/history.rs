@@ -40,7 +40,12 @@ fn original<'py>(py: Python<'py>, state: StateRef, attr: &AttrCore) -> Option<Bo
     Some(unsafe { Bound::from_borrowed_ptr_or_opt(py, committed) }.unwrap_or_else(|| names::NO_VALUE.get(py)))
 }
 
-fn equal<'py>(py: Python<'py>, attr: &AttrCore, current: &Bound<'py, PyAny>, original: &Bound<'py, PyAny>) -> PyResult<bool> {
+fn equal<'py>(
+    py: Python<'py>,
+    attr: &AttrCore,
+    current: &Bound<'py, PyAny>,
+    original: &Bound<'py, PyAny>,
+) -> PyResult<bool> {
     let compare = attr.compare.borrow().as_ref().map(|compare| compare.clone_ref(py));
     let result = match compare {
         Some(compare) => compare.bind(py).call1((current, original))?,
@@ -131,7 +136,12 @@ fn object<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passiv
     Ok(difference(py, current, original, true))
 }
 
-fn deferred_original<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<Bound<'py, PyAny>> {
+fn deferred_original<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    passive: u32,
+) -> PyResult<Bound<'py, PyAny>> {
     if attr.deferred_history.get() {
         attribute::fire_loader_callables(py, state, attr, passive)
     } else {
@@ -139,7 +149,12 @@ fn deferred_original<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrC
     }
 }
 
-fn of_collection<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<(History<'py>, [bool; 3])> {
+fn of_collection<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    passive: u32,
+) -> PyResult<(History<'py>, [bool; 3])> {
     let current = attribute::get(py, state, attr, passive)?;
     let mut history = History::default();
     if names::PASSIVE_NO_RESULT.is(current.as_ptr()) {
@@ -148,7 +163,8 @@ fn of_collection<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore,
             && let Some((_, pending)) = extra.pending.iter().find(|(at, _)| *at == attr.index())
         {
             // SAFETY: queued objects are owned by the state.
-            let own = |objects: &[_]| objects.iter().map(|object| unsafe { Bound::from_borrowed_ptr(py, *object) }).collect();
+            let own =
+                |objects: &[_]| objects.iter().map(|object| unsafe { Bound::from_borrowed_ptr(py, *object) }).collect();
             history.added = own(&pending.added);
             history.deleted = own(&pending.removed);
             return Ok((history, [true, false, true]));
@@ -192,7 +208,12 @@ pub fn of<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passiv
 }
 
 /// The history as Python's `(added, unchanged, deleted)`.
-pub fn tuple_of<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<Bound<'py, PyTuple>> {
+pub fn tuple_of<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    passive: u32,
+) -> PyResult<Bound<'py, PyTuple>> {
     expiry::apply_pending(py, state)?;
     match attr.kind {
         AttrKind::Scalar => scalar(py, state, attr, passive)?.into_tuple(py, [false; 3]),

@@ -97,9 +97,7 @@ impl IdentityMapView {
         self.keys(py)?.try_iter()
     }
     fn contains_state(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> bool {
-        view_state(state).is_some_and(|state| {
-            state.owner() == self.uow(py).as_ptr() && state.has(crate::flags::IN_MAP)
-        })
+        view_state(state).is_some_and(|state| state.owner() == self.uow(py).as_ptr() && state.has(crate::flags::IN_MAP))
     }
     fn add(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Some(state) = view_state(state) else { return Ok(false) };

@@ -160,7 +160,11 @@ unsafe extern "C" fn instance_new(
     }
 }
 
-unsafe extern "C" fn instance_init(object: *mut ffi::PyObject, args: *mut ffi::PyObject, kwargs: *mut ffi::PyObject) -> c_int {
+unsafe extern "C" fn instance_init(
+    object: *mut ffi::PyObject,
+    args: *mut ffi::PyObject,
+    kwargs: *mut ffi::PyObject,
+) -> c_int {
     // SAFETY: called by the interpreter with an Instance, a tuple and a dict or null.
     unsafe {
         guarded(|py| {
@@ -306,7 +310,11 @@ unsafe extern "C" fn instance_dealloc(object: *mut ffi::PyObject) {
     }
 }
 
-unsafe extern "C" fn instance_setattro(object: *mut ffi::PyObject, name: *mut ffi::PyObject, value: *mut ffi::PyObject) -> c_int {
+unsafe extern "C" fn instance_setattro(
+    object: *mut ffi::PyObject,
+    name: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int {
     // SAFETY: called by the interpreter. Descriptors go first as in PyObject_GenericSetAttr; only a plain attribute needs
     // more: from then on the object can be part of a cycle.
     unsafe {
@@ -365,15 +373,27 @@ unsafe extern "C" fn get_state_view(object: *mut ffi::PyObject, _closure: *mut c
     }
 }
 
-fn reduce_ex(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn reduce_ex(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     crate::pickling::reduce_ex(slf, args)
 }
 
-fn get_state(slf: &Bound<'_, PyAny>, _args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn get_state(
+    slf: &Bound<'_, PyAny>,
+    _args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     crate::pickling::get_state(slf)
 }
 
-fn set_state(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> PyResult<Py<PyAny>> {
+fn set_state(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
     crate::pickling::set_state(slf, &args.get_item(0)?).map(|()| slf.py().None())
 }
 

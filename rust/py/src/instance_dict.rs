@@ -35,7 +35,9 @@ pub fn replace(object: &Bound<'_, PyAny>, value: Option<&Bound<'_, PyAny>>) -> P
     let Some(value) = value else { return clear(&dict) };
     let value = value
         .cast::<PyDict>()
-        .map_err(|_| PyTypeError::new_err(format!("__dict__ must be set to a dictionary, not a '{}'", type_name(value))))?
+        .map_err(|_| {
+            PyTypeError::new_err(format!("__dict__ must be set to a dictionary, not a '{}'", type_name(value)))
+        })?
         .copy()?;
     clear(&dict)?;
     update_from(&dict, &value)
@@ -115,13 +117,11 @@ fn store(dict: &Bound<'_, InstanceDict>, key: &Bound<'_, PyAny>, value: &Bound<'
     if let Some(attr) = mapped(state, key) {
         let index = attr.index();
         let slot_flags = state.slot(index).flags() & crate::slots::MODIFIED;
-        let old = state
-            .replace_slot(index, value.clone().into_ptr(), slot_flags)
-            .map_err(|value| {
-                // SAFETY: the reference came back to us.
-                unsafe { ffi::Py_DECREF(value) };
-                pyo3::exceptions::PyMemoryError::new_err(())
-            })?;
+        let old = state.replace_slot(index, value.clone().into_ptr(), slot_flags).map_err(|value| {
+            // SAFETY: the reference came back to us.
+            unsafe { ffi::Py_DECREF(value) };
+            pyo3::exceptions::PyMemoryError::new_err(())
+        })?;
         // SAFETY: the slot owned it.
         unsafe { ffi::Py_XDECREF(old) };
         return Ok(());

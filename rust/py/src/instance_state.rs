@@ -2,12 +2,12 @@
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ptr;
 
+use pyo3::PyTypeInfo;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
-use pyo3::PyTypeInfo;
 
 use crate::flags;
 use crate::hooks;
@@ -108,7 +108,11 @@ pub unsafe fn forget_object(view: *mut ffi::PyObject) {
 ///
 /// # Safety
 /// Both are living objects.
-pub unsafe fn carrier_core(py: Python<'_>, carrier: *mut ffi::PyObject, object: *mut ffi::PyObject) -> Option<StateRef> {
+pub unsafe fn carrier_core(
+    py: Python<'_>,
+    carrier: *mut ffi::PyObject,
+    object: *mut ffi::PyObject,
+) -> Option<StateRef> {
     // SAFETY: promised by the caller; the type is checked first.
     unsafe {
         if ffi::PyObject_TypeCheck(carrier, InstanceState::type_object_raw(py)) == 0 {

@@ -1,4 +1,11 @@
 //! `rustalchemy._core`: the list of what Python sees of the native core.
+#![allow(
+    clippy::needless_pass_by_value, // arguments of Python functions arrive as owned handles
+    clippy::unused_self,            // Python methods have a receiver whether or not they look at it
+    clippy::option_option,          // "no such side" and "a side the object's class lacks" are different answers
+    clippy::fn_params_excessive_bools,
+    clippy::struct_excessive_bools  // flags of descriptors have SQLAlchemy's names
+)]
 use pyo3::prelude::*;
 
 pub mod access;
@@ -51,24 +58,25 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::flush::{Batch, FlushPlan, PlanStep};
-    #[pymodule_export]
     use crate::access::{
-        append_attribute, pop_attribute, remove_attribute,
-        collection_append_event, collection_append_wo_mutation_event, collection_pre_remove_event, collection_remove_event,
-        del_attribute, flag_dirty, flag_modified, get_attribute, get_history, init_collection, instance_dict, instance_state,
-        set_attribute, set_committed_value,
+        append_attribute, collection_append_event, collection_append_wo_mutation_event, collection_pre_remove_event,
+        collection_remove_event, del_attribute, flag_dirty, flag_modified, get_attribute, get_history, init_collection,
+        instance_dict, instance_state, pop_attribute, remove_attribute, set_attribute, set_committed_value,
     };
     #[pymodule_export]
     use crate::adapter::CollectionAdapter;
     #[pymodule_export]
     use crate::collection::{collection_adapter, warn_invalidated};
     #[pymodule_export]
-    use crate::token::EventToken;
+    use crate::flush::{Batch, FlushPlan, PlanStep};
     #[pymodule_export]
     use crate::hooks::install_hooks;
     #[pymodule_export]
     use crate::identity_view::IdentityMapView;
+    #[pymodule_export]
+    use crate::instance::set_declarative_constructor;
+    #[pymodule_export]
+    use crate::instance_dict::InstanceDict;
     #[pymodule_export]
     use crate::instance_state::InstanceState;
     #[pymodule_export]
@@ -76,21 +84,19 @@ mod _core {
     #[pymodule_export]
     use crate::load_context::LoadContext;
     #[pymodule_export]
-    use crate::instance::set_declarative_constructor;
-    #[pymodule_export]
-    use crate::instance_dict::InstanceDict;
-    #[pymodule_export]
-    use crate::pickling::unpickle_state;
-    #[pymodule_export]
     use crate::manager::ClassManager;
     #[pymodule_export]
     use crate::manager::mappers_changed;
     #[pymodule_export]
     use crate::names::symbol;
     #[pymodule_export]
+    use crate::pickling::unpickle_state;
+    #[pymodule_export]
     use crate::processors::Processor;
     #[pymodule_export]
     use crate::row_plan::{EagerPlan, EntityPlan, RowPlan, ScalarPlan};
+    #[pymodule_export]
+    use crate::token::EventToken;
 
     #[pymodule_export]
     use crate::unit_of_work::{UnitOfWork, make_transient, make_transient_to_detached};

@@ -87,7 +87,12 @@ fn entering<'py>(
     adapter.fire_append(py, item, *initiator, key)
 }
 
-fn leaving<'py>(list: &Bound<'py, PyList>, item: &Bound<'py, PyAny>, source: &EventSource, key: Option<isize>) -> PyResult<()> {
+fn leaving<'py>(
+    list: &Bound<'py, PyList>,
+    item: &Bound<'py, PyAny>,
+    source: &EventSource,
+    key: Option<isize>,
+) -> PyResult<()> {
     let EventSource::From(initiator) = source else { return Ok(()) };
     let Some(adapter) = adapter_of(list) else { return Ok(()) };
     let py = list.py();
@@ -117,9 +122,8 @@ pub fn remove_item<'py>(list: &Bound<'py, PyList>, item: &Bound<'py, PyAny>, sou
 
 fn delete_range(list: &Bound<'_, PyList>, from: usize, to: usize) -> PyResult<()> {
     // SAFETY: a list; the C function asks no method of the class, so no events come back.
-    let result = unsafe {
-        ffi::PyList_SetSlice(list.as_ptr(), isize::try_from(from)?, isize::try_from(to)?, ptr::null_mut())
-    };
+    let result =
+        unsafe { ffi::PyList_SetSlice(list.as_ptr(), isize::try_from(from)?, isize::try_from(to)?, ptr::null_mut()) };
     if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
 }
 
@@ -200,9 +204,8 @@ fn set_slice<'py>(list: &Bound<'py, PyList>, slice: &Bound<'py, PySlice>, value:
 
 fn delete_slice(list: &Bound<'_, PyList>, slice: &Bound<'_, PySlice>) -> PyResult<()> {
     let range = slice.indices(isize::try_from(list.len())?)?;
-    let mut positions: Vec<usize> = (0..isize::try_from(range.slicelength)?)
-        .map(|step| (range.start + range.step * step).unsigned_abs())
-        .collect();
+    let mut positions: Vec<usize> =
+        (0..isize::try_from(range.slicelength)?).map(|step| (range.start + range.step * step).unsigned_abs()).collect();
     let mut items = Vec::with_capacity(positions.len());
     for at in &positions {
         items.push(list.get_item(*at)?);
@@ -234,7 +237,10 @@ fn item_and_source<'py>(args: Args<'_, 'py>, kwargs: Keywords<'_, 'py>) -> PyRes
         Some(value) => Some(value?),
         None => args.get_item(1).ok(),
     };
-    Ok((args.get_item(0).map_err(|_| PyTypeError::new_err("exactly one item is needed"))?, event_source(initiator.as_ref())))
+    Ok((
+        args.get_item(0).map_err(|_| PyTypeError::new_err("exactly one item is needed"))?,
+        event_source(initiator.as_ref()),
+    ))
 }
 
 fn append(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, kwargs: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
@@ -307,7 +313,11 @@ unsafe extern "C" fn get_adapter(object: *mut ffi::PyObject, _closure: *mut c_vo
     }
 }
 
-unsafe extern "C" fn put_adapter(object: *mut ffi::PyObject, value: *mut ffi::PyObject, _closure: *mut c_void) -> c_int {
+unsafe extern "C" fn put_adapter(
+    object: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+    _closure: *mut c_void,
+) -> c_int {
     // SAFETY: called by the interpreter with an InstrumentedList; null means deletion.
     unsafe {
         guarded(|py| {
@@ -320,7 +330,11 @@ unsafe extern "C" fn put_adapter(object: *mut ffi::PyObject, value: *mut ffi::Py
     }
 }
 
-unsafe extern "C" fn assign_subscript(object: *mut ffi::PyObject, index: *mut ffi::PyObject, value: *mut ffi::PyObject) -> c_int {
+unsafe extern "C" fn assign_subscript(
+    object: *mut ffi::PyObject,
+    index: *mut ffi::PyObject,
+    value: *mut ffi::PyObject,
+) -> c_int {
     // SAFETY: called by the interpreter with an InstrumentedList; a null value means deletion.
     unsafe {
         guarded(|py| {

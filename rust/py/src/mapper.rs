@@ -254,13 +254,20 @@ impl RelationshipDescriptor {
             nullable: truth(dict, "nullable", true)?,
             cascade: number(dict, "cascade")?,
             passive_deletes: optional(dict, "passive_deletes")?.map_or(Ok(0), |value| {
-                if value.is_instance_of::<pyo3::types::PyBool>() { value.is_truthy().map(u8::from) } else { value.extract() }
+                if value.is_instance_of::<pyo3::types::PyBool>() {
+                    value.is_truthy().map(u8::from)
+                } else {
+                    value.extract()
+                }
             })?,
             passive_updates: truth(dict, "passive_updates", true)?,
             post_update: truth(dict, "post_update", false)?,
             single_parent: truth(dict, "single_parent", false)?,
             enable_typechecks: truth(dict, "enable_typechecks", true)?,
-            secondary: optional(dict, "secondary")?.map(|value| value.cast_into::<PyDict>()).transpose()?.map(Bound::unbind),
+            secondary: optional(dict, "secondary")?
+                .map(|value| value.cast_into::<PyDict>())
+                .transpose()?
+                .map(Bound::unbind),
             reverse,
             active_history: truth(dict, "active_history", false)?,
             self_referential: truth(dict, "self_referential", false)?,

@@ -51,15 +51,8 @@ pub static DONT_SET: Symbol = Symbol::new("DONT_SET");
 /// A collection event without a key.
 pub static NO_KEY: Symbol = Symbol::new("NO_KEY");
 
-static SYMBOLS: [&Symbol; 7] = [
-    &PASSIVE_NO_RESULT,
-    &PASSIVE_CLASS_MISMATCH,
-    &ATTR_WAS_SET,
-    &ATTR_EMPTY,
-    &NO_VALUE,
-    &DONT_SET,
-    &NO_KEY,
-];
+static SYMBOLS: [&Symbol; 7] =
+    [&PASSIVE_NO_RESULT, &PASSIVE_CLASS_MISMATCH, &ATTR_WAS_SET, &ATTR_EMPTY, &NO_VALUE, &DONT_SET, &NO_KEY];
 
 /// Gives every symbol a placeholder, so that the core works before (and without) `rustalchemy.orm`.
 pub fn init_module(py: Python<'_>) -> PyResult<()> {

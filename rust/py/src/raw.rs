@@ -66,7 +66,8 @@ pub unsafe fn call_method(
         guarded(|py| {
             let slf = Bound::from_borrowed_ptr(py, slf);
             let args = Bound::from_borrowed_ptr(py, args).cast_into_unchecked::<PyTuple>();
-            let kwargs = Bound::from_borrowed_ptr_or_opt(py, kwargs).map(|kwargs| kwargs.cast_into_unchecked::<PyDict>());
+            let kwargs =
+                Bound::from_borrowed_ptr_or_opt(py, kwargs).map(|kwargs| kwargs.cast_into_unchecked::<PyDict>());
             Ok(method(&slf, &args, kwargs.as_ref())?.into_ptr())
         })
     }

@@ -59,7 +59,9 @@ pub fn set_has_parent(py: Python<'_>, attr: &AttrCore, child: StateRef, parent: 
         && !same_key(py, last.key(), parent.key())?
     {
         if last.state.get().is_null() {
-            let describe = |state: StateRef| state.object(py).map_or_else(|| "<?>".to_owned(), |object| errors::instance_str(&object));
+            let describe = |state: StateRef| {
+                state.object(py).map_or_else(|| "<?>".to_owned(), |object| errors::instance_str(&object))
+            };
             return Err(errors::of(
                 py,
                 &imports::STALE_DATA,
@@ -131,9 +133,16 @@ fn flush_warning(py: Python<'_>, state: StateRef, what: &str) -> PyResult<()> {
     Ok(())
 }
 
-fn cascade_save_update(py: Python<'_>, state: StateRef, attr: &AttrCore, item: &Bound<'_, PyAny>, initiator: Initiator) -> PyResult<()> {
+fn cascade_save_update(
+    py: Python<'_>,
+    state: StateRef,
+    attr: &AttrCore,
+    item: &Bound<'_, PyAny>,
+    initiator: Initiator,
+) -> PyResult<()> {
     let owner = state.owner();
-    if owner.is_null() || initiator.attr.key_ptr() != attr.key_ptr() || !attr.cascades(crate::mapper::bits::SAVE_UPDATE) {
+    if owner.is_null() || initiator.attr.key_ptr() != attr.key_ptr() || !attr.cascades(crate::mapper::bits::SAVE_UPDATE)
+    {
         return Ok(());
     }
     let item_state = related_state(item)?;
@@ -147,7 +156,13 @@ fn cascade_save_update(py: Python<'_>, state: StateRef, attr: &AttrCore, item: &
 }
 
 /// Something was appended: into the owner's session with it.
-pub fn cascade_append(py: Python<'_>, state: StateRef, attr: &AttrCore, item: &Bound<'_, PyAny>, initiator: Initiator) -> PyResult<()> {
+pub fn cascade_append(
+    py: Python<'_>,
+    state: StateRef,
+    attr: &AttrCore,
+    item: &Bound<'_, PyAny>,
+    initiator: Initiator,
+) -> PyResult<()> {
     if item.is_none() || state.owner().is_null() {
         return Ok(());
     }
@@ -217,7 +232,12 @@ pub fn cascade_set(
 // ---- the other side ---------------------------------------------------------------------------------------------------
 
 /// The other side's attribute on a related object; `None` when the relationship has no other side.
-fn reverse_attr(py: Python<'_>, attr: &AttrCore, item: &Bound<'_, PyAny>, item_state: StateRef) -> PyResult<Option<&'static AttrCore>> {
+fn reverse_attr(
+    py: Python<'_>,
+    attr: &AttrCore,
+    item: &Bound<'_, PyAny>,
+    item_state: StateRef,
+) -> PyResult<Option<&'static AttrCore>> {
     match attr.reverse_on(py, item_state.manager()) {
         None => Ok(None),
         Some(Some(reverse)) => Ok(Some(reverse)),
@@ -325,10 +345,7 @@ pub fn backref_remove(
     child: &Bound<'_, PyAny>,
     initiator: Initiator,
 ) -> PyResult<()> {
-    if child.is_none()
-        || is_no_state(child.as_ptr())
-        || !attr.has_reverse()
-    {
+    if child.is_none() || is_no_state(child.as_ptr()) || !attr.has_reverse() {
         return Ok(());
     }
     let child_state = related_state(child)?;
@@ -338,7 +355,10 @@ pub fn backref_remove(
         return Ok(());
     }
     // The item may be in the list twice: the other side is only cleared with the last of them.
-    if reverse.kind != AttrKind::Collection && attr.kind == AttrKind::Collection && collection::has_duplicate(py, state, attr, child)? {
+    if reverse.kind != AttrKind::Collection
+        && attr.kind == AttrKind::Collection
+        && collection::has_duplicate(py, state, attr, child)?
+    {
         return Ok(());
     }
     let Some(object) = state.object(py) else { return Ok(()) };

@@ -2,7 +2,9 @@
 use pyo3::exceptions::{PyAttributeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::attribute::{self, AttrCore, Initiator, Op, fire, is_no_state, listen, modified_event, related_state, store};
+use crate::attribute::{
+    self, AttrCore, Initiator, Op, fire, is_no_state, listen, modified_event, related_state, store,
+};
 use crate::flags::passive;
 use crate::relationship;
 use crate::state::StateRef;

@@ -439,9 +439,11 @@ impl StateRef {
     /// The handle that outlives this state.
     pub fn tombstone(self) -> Rc<Tombstone> {
         let core = self.0.as_ptr();
-        Rc::clone(self.extra_mut().tombstone.get_or_insert_with(|| {
-            Rc::new(Tombstone { state: Cell::new(core), last_key: Cell::new(ptr::null_mut()) })
-        }))
+        Rc::clone(
+            self.extra_mut().tombstone.get_or_insert_with(|| {
+                Rc::new(Tombstone { state: Cell::new(core), last_key: Cell::new(ptr::null_mut()) })
+            }),
+        )
     }
 
     // ---- lifecycle ------------------------------------------------------------------------------------------------
@@ -599,24 +601,16 @@ impl StateCore {
             slots::free(slots);
             ffi::Py_XDECREF(key);
             if let Some(mut extra) = extra {
-                for (_, value) in extra
-                    .committed
-                    .drain(..)
-                    .chain(extra.empty_collections.drain(..))
-                    .chain(extra.last_known.drain(..))
+                for (_, value) in
+                    extra.committed.drain(..).chain(extra.empty_collections.drain(..)).chain(extra.last_known.drain(..))
                 {
                     ffi::Py_XDECREF(value);
                 }
                 drop_pending(std::mem::take(&mut extra.pending));
                 instance_state::forget_object(extra.view);
-                for object in [
-                    extra.view,
-                    extra.callables,
-                    extra.load_options,
-                    extra.load_path,
-                    extra.info,
-                    extra.identity_token,
-                ] {
+                for object in
+                    [extra.view, extra.callables, extra.load_options, extra.load_path, extra.info, extra.identity_token]
+                {
                     ffi::Py_XDECREF(object);
                 }
             }

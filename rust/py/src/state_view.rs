@@ -30,7 +30,10 @@ pub fn identity_key(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_
 pub fn identity(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyTuple>>> {
     // SAFETY: owned by the state, or null.
     let Some(key) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, state.key()) }) else { return Ok(None) };
-    let is_composite = state.manager().descriptor().map_or(key.is_instance_of::<PyTuple>(), |descriptor| descriptor.primary_key.len() > 1);
+    let is_composite = state
+        .manager()
+        .descriptor()
+        .map_or(key.is_instance_of::<PyTuple>(), |descriptor| descriptor.primary_key.len() > 1);
     Ok(Some(if is_composite { key.cast_into::<PyTuple>()? } else { PyTuple::new(py, [key])? }))
 }
 
@@ -48,7 +51,11 @@ fn set_extra(state: StateRef, value: Option<Bound<'_, PyAny>>, field: fn(&mut St
     unsafe { ffi::Py_XDECREF(old) }
 }
 
-fn get_extra<'py>(py: Python<'py>, state: StateRef, field: fn(&StateExtra) -> *mut ffi::PyObject) -> Option<Bound<'py, PyAny>> {
+fn get_extra<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    field: fn(&StateExtra) -> *mut ffi::PyObject,
+) -> Option<Bound<'py, PyAny>> {
     // SAFETY: owned by the state, or null.
     unsafe { Bound::from_borrowed_ptr_or_opt(py, state.extra().map_or(std::ptr::null_mut(), field)) }
 }
@@ -88,7 +95,9 @@ impl InstanceState {
         let description = match (slf.get().state(), slf.get().description(py)) {
             (Some(state), _) => crate::pickling::describe(py, state)?,
             (None, Some(description)) => description,
-            (None, None) => return Err(pyo3::exceptions::PyTypeError::new_err("cannot pickle the state of a lost object")),
+            (None, None) => {
+                return Err(pyo3::exceptions::PyTypeError::new_err("cannot pickle the state of a lost object"));
+            }
         };
         Ok((py.import("rustalchemy._core")?.getattr("_unpickle_state")?, (description,)))
     }
@@ -345,14 +354,23 @@ impl InstanceState {
         Ok(result)
     }
     /// `(added, unchanged, deleted)` of an attribute; Python makes a `History` of it.
-    fn _history<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyString>, passive: u32) -> PyResult<Bound<'py, PyTuple>> {
+    fn _history<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyString>,
+        passive: u32,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let state = Self::living(slf)?;
         let _held = state.object(slf.py());
         history::tuple_of(slf.py(), state, state.manager().expect_attr(key)?, passive)
     }
     /// Does the object have a parent along a relationship of another class?
     #[pyo3(signature = (manager, key, optimistic=false))]
-    fn _has_parent(slf: &Bound<'_, Self>, manager: &Bound<'_, ClassManager>, key: &Bound<'_, PyString>, optimistic: bool) -> PyResult<bool> {
+    fn _has_parent(
+        slf: &Bound<'_, Self>,
+        manager: &Bound<'_, ClassManager>,
+        key: &Bound<'_, PyString>,
+        optimistic: bool,
+    ) -> PyResult<bool> {
         let state = Self::living(slf)?;
         let attr = ManagerCore::of(manager).expect_attr(key)?;
         Ok(relationship::has_parent(state, attr.token.get(), optimistic))
@@ -425,7 +443,11 @@ impl InstanceState {
 
     /// Forgets all values. The session takes the state out of `dirty`.
     #[pyo3(signature = (_dict=None, _modified=None))]
-    fn _expire<'py>(slf: &Bound<'py, Self>, _dict: Option<Bound<'py, PyAny>>, _modified: Option<Bound<'py, PyAny>>) -> PyResult<()> {
+    fn _expire<'py>(
+        slf: &Bound<'py, Self>,
+        _dict: Option<Bound<'py, PyAny>>,
+        _modified: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
         let state = Self::living(slf)?;
         expiry::expire(slf.py(), state)
     }
@@ -461,7 +483,11 @@ impl InstanceState {
         Ok(result)
     }
     /// A per-state loader takes the place of a value.
-    fn _set_callable<'py>(slf: &Bound<'py, Self>, key: &Bound<'py, PyString>, loader: &Bound<'py, PyAny>) -> PyResult<()> {
+    fn _set_callable<'py>(
+        slf: &Bound<'py, Self>,
+        key: &Bound<'py, PyString>,
+        loader: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
         let state = Self::living(slf)?;
         let attr = state.manager().expect_attr(key)?;
         if attr.kind == AttrKind::Collection {
@@ -495,7 +521,11 @@ impl InstanceState {
         Ok(())
     }
     /// Loads expired attributes.
-    fn _load_expired<'py>(slf: &Bound<'py, Self>, _state: &Bound<'py, PyAny>, passive: u32) -> PyResult<Bound<'py, PyAny>> {
+    fn _load_expired<'py>(
+        slf: &Bound<'py, Self>,
+        _state: &Bound<'py, PyAny>,
+        passive: u32,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let state = Self::living(slf)?;
         if passive & flags::passive::SQL_OK == 0 {
             return Ok(names::PASSIVE_NO_RESULT.get(slf.py()));
@@ -536,7 +566,11 @@ impl InstanceState {
     }
     /// All attributes are committed as they are. The caller takes the state out of `dirty`.
     #[pyo3(signature = (_dict=None, _identity_map=None))]
-    fn _commit_all<'py>(slf: &Bound<'py, Self>, _dict: Option<Bound<'py, PyAny>>, _identity_map: Option<Bound<'py, PyAny>>) -> PyResult<()> {
+    fn _commit_all<'py>(
+        slf: &Bound<'py, Self>,
+        _dict: Option<Bound<'py, PyAny>>,
+        _identity_map: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<()> {
         Self::living(slf)?.commit_all();
         Ok(())
     }

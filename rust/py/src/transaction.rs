@@ -40,13 +40,7 @@ impl UowRef {
         let core = self.core();
         core.next_serial += 1;
         let serial = core.next_serial;
-        core.frames.push(Frame {
-            serial,
-            is_nested,
-            new_count: 0,
-            expunged: Vec::new(),
-            key_switches: HashMap::new(),
-        });
+        core.frames.push(Frame { serial, is_nested, new_count: 0, expunged: Vec::new(), key_switches: HashMap::new() });
         core.in_transaction = true;
     }
 
@@ -115,7 +109,8 @@ impl UowRef {
             }
         }
 
-        let mut revived = self.core().outside.held(|state| state.has(flags::DELETED) && state.dirty_tx() >= frame.serial);
+        let mut revived =
+            self.core().outside.held(|state| state.has(flags::DELETED) && state.dirty_tx() >= frame.serial);
         revived.extend(self.core().deleted.held(|_| true));
         for held in revived {
             result = result.and(self.update_reverted(py, held.state()));
@@ -165,9 +160,10 @@ impl UowRef {
         }
         drop(changed);
         if self.core().may_hold_related {
-            let holders = self.core().identity.held(|state| {
-                state.is_outdated() && (state.has(flags::GC_TRACKED) || !state.has(flags::INLINE))
-            });
+            let holders = self
+                .core()
+                .identity
+                .held(|state| state.is_outdated() && (state.has(flags::GC_TRACKED) || !state.has(flags::INLINE)));
             for held in holders {
                 result = result.and(attribute::expire_state(py, held.state()));
             }

@@ -81,7 +81,19 @@ impl Batch {
             versions,
             old_versions,
         } = parts;
-        Self { manager, descriptor, table_no, kind, columns, where_columns, has_sql, needs_key, rows, versions, old_versions }
+        Self {
+            manager,
+            descriptor,
+            table_no,
+            kind,
+            columns,
+            where_columns,
+            has_sql,
+            needs_key,
+            rows,
+            versions,
+            old_versions,
+        }
     }
 
     fn table_descriptor(&self) -> &TableDescriptor {

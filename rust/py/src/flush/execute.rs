@@ -91,7 +91,11 @@ impl Flush {
                 executor,
                 mapper,
                 state,
-                if has_identity { (bits::BEFORE_UPDATE, "before_update") } else { (bits::BEFORE_INSERT, "before_insert") },
+                if has_identity {
+                    (bits::BEFORE_UPDATE, "before_update")
+                } else {
+                    (bits::BEFORE_INSERT, "before_insert")
+                },
             )?;
             let switched =
                 if has_identity || !has_persistent { None } else { self.find_row_switch(py, state, mapper)? };
@@ -293,7 +297,13 @@ impl Flush {
         Ok(())
     }
 
-    fn update_table(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, rows: &[Row], table: usize) -> PyResult<()> {
+    fn update_table(
+        &mut self,
+        py: Python<'_>,
+        executor: &Bound<'_, PyAny>,
+        rows: &[Row],
+        table: usize,
+    ) -> PyResult<()> {
         let mut detector = SqlDetector::new();
         let mut run: Option<Run> = None;
         for row in rows {
@@ -327,8 +337,9 @@ impl Flush {
                     return Err(null_key(py, UPDATE_NULL_KEY, table_descriptor, column));
                 }
                 // No old value: the row has this key already (a row switch, or a key the database changed by itself).
-                let is_new_only =
-                    state.committed(column_descriptor.attr).is_some_and(|old| old.is_null() || crate::names::NO_VALUE.is(old));
+                let is_new_only = state
+                    .committed(column_descriptor.attr)
+                    .is_some_and(|old| old.is_null() || crate::names::NO_VALUE.is(old));
                 if is_new_only {
                     shape.withhold(column as usize);
                 }
@@ -371,7 +382,9 @@ impl Flush {
             has_sql: run.shape.has_sql,
             needs_key: false,
             versions: run.version.map(|column| (column, run.versions)),
-            old_versions: version.filter(|_| run.old_versions.len() == run.rows.len()).map(|column| (column, run.old_versions)),
+            old_versions: version
+                .filter(|_| run.old_versions.len() == run.rows.len())
+                .map(|column| (column, run.old_versions)),
             rows: run.rows,
             descriptor,
         });

@@ -62,8 +62,11 @@ impl Flush {
             frame.new_count += new.len();
         }
         // SAFETY: the lists hand their references over.
-        let dropped: Vec<Held> =
-            new.into_iter().chain(dirty).filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) }).collect();
+        let dropped: Vec<Held> = new
+            .into_iter()
+            .chain(dirty)
+            .filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) })
+            .collect();
         for state in became_persistent {
             uow.fire(py, events::PENDING_TO_PERSISTENT, state)?;
         }
@@ -75,8 +78,8 @@ impl Flush {
     /// Gives a saved state its identity and its place in the map.
     fn register_persistent(&self, py: Python<'_>, state: StateRef, descriptor: &MapperDescriptor) -> PyResult<()> {
         let uow = self.uow;
-        let key_is_old = state.has(flags::IN_MAP)
-            && descriptor.primary_key.iter().all(|&attr| !state.slot(attr).is_modified());
+        let key_is_old =
+            state.has(flags::IN_MAP) && descriptor.primary_key.iter().all(|&attr| !state.slot(attr).is_modified());
         if key_is_old {
             return Ok(());
         }

@@ -69,8 +69,9 @@ impl Flush {
 fn has_new_key(state: StateRef) -> bool {
     state.has_key()
         && state.manager().descriptor().is_some_and(|descriptor| {
-            descriptor.primary_key.iter().any(|&attr| {
-                state.committed(attr).is_some_and(|old| !old.is_null() && old != state.slot(attr).value())
-            })
+            descriptor
+                .primary_key
+                .iter()
+                .any(|&attr| state.committed(attr).is_some_and(|old| !old.is_null() && old != state.slot(attr).value()))
         })
 }

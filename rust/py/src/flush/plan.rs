@@ -93,7 +93,8 @@ impl FlushPlan {
 
     fn take(slf: &Bound<'_, Self>, uow: UowRef) -> PyResult<Box<Flush>> {
         let flush = slf.get().flush.borrow_mut().take();
-        let flush = flush.ok_or_else(|| PyRuntimeError::new_err("this plan was carried out, or is being carried out"))?;
+        let flush =
+            flush.ok_or_else(|| PyRuntimeError::new_err("this plan was carried out, or is being carried out"))?;
         if flush.uow != uow {
             return Err(PyRuntimeError::new_err("this plan belongs to another session"));
         }

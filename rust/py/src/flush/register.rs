@@ -34,8 +34,7 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    pub(super) const DELETE: Self =
-        Self { is_delete: true, list_only: false, cancel_delete: false, operation: None };
+    pub(super) const DELETE: Self = Self { is_delete: true, list_only: false, cancel_delete: false, operation: None };
 }
 
 impl Flush {
@@ -202,8 +201,7 @@ impl Flush {
             for number in 0..self.dependencies.len() {
                 let id = DependencyId::from_index(number);
                 let mut presort = std::mem::take(&mut self.dependencies[number].presort);
-                let (deletes, saves) =
-                    presort.take(&self.register, |mapper| self.schema.handles(mapper, id));
+                let (deletes, saves) = presort.take(&self.register, |mapper| self.schema.handles(mapper, id));
                 let is_active = presort.is_active;
                 self.dependencies[number].presort = presort;
                 if deletes.is_empty() && saves.is_empty() {
@@ -345,11 +343,8 @@ impl Flush {
 
     /// An orphan is deleted together with what its delete cascades reach.
     fn register_orphan(&mut self, py: Python<'_>, child: Held, relationship: &RelationshipDescriptor) -> PyResult<()> {
-        let cascaded = if self.is_preview {
-            Vec::new()
-        } else {
-            cascade::collect(py, child.state(), Cascade::Delete, |_| false)?
-        };
+        let cascaded =
+            if self.is_preview { Vec::new() } else { cascade::collect(py, child.state(), Cascade::Delete, |_| false)? };
         let how = Registration { operation: Some("delete"), ..Registration::DELETE };
         self.register_object(py, child, how, relationship)?;
         for member in cascaded {

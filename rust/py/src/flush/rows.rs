@@ -271,11 +271,7 @@ fn sorted_by_python(py: Python<'_>, states: &[Held]) -> PyResult<Vec<usize>> {
 }
 
 /// The old value of a primary key column, by which its row is found.
-pub(super) fn row_key<'py>(
-    py: Python<'py>,
-    state: StateRef,
-    column: &ColumnDescriptor,
-) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn row_key<'py>(py: Python<'py>, state: StateRef, column: &ColumnDescriptor) -> PyResult<Bound<'py, PyAny>> {
     if state.is_outdated() || state.slot(column.attr).is_expired() {
         let value = crate::bridge::get(py, state, column.attr, passive::OFF)?;
         if crate::bridge::is_symbol(&value) {

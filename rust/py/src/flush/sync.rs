@@ -47,7 +47,12 @@ impl Flush {
         Ok(())
     }
 
-    fn one_to_many_save(&mut self, py: Python<'_>, parent: StateId, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    fn one_to_many_save(
+        &mut self,
+        py: Python<'_>,
+        parent: StateId,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
         let parent = self.state(parent);
         let keys_changed = keys_changed(py, parent, relationship);
         if !keys_changed && related::is_untouched(parent, relationship) {
@@ -142,7 +147,12 @@ impl Flush {
         Ok(())
     }
 
-    fn many_to_one_save(&mut self, py: Python<'_>, holder: StateId, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    fn many_to_one_save(
+        &mut self,
+        py: Python<'_>,
+        holder: StateId,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
         let holder = self.state(holder);
         if related::is_untouched(holder, relationship) && !relationship.post_update {
             return Ok(());
@@ -191,7 +201,12 @@ impl Flush {
         populate(py, held.state(), holder, relationship)
     }
 
-    fn many_to_one_delete(&mut self, py: Python<'_>, holder: StateId, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    fn many_to_one_delete(
+        &mut self,
+        py: Python<'_>,
+        holder: StateId,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
         if !relationship.post_update
             || relationship.cascade & bits::DELETE_ORPHAN != 0
             || relationship.passive_deletes == 2
@@ -231,7 +246,12 @@ impl Flush {
     }
 
     /// A member must be of the relationship's target class.
-    fn verify_canload(&self, py: Python<'_>, member: &Bound<'_, PyAny>, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    fn verify_canload(
+        &self,
+        py: Python<'_>,
+        member: &Bound<'_, PyAny>,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
         if member.is_none() {
             if relationship.uselist {
                 return Err(errors::of(
@@ -276,7 +296,12 @@ fn loads_subclasses(py: Python<'_>, manager: &ManagerCore) -> PyResult<bool> {
 }
 
 /// Copies keys from `source` to `dest` (`sync.populate`).
-pub(super) fn populate(py: Python<'_>, source: StateRef, dest: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
+pub(super) fn populate(
+    py: Python<'_>,
+    source: StateRef,
+    dest: StateRef,
+    relationship: &RelationshipDescriptor,
+) -> PyResult<()> {
     for &(from, to) in &relationship.sync {
         let value = value_of(py, source, from)?;
         set_column(py, dest, to, &value)?;
