@@ -1,4 +1,4 @@
-//! What planning can refuse; the binding crate turns it into SQLAlchemy's exception classes.
+//! What planning can refuse; the binding crate turns it into `SQLAlchemy`'s exception classes.
 
 use crate::flush::Action;
 

@@ -283,7 +283,7 @@ mod tests {
 
     /// Compares the digits of handles modulo ten; "slow" keys go through a callback.
     struct Digit<'a> {
-        digit: u32,
+        ones: u32,
         is_slow: bool,
         pinned: usize,
         callback: Box<dyn FnMut(u32) -> Result<(), &'static str> + 'a>,
@@ -292,7 +292,7 @@ mod tests {
     impl<'a> Digit<'a> {
         fn fast(digit: u32) -> Self {
             Self {
-                digit,
+                ones: digit,
                 is_slow: false,
                 pinned: 0,
                 callback: Box::new(|_| Ok(())),
@@ -301,7 +301,7 @@ mod tests {
 
         fn slow(digit: u32, callback: impl FnMut(u32) -> Result<(), &'static str> + 'a) -> Self {
             Self {
-                digit,
+                ones: digit,
                 is_slow: true,
                 pinned: 0,
                 callback: Box::new(callback),
@@ -313,7 +313,7 @@ mod tests {
         type Error = &'static str;
 
         fn fast(&self, handle: u32) -> Verdict {
-            match (self.is_slow, handle % 10 == self.digit) {
+            match (self.is_slow, handle % 10 == self.ones) {
                 (true, _) => Verdict::Unknown,
                 (false, true) => Verdict::Equal,
                 (false, false) => Verdict::Different,
@@ -326,7 +326,7 @@ mod tests {
 
         fn slow(&mut self, handle: u32) -> Result<bool, Self::Error> {
             (self.callback)(handle)?;
-            Ok(handle % 10 == self.digit)
+            Ok(handle % 10 == self.ones)
         }
     }
 

@@ -28,7 +28,7 @@ impl Lifecycle {
         }
     }
 
-    /// The word SQLAlchemy's documentation uses.
+    /// The word `SQLAlchemy`'s documentation uses.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyIterator, PyList, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyBool, PyIterator, PyList, PyString, PyTuple, PyType, PyWeakrefMethods, PyWeakrefReference};
 
 use crate::attribute::{self, AttrCore, Initiator, Op, fire, listen};
 use crate::collection;
@@ -48,6 +48,7 @@ impl AdapterCore {
                 return Ok((state, object));
             }
         }
+        // SAFETY: the GIL is held.
         let class = unsafe { self.attr.object(py) }
             .and_then(|object| object.getattr("class_").ok())
             .and_then(|class| class.cast_into().ok());
@@ -135,6 +136,7 @@ impl CollectionAdapter {
         let known = core.view.get();
         // SAFETY: the pointer is cleared before its object is freed; one with a count of zero is on its way.
         if !known.is_null() && unsafe { ffi::Py_REFCNT(known) } > 0 {
+            // SAFETY: as above.
             return Ok(unsafe { Bound::from_borrowed_ptr(py, known) }.cast_into()?);
         }
         let data = PyWeakrefReference::new(collection)?.unbind();
@@ -299,9 +301,9 @@ impl CollectionAdapter {
         Ok(collection::items(&self.collection(py)?)?.len())
     }
     /// Copies and pickles of a collection have no adapter until their own object takes them in.
-    fn __reduce_ex__<'py>(&self, protocol: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+    fn __reduce_ex__<'py>(&self, protocol: &Bound<'py, PyAny>) -> (Bound<'py, PyType>, Bound<'py, PyTuple>) {
         let py = protocol.py();
-        Ok((py.None().into_bound(py).get_type().into_any(), PyTuple::empty(py)))
+        (py.None().into_bound(py).get_type(), PyTuple::empty(py))
     }
     fn __bool__(&self) -> bool {
         true

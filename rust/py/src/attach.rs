@@ -392,10 +392,11 @@ impl UowRef {
                 continue;
             }
             let before = lifecycle(state);
-            if state.is_outdated() && state.has_key() {
-                if let Err(error) = attribute::apply_pending_expiry(py, state) {
-                    first_error.get_or_insert(error);
-                }
+            if state.is_outdated()
+                && state.has_key()
+                && let Err(error) = attribute::apply_pending_expiry(py, state)
+            {
+                first_error.get_or_insert(error);
             }
             dropped.extend(self.leave_lists(state));
             dropped.extend(self.leave_deleted(state));

@@ -314,8 +314,8 @@ pub fn apply_queue<'py>(
     collection: &Bound<'py, PyAny>,
 ) -> PyResult<()> {
     let Some(pending) = take_pending(state, attr.index()) else { return Ok(()) };
-    // SAFETY: queued objects were owned by the queue.
     let own = |objects: Vec<*mut ffi::PyObject>| -> Vec<Bound<'py, PyAny>> {
+        // SAFETY: queued objects were owned by the queue.
         objects.into_iter().map(|object| unsafe { Bound::from_owned_ptr(py, object) }).collect()
     };
     let (added, removed) = (own(pending.added), own(pending.removed));
@@ -329,13 +329,11 @@ pub fn apply_queue<'py>(
     Ok(())
 }
 
+/// Values and, for a mapping, keys.
+type Adapted<'py> = (Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+
 /// The values of something assigned to a collection attribute, with dictionary keys where it is a mapping.
-fn adapt<'py>(
-    py: Python<'py>,
-    attr: &AttrCore,
-    value: &Bound<'py, PyAny>,
-    check: bool,
-) -> PyResult<(Vec<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>)> {
+fn adapt<'py>(py: Python<'py>, attr: &AttrCore, value: &Bound<'py, PyAny>, check: bool) -> PyResult<Adapted<'py>> {
     let is_native = attr.collection_factory.borrow().is_none();
     if !check && !value.is_instance_of::<PyDict>() {
         return Ok((value.try_iter()?.collect::<PyResult<_>>()?, None));

@@ -418,15 +418,16 @@ pub fn getset(name: &'static std::ffi::CStr, get: ffi::getter, set: Option<ffi::
 pub fn make_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     if INSTANCE_TYPE.load(Ordering::Relaxed).is_null() {
         // The tables live as long as the type, which lives as long as the process.
-        // SAFETY: all-zero definitions end the tables.
         let members = Vec::leak(vec![
             member(c"__weaklistoffset__", offset_of!(InstanceObject, weakrefs)),
             member(c"__dictoffset__", offset_of!(InstanceObject, extras)),
+            // SAFETY: an all-zero definition ends the table.
             unsafe { std::mem::zeroed() },
         ]);
         let getsets = Vec::leak(vec![
             getset(c"__dict__", get_dict, Some(set_dict)),
             getset(c"_sa_instance_state", get_state_view, None),
+            // SAFETY: as above.
             unsafe { std::mem::zeroed() },
         ]);
         let methods = Vec::leak(vec![

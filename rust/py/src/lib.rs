@@ -2,6 +2,11 @@
 #![allow(
     clippy::needless_pass_by_value, // arguments of Python functions arrive as owned handles
     clippy::unused_self,            // Python methods have a receiver whether or not they look at it
+    clippy::not_unsafe_ptr_arg_deref, // who owns a pointer that moves through a slot is said at each function
+    clippy::elidable_lifetime_names, // the interpreter's lifetime is named 'py wherever it appears
+    clippy::redundant_closure_for_method_calls, // a closure says what is asked, PyAnyMethods::is_none does not
+    clippy::single_match_else, // both arms of "found or made" read alike
+    clippy::cast_ptr_alignment, // offsets inside structs of known layout
     clippy::option_option,          // "no such side" and "a side the object's class lacks" are different answers
     clippy::fn_params_excessive_bools,
     clippy::struct_excessive_bools  // flags of descriptors have SQLAlchemy's names

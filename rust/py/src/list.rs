@@ -378,7 +378,7 @@ unsafe extern "C" fn traverse(object: *mut ffi::PyObject, visit: ffi::visitproc,
                 return result;
             }
         }
-        (*(&raw mut ffi::PyList_Type)).tp_traverse.map_or(0, |traverse| traverse(object, visit, arg))
+        ffi::PyList_Type.tp_traverse.map_or(0, |traverse| traverse(object, visit, arg))
     }
 }
 
@@ -387,7 +387,7 @@ unsafe extern "C" fn clear_references(object: *mut ffi::PyObject) -> c_int {
     unsafe {
         let dict = ptr::replace(&raw mut (*object.cast::<ListObject>()).dict, ptr::null_mut());
         ffi::Py_XDECREF(dict);
-        (*(&raw mut ffi::PyList_Type)).tp_clear.map_or(0, |clear| clear(object))
+        ffi::PyList_Type.tp_clear.map_or(0, |clear| clear(object))
     }
 }
 
@@ -403,7 +403,7 @@ unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
         let dict = ptr::replace(&raw mut (*list).dict, ptr::null_mut());
         ffi::Py_XDECREF(dict);
         let class = ffi::Py_TYPE(object);
-        if let Some(dealloc) = (*(&raw mut ffi::PyList_Type)).tp_dealloc {
+        if let Some(dealloc) = ffi::PyList_Type.tp_dealloc {
             dealloc(object);
         }
         ffi::Py_DECREF(class.cast());

@@ -1,4 +1,4 @@
-//! Second stage: what must come before what. One function per rule of SQLAlchemy's dependency processors.
+//! Second stage: what must come before what. One function per rule of `SQLAlchemy`'s dependency processors.
 
 use crate::ids::{DependencyId, MapperId, StateId};
 use crate::schema::{DependencySchema, Direction, Schema};

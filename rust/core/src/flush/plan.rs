@@ -59,7 +59,7 @@ pub fn plan<R: Relations>(
     }
 }
 
-/// Where an action stands among those that nothing separates: SQLAlchemy sorts by the action's name, then the mapper's.
+/// Where an action stands among those that nothing separates: `SQLAlchemy` sorts by the action's name, then the mapper's.
 fn sort_key(schema: &Schema, action: Action) -> (u8, &str, bool) {
     match action {
         Action::DeleteAll(mapper) => (0, &schema.mapper(mapper).sort_key, false),

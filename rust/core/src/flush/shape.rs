@@ -122,9 +122,9 @@ mod tests {
 
     fn shape(columns: &[u32]) -> Shape {
         let mut set = ColumnSet::default();
-        columns
-            .iter()
-            .for_each(|&column| set.insert(ColumnIx(column)));
+        for &column in columns {
+            set.insert(ColumnIx(column));
+        }
         Shape {
             columns: set,
             ..Shape::default()

@@ -7,6 +7,7 @@ use rustalchemy_core::flush::{
 };
 use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
 use rustalchemy_core::schema::{DependencySchema, Direction, MapperSchema, Schema};
+use std::fmt::Write as _;
 
 /// Schema, states and links of one flush.
 #[derive(Default)]
@@ -100,8 +101,9 @@ impl Model {
         };
         let mut text = String::new();
         for step in self.steps(&plan) {
-            text += &format!(
-                "{} {} ({}) rows={}: {}\n",
+            let _ = writeln!(
+                text,
+                "{} {} ({}) rows={}: {}",
                 step.kind.verb(),
                 step.table,
                 step.mapper,
@@ -112,7 +114,7 @@ impl Model {
         text += "--\n";
         for group in &plan.groups {
             let states: Vec<u32> = group.states.iter().map(|state| state.0).collect();
-            text += &format!("{:?} {states:?}\n", group.action);
+            let _ = writeln!(text, "{:?} {states:?}", group.action);
         }
         text
     }

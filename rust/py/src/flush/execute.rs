@@ -79,7 +79,7 @@ impl Flush {
     }
 
     fn save_rows(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: Vec<Held>) -> PyResult<()> {
-        let has_persistent = self.uow.core().identity.len() > 0;
+        let has_persistent = !self.uow.core().identity.is_empty();
         let (mut inserts, mut updates) = (Vec::with_capacity(states.len()), Vec::new());
         for held in states {
             let state = held.state();
