@@ -354,7 +354,7 @@ pub fn fire_loader_callables<'py>(
     }
     if attr.has_relationship.get() {
         let may_load = attr.load_on_pending.get() || state.has(flags::LOAD_PENDING);
-        if !state.has_key() && !(may_load && state.is_attached()) {
+        if !(state.has_key() || (may_load && state.is_attached())) {
             return Ok(names::ATTR_EMPTY.get(py)); // what the lazy loader says of objects without a row
         }
         if attr.kind == AttrKind::Collection && passive & passive::SQL_OK == 0 && attr.loader.borrow().is_some() {

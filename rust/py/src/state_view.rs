@@ -607,8 +607,8 @@ impl InstanceState {
         let result = PyDict::new(py);
         for (index, pending) in state.extra().map_or(&[][..], |extra| &extra.pending) {
             if let Some(attr) = state.manager().attr(*index) {
-                // SAFETY: queued objects are owned by the state.
                 let own = |objects: &[*mut ffi::PyObject]| -> Vec<Bound<'py, PyAny>> {
+                    // SAFETY: queued objects are owned by the state.
                     objects.iter().map(|object| unsafe { Bound::from_borrowed_ptr(py, *object) }).collect()
                 };
                 result.set_item(attr.key(py), (own(&pending.added), own(&pending.removed)))?;

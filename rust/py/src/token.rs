@@ -91,7 +91,7 @@ impl EventToken {
     fn parent_token<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.impl_(py)?.getattr("parent_token")
     }
-    /// REMOVE, APPEND, REPLACE, BULK_REPLACE or MODIFIED.
+    /// `REMOVE`, `APPEND`, `REPLACE`, `BULK_REPLACE` or `MODIFIED`.
     #[getter]
     fn op(&self) -> &'static str {
         self.op.name()

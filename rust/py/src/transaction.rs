@@ -87,8 +87,8 @@ impl UowRef {
 
         let mut transient: Vec<Held> = self.core().new.iter().filter_map(Held::new).collect();
         if frame.new_count > 0 {
-            transient.extend(self.core().identity.held(|state| is_new(state)));
-            transient.extend(self.core().outside.held(|state| is_new(state)));
+            transient.extend(self.core().identity.held(is_new));
+            transient.extend(self.core().outside.held(is_new));
         }
         transient.extend(frame.expunged.iter().filter_map(|tombstone| alive(tombstone)));
         let mut result = self.expunge(py, transient, true);

@@ -65,8 +65,8 @@ impl UnitOfWork {
         let core: *mut Box<UnitOfWorkCore> = slf.get().0.get();
         // SAFETY: the box lives as long as the object; learning the session's address is idempotent.
         unsafe {
-            if (**core).session.0.is_null() {
-                (**core).session = SessionPtr(slf.as_ptr());
+            if (*core).session.0.is_null() {
+                (*core).session = SessionPtr(slf.as_ptr());
             }
             UowRef::from_ptr(&raw mut **core)
         }
@@ -85,6 +85,7 @@ impl UnitOfWork {
 
     /// Places an object into this session.
     #[pyo3(signature = (instance, *, _warn = true))]
+    #[allow(clippy::used_underscore_binding)] // SQLAlchemy's name
     fn add(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>, _warn: bool) -> PyResult<()> {
         let (py, uow) = (slf.py(), Self::handle(slf));
         if _warn {

@@ -148,11 +148,9 @@ impl Flush {
         let descriptor = self.descriptor(row.mapper);
         let is_foreign = descriptor.version_generator.as_ref().is_some_and(|generator| is_false(generator.bind(py)));
         match descriptor.version_id {
-            Some(attr) if is_foreign && super::value_of(py, row.held.state(), attr)?.is_none() => Err(errors::of(
-                py,
-                &imports::FLUSH,
-                "Instance does not contain a non-NULL version value".to_owned(),
-            )),
+            Some(attr) if is_foreign && super::value_of(py, row.held.state(), attr)?.is_none() => {
+                Err(errors::of(py, &imports::FLUSH, "Instance does not contain a non-NULL version value".to_owned()))
+            }
             _ => Ok(()),
         }
     }
@@ -242,7 +240,13 @@ impl Flush {
         tables
     }
 
-    fn insert_table(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, rows: &[Row], table: usize) -> PyResult<()> {
+    fn insert_table(
+        &mut self,
+        py: Python<'_>,
+        executor: &Bound<'_, PyAny>,
+        rows: &[Row],
+        table: usize,
+    ) -> PyResult<()> {
         for row in rows {
             copy_equated(py, self.descriptor(row.mapper), table, row.held.state())?;
         }
@@ -520,8 +524,9 @@ impl Flush {
                     }
                     old_version = Some(old);
                 }
-                let fits =
-                    run.as_ref().is_some_and(|run| run.table_no == table_no && run.fits(mapper, &shape, new_version.is_some()));
+                let fits = run
+                    .as_ref()
+                    .is_some_and(|run| run.table_no == table_no && run.fits(mapper, &shape, new_version.is_some()));
                 if !fits && let Some(run) = run.take() {
                     self.send_updates(py, executor, run)?;
                 }

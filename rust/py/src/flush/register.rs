@@ -443,7 +443,8 @@ impl Flush {
 
 /// The mapper's read-only attributes; none for a mapper that does not tell.
 fn readonly_attrs(py: Python<'_>, manager: &ManagerCore) -> PyResult<Vec<ReadonlyAttr>> {
-    let Some(props) = manager.mapper(py).map(|mapper| mapper.getattr_opt("_readonly_props")).transpose()?.flatten() else {
+    let Some(props) = manager.mapper(py).map(|mapper| mapper.getattr_opt("_readonly_props")).transpose()?.flatten()
+    else {
         return Ok(Vec::new());
     };
     let mut found = Vec::new();

@@ -278,10 +278,13 @@ impl Flush {
         );
         if is_subclass {
             let mapper = target.mapper(py).map_or_else(String::new, |mapper| mapper.to_string());
-            message.push_str(&format!(
-                " If {given} is a subclass of {expected}, configure mapper \"{mapper}\" to load this subtype \
+            let _ = std::fmt::Write::write_fmt(
+                &mut message,
+                format_args!(
+                    " If {given} is a subclass of {expected}, configure mapper \"{mapper}\" to load this subtype \
                  polymorphically, or set enable_typechecks=False to allow any subtype to be accepted for flush. "
-            ));
+                ),
+            );
         }
         Err(errors::of(py, &imports::FLUSH, message))
     }
