@@ -7,7 +7,7 @@ modules in alphabetical order; append inside the section.
 
 from __future__ import annotations
 
-from typing import Any, Final, Optional
+from typing import Any, Callable, Final, Optional
 
 from sqlalchemy import inspection as _inspection
 
@@ -135,6 +135,28 @@ try:
 except ImportError:  # SQLAlchemy 2.0
     TypedColumns = None  # type: ignore[assignment,misc]
 
+# Which of the two supported series is installed.
+SQLALCHEMY_21: Final = TypedColumns is not None
+
+try:
+    # Swaps the annotations of a class while dataclasses looks at it.
+    from sqlalchemy.util import restore_annotations as restore_annotations
+except ImportError:  # SQLAlchemy 2.0
+
+    def restore_annotations(cls: type, new_annotations: dict[str, Any]) -> Callable[[], None]:
+        had_own = "__annotations__" in cls.__dict__
+        before = cls.__dict__.get("__annotations__", {})
+        cls.__annotations__ = new_annotations
+
+        def restore() -> None:
+            if had_own:
+                cls.__annotations__ = before
+            else:
+                del cls.__annotations__
+
+        return restore
+
+
 # The compile-state plugin under which Core finds our SELECT, UPDATE, ... compilers.
 COMPILE_STATE_PLUGIN: Final = "rustalchemy"
 
@@ -158,7 +180,13 @@ def copy_column(column: Any, **kw: Any) -> Any:
 
 def merge_column(source: Any, target: Any, *, omit_defaults: bool) -> None:
     """Give `target` what `source` declares and `target` leaves open."""
-    source._merge(target, omit_defaults=omit_defaults)
+    if SQLALCHEMY_21:
+        source._merge(target, omit_defaults=omit_defaults)
+        return
+    source = source._copy()
+    if omit_defaults:
+        source.default = None
+    source._merge(target)
 
 
 def set_column_type(column: Any, type_: Any) -> None:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal, Optional
 
 import pytest
+import sqlalchemy
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     Enum,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -88,7 +90,7 @@ def test_types_from_annotations(base: Any) -> None:
         "id": Integer,
         "text": String,
         "flag": Boolean,
-        "number": Double,
+        "number": Double if sqlalchemy.__version__ >= "2.1" else Float,
         "amount": Numeric,
         "day": Date,
         "moment": DateTime,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Union
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 
+from .. import _sa
 from .._sa import _NoArg
 from ._attribute_options import _AttributeOptions, _DataclassArguments
 from ._decl_scan import _INCLUDE_DUNDERS, _ClassScanAbstractConfig
@@ -138,7 +139,7 @@ def _setup_dataclasses_transforms(
         name: value for name, value in arguments.items() if value is not _NoArg.NO_ARG and name != "dataclass_callable"
     }
 
-    restore_annotations = util.restore_annotations(cls, annotations)
+    restore_annotations = _sa.restore_annotations(cls, annotations)
     try:
         dataclass_callable(cls, **keywords)
         # Python 3.13 makes the docstring, which has the signature and so the annotations in it, when first read.

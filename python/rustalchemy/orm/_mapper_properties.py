@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
-from sqlalchemy.sql import base as sql_base
 from sqlalchemy.sql import expression
 from sqlalchemy.util import HasMemoized
 
-from .._sa import _never_select_column, refresh_for_new_column, set_label_key
+from .._sa import WriteableColumnCollection, _never_select_column, refresh_for_new_column, set_label_key
 from . import attributes, instrumentation
 from . import exc as orm_exc
 from .base import _MappedAttribute
@@ -51,7 +50,7 @@ class _MapperProperties(HasMemoized):
         """Set up explicit properties, then inherited ones, then those of the remaining columns in column order."""
         from .properties import ColumnProperty
 
-        self._columns = sql_base.WriteableColumnCollection()
+        self._columns = WriteableColumnCollection()
         self._props: dict[str, MapperProperty[Any]] = util.OrderedDict()
         self._columntoproperty = _ColumnMapping(self)
 
