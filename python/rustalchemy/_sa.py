@@ -348,8 +348,13 @@ def connection_is_observed(connection: Any) -> bool:
 
 
 def engine_is_observed(engine: Any) -> bool:
-    """Return whether listeners or echo want to see each statement of an engine."""
-    return bool(engine._has_events or engine.dialect._has_events or Connection._has_events or engine._should_log_info())
+    """Return whether listeners want to see each statement of an engine."""
+    return bool(engine._has_events or engine.dialect._has_events or Connection._has_events)
+
+
+def engine_echoes(engine: Any) -> bool:
+    """Return whether an engine's statements are logged."""
+    return bool(engine._should_log_info())
 
 
 def raw_connection(engine: Any) -> Any:

@@ -89,6 +89,7 @@ class Lane:
             (dialect.name, dialect.driver) not in _LANE_DRIVERS
             or engine.get_execution_options()
             or _sa.engine_is_observed(engine)
+            or _sa.engine_echoes(engine)
         ):
             return None
         return cls(engine, _sa.raw_connection(engine), None, owner)
@@ -132,12 +133,9 @@ class Lane:
         except BaseException as err:
             self._raise(err, None, None, None)
 
-    def release(self, *, is_reset: bool) -> None:
-        """Give the DB-API connection back to the pool; ``is_reset``: it was just rolled back."""
-        if is_reset:
-            _sa.give_back_reset(self._pooled)
-        else:
-            self._pooled.close()
+    def release(self) -> None:
+        """Give the DB-API connection back to the pool, after commit or rollback."""
+        _sa.give_back_reset(self._pooled)
 
     # --- statements --------------------------------------------------------------------------------------------------
 

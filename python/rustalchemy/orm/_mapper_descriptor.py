@@ -28,6 +28,8 @@ def hand_over(mapper: Any) -> None:
     manager = mapper.class_manager
     # kept: the flush reads column names from what the core was told
     mapper._core_descriptor = descriptor = describe(mapper)
+    # statements of the flush, by shape: made from this description
+    mapper._flush_shapes = {}
     manager.configure_mapper(descriptor)
     for entry in descriptor["relationships"]:
         attribute = manager.get(entry["key"])

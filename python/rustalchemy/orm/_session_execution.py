@@ -10,6 +10,7 @@ from sqlalchemy.sql import coercions, roles
 from .. import _sa
 from ._execute_state import ORMExecuteState
 from ._session_binds import SessionBinds
+from ._statement_cache import execute_cached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,8 +104,6 @@ class StatementExecution(SessionBinds):
         _scalar_result: bool = False,
     ) -> Any:
         if not (execution_options or bind_arguments or _parent_execute_state or _add_event):
-            from ._statement_cache import execute_cached
-
             result = execute_cached(self, statement, params)
             if result is not None:
                 return result.scalar() if _scalar_result else result

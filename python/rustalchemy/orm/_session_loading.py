@@ -10,7 +10,7 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, sql, util
 
 from .. import _sa
-from . import attributes, exc
+from . import _statement_cache, attributes, context, descriptor_props, exc, loading
 from ._session_execution import StatementExecution
 from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .mapper import Mapper
 
 _NONE = frozenset([None])
+_PLAIN_KEYS = (int, str)
 
 
 class ObjectLoading(StatementExecution):
@@ -91,8 +92,6 @@ class ObjectLoading(StatementExecution):
         bind_arguments: dict[str, Any] | None = None,
     ) -> Any:
         """``get()`` for all that the native core does not answer itself from the identity map."""
-        from . import _statement_cache, context, loading
-
         if populate_existing is not None:
             execution_options = {**execution_options, "populate_existing": populate_existing}
         else:
@@ -145,8 +144,8 @@ class ObjectLoading(StatementExecution):
     @staticmethod
     def _primary_key_values(mapper: Mapper[Any], given: Any) -> list[Any]:
         """The primary key as a list, from a scalar, a sequence, a composite object or a dictionary by attribute."""
-        from . import descriptor_props
-
+        if type(given) in _PLAIN_KEYS and len(mapper.primary_key) == 1:
+            return [given]
         getter = descriptor_props._composite_getters.get(type(given))
         if getter is not None:
             given = getter(given)
@@ -186,8 +185,6 @@ class ObjectLoading(StatementExecution):
         bind_arguments: dict[str, Any] | None = None,
     ) -> Any:
         """The object of a primary key in the identity map, refreshed if it is expired; None if there is none."""
-        from . import loading
-
         key = mapper.identity_key_from_primary_key(primary_key_identity, identity_token=identity_token)
         return loading.get_from_identity(self, mapper, key, passive)
 
@@ -200,8 +197,6 @@ class ObjectLoading(StatementExecution):
         with_for_update: Any = None,
     ) -> None:
         """Expire an object's attributes, all or those named, and load them now."""
-        from . import loading
-
         if attribute_names is not None:
             attribute_names = list(attribute_names)
         self.expire(instance, attribute_names)

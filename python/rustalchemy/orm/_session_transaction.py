@@ -78,8 +78,8 @@ class SessionTransaction(_StateChange, TransactionalContext):
     _owns_frame: bool = False
     # the way past Core on the connection of the session's only bind, once it was asked for
     _lane: Lane | None = None
-    # of a bare lane: rolled back (True), committed (False), neither yet (None)
-    _lane_is_reset: bool | None = None
+    # a bare lane was committed or rolled back
+    _lane_is_ended: bool = False
     nested: bool = False
 
     def __init__(
@@ -97,6 +97,10 @@ class SessionTransaction(_StateChange, TransactionalContext):
         self._parent = parent
         self.nested = nested = origin is SessionTransactionOrigin.BEGIN_NESTED
         self.origin = origin
+        # the transaction that has the connections: itself, or for a subtransaction the one around it
+        self._connections_boundary: SessionTransaction = (
+            self if nested or parent is None else parent._connections_boundary
+        )
 
         if session._close_state is _SessionCloseState.CLOSED:
             raise sa_exc.InvalidRequestError(
@@ -159,14 +163,6 @@ class SessionTransaction(_StateChange, TransactionalContext):
     @property
     def _is_transaction_boundary(self) -> bool:
         return self.nested or not self._parent
-
-    @property
-    def _connections_boundary(self) -> SessionTransaction:
-        trans = self
-        while not trans._is_transaction_boundary:
-            assert trans._parent is not None
-            trans = trans._parent
-        return trans
 
     @property
     def connections(self) -> frozenset[Connection]:
@@ -238,7 +234,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
 
     def _lane_for_bind(self, bind: Engine | Connection) -> Lane | None:
         """The lane on a bind, bare if this transaction has no connection yet; None when Core has to see statements."""
-        if not self._is_transaction_boundary:
+        if self._connections_boundary is not self:
             return self._connections_boundary._lane_for_bind(bind)
         session = self.session
         if (
@@ -422,7 +418,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
                     trans.commit()
             if self._lane is not None and self._lane.is_bare:
                 self._lane.commit()
-                self._lane_is_reset = False
+                self._lane_is_ended = True
 
             self._state = COMMITTED
             if self.session._event_bits:
@@ -456,7 +452,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
                         entry[1].rollback()
                     if transaction._lane is not None and transaction._lane.is_bare:
                         transaction._lane.rollback()
-                        transaction._lane_is_reset = True
+                        transaction._lane_is_ended = True
                     transaction._state = DEACTIVE
                     if session._event_bits:
                         session.dispatch.after_rollback(session)
@@ -500,9 +496,9 @@ class SessionTransaction(_StateChange, TransactionalContext):
                 self._materialize()
             self._lane = None
             if lane.is_bare:
-                if self._lane_is_reset is None:
+                if not self._lane_is_ended:
                     lane.rollback()
-                lane.release(is_reset=self._lane_is_reset is not False)
+                lane.release()
 
         for connection, transaction, should_commit, autoclose in self._entries:
             if invalidate and self._parent is None:

@@ -148,6 +148,10 @@ class LaneStatement:
 
     def store(self, batch: _core.Batch, made: Sequence[list[Any]]) -> None:
         """Put values made by Python-side defaults on the objects, and expire what the database made unseen."""
+        if not self.defaults:
+            if self.postfetch:
+                batch.expire_columns(self.postfetch)
+            return
         numbered = [(d.number, values) for d, values in zip(self.defaults, made, strict=True) if d.number is not None]
         if numbered:
             batch.set_columns(

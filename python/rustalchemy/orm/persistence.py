@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import select, util
 from sqlalchemy.sql import ClauseElement
@@ -31,19 +30,6 @@ _ShapeT = TypeVar("_ShapeT", bound=Shape)
 
 # SQLite is no faster with more rows a statement, and other databases' parameter limits are near.
 _ROWS_PER_STATEMENT = 1000
-
-
-class _MapperCache:
-    """The shapes of one mapper as described now."""
-
-    __slots__ = ("descriptor", "shapes")
-
-    def __init__(self, descriptor: object) -> None:
-        self.descriptor = descriptor
-        self.shapes: dict[Any, Shape] = {}
-
-
-_caches: WeakKeyDictionary[Mapper[Any], _MapperCache] = WeakKeyDictionary()
 
 
 class _Target:
@@ -73,6 +59,7 @@ class FlushExecutor:
         self._flush_context = flush_context
         self._transaction = transaction
         self._targets: dict[Mapper[Any], _Target] = {}
+        self._only_target = self._find_only_target()
         self._written: list[Any] = []
 
     # --- called by the native core -----------------------------------------------------------------------------------
@@ -130,6 +117,10 @@ class FlushExecutor:
             for state in batch.states():
                 listeners(state, self._flush_context, list(names))
 
+    @property
+    def has_defaults_to_load(self) -> bool:
+        return bool(self._written)
+
     def load_defaults(self) -> None:
         """Load values the database made and did not return, where the mapper wants them at once."""
         from . import loading
@@ -150,37 +141,32 @@ class FlushExecutor:
     # --- connections and shapes --------------------------------------------------------------------------------------
 
     def _target(self, mapper: Mapper[Any]) -> _Target:
+        if self._only_target is not None:
+            return self._only_target
         base = mapper.base_mapper
         target = self._targets.get(base)
         if target is None:
-            target = self._targets[base] = self._acquire(base)
+            connection = self._transaction.connection(base)
+            target = self._targets[base] = _Target(Lane.of(connection), connection)
         return target
 
-    def _acquire(self, base: Mapper[Any]) -> _Target:
+    def _find_only_target(self) -> _Target | None:
+        """Where every statement goes, if the session has one bind and a lane on it."""
         session = self._session
         transaction = self._transaction._connections_boundary
         lane = session._kept_lane(transaction)
         if lane is None and session._has_only_bind:
             lane = transaction._lane_for_bind(session.bind)
-        if lane is not None:
-            return _Target(lane, None)
-        connection = self._transaction.connection(base)
-        return _Target(Lane.of(connection), connection)
+        return None if lane is None else _Target(lane, None)
 
     @staticmethod
-    def _cache(mapper: Mapper[Any]) -> _MapperCache:
-        cache = _caches.get(mapper)
-        if cache is None or cache.descriptor is not mapper._core_descriptor:
-            cache = _caches[mapper] = _MapperCache(mapper._core_descriptor)
-        return cache
-
-    def _shape(self, kind: type[_ShapeT], batch: _core.Batch, dialect: Dialect) -> _ShapeT:
-        shapes = self._cache(batch.mapper.mapper).shapes
+    def _shape(kind: type[_ShapeT], batch: _core.Batch, dialect: Dialect) -> _ShapeT:
+        shapes = batch.mapper.mapper._flush_shapes
         key = (kind, batch.table_no, batch.columns, batch.where, dialect)
         shape = shapes.get(key)
         if shape is None:
             shape = shapes[key] = kind(batch, dialect)
-        return shape  # type: ignore[return-value]
+        return shape
 
     def _options(self, shape: Shape) -> dict[str, Any]:
         return {"compiled_cache": shape.mapper.base_mapper._compiled_cache}

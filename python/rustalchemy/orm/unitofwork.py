@@ -65,7 +65,8 @@ class UOWTransaction:
 
     def _finish(self) -> None:
         reset = self.session._uow_finish(self.plan)
-        self._executor.load_defaults()
+        if self._executor.has_defaults_to_load:
+            self._executor.load_defaults()
         if reset:
             util.warn(
                 f"Attribute history events accumulated on {reset} previously clean instances within inner-flush event "
