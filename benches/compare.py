@@ -83,8 +83,8 @@ def run(work: Workload, rounds: int, size: int) -> Row:
         statistics.median(times["raw"]),
         statistics.median(times["sqlalchemy"]),
         statistics.median(ours),
-        statistics.median(o / r for o, r in zip(ours, times["raw"])),
-        statistics.median(s / o for s, o in zip(times["sqlalchemy"], ours)),
+        statistics.median(o / r for o, r in zip(ours, times["raw"], strict=False)),
+        statistics.median(s / o for s, o in zip(times["sqlalchemy"], ours, strict=False)),
         (quartiles[2] - quartiles[0]) / statistics.median(ours),
         work.target.over_raw if work.target else None,
         work.target.speedup if work.target else None,
@@ -110,11 +110,12 @@ def line(row: Row) -> str:
 def markdown(rows: list[Row]) -> str:
     """The README's table."""
     out = [
-        "| workload | unit | raw DB-API µs | SQLAlchemy µs | rustalchemy µs | times raw | times faster than SQLAlchemy |",
+        "| workload | unit | raw DB-API µs | SQLAlchemy µs | rustalchemy µs | times raw | faster than SQLAlchemy |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
     out.extend(
-        f"| {r.name} | {r.unit} | {r.raw:.3g} | {r.sqlalchemy:.3g} | {r.rustalchemy:.3g} | {r.over_raw:.2f} | {r.speedup:.1f} |"
+        f"| {r.name} | {r.unit} | {r.raw:.3g} | {r.sqlalchemy:.3g} | {r.rustalchemy:.3g} "
+        f"| {r.over_raw:.2f} | {r.speedup:.1f} × |"
         for r in rows
     )
     return "\n".join(out) + "\n"
@@ -125,10 +126,13 @@ def machine() -> str:
     cpu = platform.processor() or "unknown processor"
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [l.split(":", 1)[1].strip() for l in info.read_text().splitlines() if l.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         cpu = f"{names[0]}, {len(names)} cores" if names else cpu
     return (
-        f"{cpu}; CPython {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}, SQLite {sqlite3.sqlite_version}"
+        f"{cpu}; CPython {platform.python_version()}, SQLAlchemy {sqlalchemy.__version__}, "
+        f"SQLite {sqlite3.sqlite_version}"
     )
 
 
@@ -164,9 +168,7 @@ def main() -> None:
             for key, value in figures.items():
                 print(f"  {key:<44}{value}")
     if opts.json:
-        opts.json.write_text(
-            json.dumps({"machine": machine(), "rows": [asdict(r) for r in rows], **extra}, indent=1)
-        )
+        opts.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(r) for r in rows], **extra}, indent=1))
     if opts.markdown:
         opts.markdown.write_text(markdown(rows))
     if opts.smoke:

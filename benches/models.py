@@ -17,7 +17,9 @@ ORMS = {"sqlalchemy": "sqlalchemy.orm", "rustalchemy": "rustalchemy.orm"}
 SCHEMA = """
 CREATE TABLE users (id INTEGER NOT NULL PRIMARY KEY, a VARCHAR, b VARCHAR, c INTEGER, d FLOAT);
 CREATE TABLE parents (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR);
-CREATE TABLE children (id INTEGER NOT NULL PRIMARY KEY, parent_id INTEGER REFERENCES parents (id), name VARCHAR, n INTEGER);
+CREATE TABLE children (
+    id INTEGER NOT NULL PRIMARY KEY, parent_id INTEGER REFERENCES parents (id), name VARCHAR, n INTEGER
+);
 CREATE INDEX children_parent ON children (parent_id);
 CREATE TABLE nodes (id INTEGER NOT NULL PRIMARY KEY, parent_id INTEGER REFERENCES nodes (id), name VARCHAR);
 CREATE INDEX nodes_parent ON nodes (parent_id);
@@ -103,9 +105,7 @@ def _declare(orm: ModuleType | Any) -> SimpleNamespace:
     wide["__module__"] = __name__
     Wide = type("Wide", (Base,), wide)
     orm.configure_mappers()
-    return SimpleNamespace(
-        orm=orm, Base=Base, User=User, Parent=Parent, Child=Child, Node=Node, Wide=Wide
-    )
+    return SimpleNamespace(orm=orm, Base=Base, User=User, Parent=Parent, Child=Child, Node=Node, Wide=Wide)
 
 
 class RawUser:
@@ -175,9 +175,7 @@ class RawNode:
 
 
 RAW_WIDE_COLUMNS = [
-    f"{name}{n}"
-    for name in ("dt", "num", "flag", "kind", "doc", "txt")
-    for n in range(1, 5 if name == "txt" else 4)
+    f"{name}{n}" for name in ("dt", "num", "flag", "kind", "doc", "txt") for n in range(1, 5 if name == "txt" else 4)
 ]
 
 

@@ -1,4 +1,7 @@
-"""Draw the figures of `benches.compare --json FILE` as bars on a log scale: `python -m benches.plot FILE docs/benchmarks.svg`."""
+"""Draw the figures of `benches.compare --json FILE` as bars on a log scale.
+
+python -m benches.plot FILE docs/benchmarks.svg
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ def draw(data: dict[str, Any]) -> str:
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 90}" height="{height}" '
         'font-family="sans-serif" font-size="12">',
-        f'<rect width="100%" height="100%" fill="white"/><text x="{LEFT}" y="16">CPU microseconds per unit, log scale</text>',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{LEFT}" y="16">CPU microseconds per unit, log scale</text>',
     ]
     for n, (contender, colour) in enumerate(COLOURS.items()):
         out.append(f'<rect x="{LEFT + 260 + n * 130}" y="7" width="10" height="10" fill="{colour}"/>')
@@ -43,7 +47,8 @@ def draw(data: dict[str, Any]) -> str:
         for i, (contender, colour) in enumerate(COLOURS.items()):
             end = x(row[contender])
             out.append(
-                f'<rect x="{LEFT}" y="{y + i * BAR}" width="{max(end - LEFT, 1):.1f}" height="{BAR - 1}" fill="{colour}"/>'
+                f'<rect x="{LEFT}" y="{y + i * BAR}" width="{max(end - LEFT, 1):.1f}" '
+                f'height="{BAR - 1}" fill="{colour}"/>'
             )
             out.append(f'<text x="{end + 4:.1f}" y="{y + i * BAR + 8}" font-size="9">{row[contender]:.3g}</text>')
     out.append("</svg>")

@@ -1,4 +1,4 @@
-"""What can only be measured from a process of its own: memory per object, import time, growth from 1,000 to 300,000 rows."""
+"""What is measured from a process of its own: memory per object, import time, growth from 1,000 to 300,000 rows."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def memory() -> dict[str, str]:
     out = {}
     for kind in ("loaded", "transient"):
         figures = {
-            c: statistics.median(
-                _python(MEMORY.format(path=sys.path[:1], contender=c, kind=kind)) for _ in range(3)
-            )
+            c: statistics.median(_python(MEMORY.format(path=sys.path[:1], contender=c, kind=kind)) for _ in range(3))
             for c in CONTENDERS
         }
         out[f"bytes per {kind} object, {' / '.join(CONTENDERS)}"] = " / ".join(

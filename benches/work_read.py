@@ -1,4 +1,5 @@
 """Workloads that load and read."""
+# ruff: noqa: B018  (reading an attribute is the work)
 
 from __future__ import annotations
 
@@ -19,9 +20,7 @@ Work = Callable[[], Any]
 
 def seed_family(env: Environment, parents: int) -> None:
     """Parents with five children each."""
-    env.connection.executemany(
-        "INSERT INTO parents VALUES (?, ?)", ((i + 1, f"p{i}") for i in range(parents))
-    )
+    env.connection.executemany("INSERT INTO parents VALUES (?, ?)", ((i + 1, f"p{i}") for i in range(parents)))
     env.connection.executemany(
         "INSERT INTO children VALUES (?, ?, ?, ?)",
         ((i + 1, i // 5 + 1, f"c{i}", i) for i in range(parents * 5)),
@@ -127,7 +126,7 @@ class Reload:
     def verify(env: Environment, n: int, result: Any) -> None:
         same_users(n, result[0])
         if env.contender != "raw":
-            assert all(a is b for a, b in zip(result[0], result[1]))
+            assert all(a is b for a, b in zip(result[0], result[1], strict=False))
 
 
 @workload("load, 20 typed columns", "row", 3_000, Target(6.8, 10.6, 6.8))
@@ -151,7 +150,7 @@ class LoadWide:
                 w = RawWide()
                 w.id = r[0]  # type: ignore[attr-defined]
                 w.dt1, w.dt2, w.dt3 = fromiso(r[1]), fromiso(r[2]), fromiso(r[3])  # type: ignore[attr-defined]
-                w.num1, w.num2, w.num3 = Decimal("%.2f" % r[4]), Decimal("%.2f" % r[5]), Decimal("%.2f" % r[6])  # type: ignore[attr-defined]
+                w.num1, w.num2, w.num3 = Decimal(f"{r[4]:.2f}"), Decimal(f"{r[5]:.2f}"), Decimal(f"{r[6]:.2f}")  # type: ignore[attr-defined]
                 w.flag1, w.flag2, w.flag3 = bool(r[7]), bool(r[8]), bool(r[9])  # type: ignore[attr-defined]
                 w.kind1, w.kind2, w.kind3 = kinds[r[10]], kinds[r[11]], kinds[r[12]]  # type: ignore[attr-defined]
                 w.doc1, w.doc2, w.doc3 = loads(r[13]), loads(r[14]), loads(r[15])  # type: ignore[attr-defined]
@@ -183,9 +182,7 @@ class GetHit:
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
         seed_users(env, 100)
-        identity = {
-            row[0]: RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users")
-        }
+        identity = {row[0]: RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users")}
 
         def work() -> Any:
             get = identity.get
@@ -258,7 +255,16 @@ class AttributeRead:
     def _loop(u: Any, n: int) -> Work:
         def work() -> Any:
             for _ in range(n // 10):
-                u.a; u.a; u.a; u.a; u.a; u.a; u.a; u.a; u.a; u.a  # noqa: B018, E702
+                u.a
+                u.a
+                u.a
+                u.a
+                u.a
+                u.a
+                u.a
+                u.a
+                u.a
+                u.a
             return u
 
         return work
@@ -286,8 +292,16 @@ class AttributeWrite:
     def _loop(u: Any, n: int) -> Work:
         def work() -> Any:
             for _ in range(n // 10):
-                u.a = "x"; u.a = "y"; u.a = "x"; u.a = "y"; u.a = "x"  # noqa: E702
-                u.a = "y"; u.a = "x"; u.a = "y"; u.a = "x"; u.a = "y"  # noqa: E702
+                u.a = "x"
+                u.a = "y"
+                u.a = "x"
+                u.a = "y"
+                u.a = "x"
+                u.a = "y"
+                u.a = "x"
+                u.a = "y"
+                u.a = "x"
+                u.a = "y"
             return u
 
         return work
@@ -342,7 +356,7 @@ class LazyParent:
 
         def work() -> Any:
             for c in children:
-                c.parent  # noqa: B018
+                c.parent
             return children
 
         return work
@@ -388,7 +402,7 @@ class LazyChildren:
 
         def work() -> Any:
             for p in parents:
-                p.children  # noqa: B018
+                p.children
             return parents, session
 
         return work
@@ -563,9 +577,7 @@ class WebRequest:
                 key = i % 5 + 1
                 cursor.execute("SELECT id, name FROM parents WHERE id = ?", (key,))
                 parents[key] = p = RawParent(*cursor.fetchall()[0])
-                cursor.execute(
-                    "SELECT id, parent_id, name, n FROM children WHERE parent_id = ? ORDER BY id", (key,)
-                )
+                cursor.execute("SELECT id, parent_id, name, n FROM children WHERE parent_id = ? ORDER BY id", (key,))
                 for row in cursor.fetchall():
                     children[row[0]] = c = RawChild(*row)
                     p.children.append(c)
@@ -595,7 +607,7 @@ class WebRequest:
                 with Session() as session:
                     p = session.get(Parent, key)
                     for c in p.children:
-                        c.name  # noqa: B018
+                        c.name
                     p.name = f"renamed {i}"
                     session.add(Child(parent_id=key + 5, name=f"new {i}", n=i))
                     session.commit()
@@ -628,7 +640,7 @@ class SessionLife:
         def work() -> Any:
             for _ in range(n):
                 with Session() as session:
-                    session.new  # noqa: B018
+                    session.new
 
         return work
 

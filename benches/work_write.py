@@ -114,10 +114,8 @@ class InsertGenerated:
         users = raw_users(n, key=False)
 
         def work() -> list[RawUser]:
-            keys = insert_returning(
-                env, "users", ("a", "b", "c", "d"), [(u.a, u.b, u.c, u.d) for u in users]
-            )
-            for u, key in zip(users, keys):
+            keys = insert_returning(env, "users", ("a", "b", "c", "d"), [(u.a, u.b, u.c, u.d) for u in users])
+            for u, key in zip(users, keys, strict=False):
                 u.id = key
             env.connection.commit()
             return users
@@ -159,7 +157,7 @@ class Graph:
         def work() -> list[Any]:
             keys = insert_returning(env, "parents", ("name",), [(p.name,) for p in parents])
             children = []
-            for p, key in zip(parents, keys):
+            for p, key in zip(parents, keys, strict=False):
                 p.id = key
                 for c in p.children:
                     c.parent_id = key
@@ -167,7 +165,7 @@ class Graph:
             keys = insert_returning(
                 env, "children", ("parent_id", "name", "n"), [(c.parent_id, c.name, c.n) for c in children]
             )
-            for c, key in zip(children, keys):
+            for c, key in zip(children, keys, strict=False):
                 c.id = key
             env.connection.commit()
             return parents
@@ -177,10 +175,7 @@ class Graph:
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
         Parent, Child = env.m.Parent, env.m.Child
-        parents = [
-            Parent(name=f"p{i}", children=[Child(name=f"c{j}", n=j) for j in range(5)])
-            for i in range(n // 6)
-        ]
+        parents = [Parent(name=f"p{i}", children=[Child(name=f"c{j}", n=j) for j in range(5)]) for i in range(n // 6)]
         session = env.session(expire_on_commit=False)
 
         def work() -> list[Any]:
@@ -215,7 +210,7 @@ class Tree:
                 for node in level:
                     node.parent_id = node.parent.id if node.parent is not None else None
                     rows.append((node.parent_id, node.name))
-                for node, key in zip(level, insert_returning(env, "nodes", ("parent_id", "name"), rows)):
+                for node, key in zip(level, insert_returning(env, "nodes", ("parent_id", "name"), rows), strict=False):
                     node.id = key
                 level = [child for node in level for child in node.children]
             env.connection.commit()
@@ -334,9 +329,7 @@ class UpdateMixed:
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
-        found = env.connection.execute(
-            "SELECT count(*) FROM users WHERE a = '7' OR b = '7' OR c = 7"
-        ).fetchone()
+        found = env.connection.execute("SELECT count(*) FROM users WHERE a = '7' OR b = '7' OR c = 7").fetchone()
         assert found[0] >= n - 1
 
 

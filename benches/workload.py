@@ -21,7 +21,7 @@ CONTENDERS = ("raw", "sqlalchemy", "rustalchemy")
 
 @dataclass(frozen=True)
 class Target:
-    """Microseconds per unit measured once for raw code and SQLAlchemy, and the figure to reach; only ratios are compared."""
+    """Microseconds per unit once measured for raw code and SQLAlchemy, and the figure to reach. Only ratios count."""
 
     raw: float
     sqlalchemy: float
@@ -50,12 +50,8 @@ class Environment:
         self.folder = tempfile.TemporaryDirectory(prefix="benches-")
         path = f"{self.folder.name}/db.sqlite"
         self.connection = sqlite3.connect(path, check_same_thread=False)
-        self.connection.executescript(
-            "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + models.SCHEMA
-        )
-        self.engine = sa.create_engine(
-            "sqlite://", creator=lambda: self.connection, poolclass=StaticPool
-        )
+        self.connection.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;" + models.SCHEMA)
+        self.engine = sa.create_engine("sqlite://", creator=lambda: self.connection, poolclass=StaticPool)
         if contender != "raw":
             self.m: SimpleNamespace = models.load(contender)
             self.orm: Any = self.m.orm
@@ -71,7 +67,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Workload:
-    """A named body of work: `raw` and `orm` prepare it and return the function to be timed, which returns what `verify` checks."""
+    """A named body of work: `raw` and `orm` prepare it and return the function to be timed; `verify` checks its result."""
 
     name: str
     unit: str
@@ -96,9 +92,7 @@ class Workload:
 WORKLOADS: dict[str, Workload] = {}
 
 
-def workload(
-    name: str, unit: str, size: int, target: Target | None = None
-) -> Callable[[type], type]:
+def workload(name: str, unit: str, size: int, target: Target | None = None) -> Callable[[type], type]:
     """Register a class with static `raw`, `orm` and `verify` as a workload."""
 
     def register(cls: Any) -> type:

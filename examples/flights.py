@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from sqlalchemy import ForeignKey, create_engine, event, func, inspect, select
+
 from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 

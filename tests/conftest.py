@@ -1,7 +1,7 @@
 """The comparator: behaviour tests run the same body on SQLAlchemy's ORM and on rustalchemy.
 
-Tests named `test_NNN_…` cover row NNN of the table of observed session semantics; `pytest --rows` prints which rows have
-tests and which of them pass on rustalchemy.
+Tests named `test_NNN_…` cover row NNN of the table of observed session semantics; `pytest --rows` prints which rows
+have tests and which of them pass on rustalchemy.
 """
 
 from __future__ import annotations

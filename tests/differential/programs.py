@@ -197,7 +197,6 @@ def first_difference(seed: int, length: int = 25) -> str | None:
     lines = [f"program {seed} differs after its step {number}"]
     again = Run("rustalchemy.orm")
     again.run(steps)
-    lines += [f"    {step[0]} {words}" for step, words in zip(steps[: number + 1], again.words)]
+    lines += [f"    {step[0]} {words}" for step, words in zip(steps[: number + 1], again.words, strict=False)]
     lines += [f"  SQLAlchemy:  {theirs[1:]}", f"  rustalchemy: {ours[1:]}"]
     return "\n".join(lines)
-

@@ -86,9 +86,7 @@ def declare(orm_name: str) -> SimpleNamespace:
         name = column(sa.String)
         captain_id = column(sa.ForeignKey("player.id"))
         captain = relationship("Player", foreign_keys=[captain_id], post_update=True)
-        players = relationship(
-            "Player", foreign_keys="Player.team_id", back_populates="team", order_by="Player.id"
-        )
+        players = relationship("Player", foreign_keys="Player.team_id", back_populates="team", order_by="Player.id")
 
     class Player(Base):
         __tablename__ = "player"

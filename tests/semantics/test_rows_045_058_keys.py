@@ -136,7 +136,9 @@ def test_058_tree_by_level(world: Any) -> None:
 
 def test_058_tree_through_children(world: Any) -> None:
     with world.session() as session:
-        root = world.Node(name="r", children=[world.Node(name=f"c{n}", children=[world.Node(name="g")]) for n in range(3)])
+        root = world.Node(
+            name="r", children=[world.Node(name=f"c{n}", children=[world.Node(name="g")]) for n in range(3)]
+        )
         session.add(root)
         session.commit()
         assert [[g.name for g in c.children] for c in root.children] == [["g"]] * 3

@@ -199,10 +199,12 @@ def test_121_raiseload(world: Any) -> None:
     address = session.scalars(
         sa.select(world.Address).where(world.Address.id == 1).options(world.orm.raiseload(world.Address.user))
     ).one()
-    with pytest.raises(sa.exc.InvalidRequestError, match="'Address.user' is not available due to lazy='raise'"):
+    with pytest.raises(sa.exc.InvalidRequestError, match=r"'Address\.user' is not available due to lazy='raise'"):
         address.user  # noqa: B018
     session.scalars(
-        sa.select(world.Address).options(world.orm.joinedload(world.Address.user)).execution_options(populate_existing=True)
+        sa.select(world.Address)
+        .options(world.orm.joinedload(world.Address.user))
+        .execution_options(populate_existing=True)
     ).all()
     assert address.user.id == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ def test_087_update_and_delete_of_missing_rows(world: Any) -> None:
     other = session.get(world.User, 2)
     session.execute(sa.text("DELETE FROM users"))
     user.name = "gone"
-    with pytest.raises(world.orm.exc.StaleDataError, match=r"UPDATE statement on table 'users' expected to update 1 row"):
+    with pytest.raises(
+        world.orm.exc.StaleDataError, match=r"UPDATE statement on table 'users' expected to update 1 row"
+    ):
         session.flush()
     session.rollback()
     session.get(world.User, 2)
@@ -227,10 +230,8 @@ def test_101_pending_rollback_until_rolled_back(world: Any) -> None:
     session.begin()
     with session.no_autoflush:
         session.add(world.User(id=1, name="dup"))
-        try:
+        with contextlib.suppress(sa.exc.IntegrityError):
             session.commit()
-        except sa.exc.IntegrityError:
-            pass
     session.rollback()
     assert session.get(world.User, 1).name == "ed"
 
