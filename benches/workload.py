@@ -67,7 +67,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Workload:
-    """A named body of work: `raw` and `orm` prepare it and return the function to be timed; `verify` checks its result."""
+    """A named body of work: `raw` and `orm` prepare it and return what is timed; `verify` checks its result."""
 
     name: str
     unit: str

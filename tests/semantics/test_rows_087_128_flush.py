@@ -1,4 +1,4 @@
-"""Rows 87–105: what an UPDATE or DELETE that meets no row does, values that change nothing, defaults, failures of a flush."""
+"""Rows 87–128: statements that meet no row, values that change nothing, defaults, failures of a flush, autoflush."""
 
 from __future__ import annotations
 
