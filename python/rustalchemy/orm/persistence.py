@@ -16,6 +16,7 @@ from sqlalchemy.sql import ClauseElement
 
 from . import exc
 from ._lane import Lane
+from ._secondary import execute_secondary
 from ._shapes import DeleteShape, InsertShape, LaneStatement, Row, Shape, UpdateShape
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .. import _core
     from ._session_transaction import SessionTransaction
     from .mapper import Mapper
+    from .relationships import RelationshipProperty
     from .session import Session
 
 _ShapeT = TypeVar("_ShapeT", bound=Shape)
@@ -97,6 +99,13 @@ class FlushExecutor:
         else:
             matched = self._delete_through_core(target.connection, shape, batch)
         self._check_deleted(shape, target.dialect, len(batch), matched)
+
+    def secondary(
+        self, prop: RelationshipProperty[Any], kind: str, keys: tuple[str, ...], rows: list[tuple[Any, ...]]
+    ) -> None:
+        """Change rows of a many-to-many's association table; an UPDATE's rows end with the old values."""
+        connection, _ = self._connection_of(prop.mapper)
+        execute_secondary(connection, prop.secondary, kind, keys, rows)
 
     def fire(self, event: str, manager: Any, state: Any) -> None:
         """Call the listeners of a row-level mapper event."""

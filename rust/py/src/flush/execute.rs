@@ -5,6 +5,7 @@ use std::rc::Rc;
 use pyo3::prelude::*;
 use rustalchemy_core::flush::{Action, StatementKind};
 use rustalchemy_core::ids::{MapperId, StateId};
+use rustalchemy_core::schema::Direction;
 
 use crate::attach::{state_identity_key, state_str};
 use crate::bridge as attribute;
@@ -43,6 +44,11 @@ impl Flush {
             let result = match action {
                 Action::SaveUpdateAll(_) => self.save(py, executor, &states),
                 Action::DeleteAll(_) => self.delete(py, executor, &states),
+                Action::ProcessAll(dependency, is_delete)
+                    if self.schema.dependency(dependency).direction == Direction::ManyToMany =>
+                {
+                    self.process_many_to_many(py, executor, dependency, &states, is_delete)
+                }
                 Action::ProcessAll(dependency, is_delete) => self.process(py, dependency, &states, is_delete),
                 Action::PostUpdateAll(mapper, is_delete) => self.post_update(py, executor, mapper, is_delete),
                 _ => Err(inconsistent("a plan holds actions of whole mappers only")),

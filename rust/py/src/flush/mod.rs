@@ -9,6 +9,7 @@ mod key_switch;
 mod plan;
 mod register;
 mod rows;
+mod secondary;
 mod sync;
 
 use std::rc::Rc;
@@ -83,6 +84,8 @@ pub struct Flush {
     plan: core::FlushPlan,
     /// Base mapper → states and foreign key attributes of its second UPDATE.
     post_updates: HashMap<MapperId, PostUpdates>,
+    /// Many-to-many pairs that one side has dealt with, by the names of both sides.
+    linked: HashMap<String, HashSet<(usize, usize)>>,
 }
 
 /// States that need a second UPDATE, and the attributes it writes.
@@ -109,6 +112,7 @@ impl Flush {
             dependency_ids: HashMap::new(),
             plan: core::FlushPlan::default(),
             post_updates: HashMap::new(),
+            linked: HashMap::new(),
         }
     }
 

@@ -158,7 +158,8 @@ impl Flush {
             _ if relationship.viewonly => return None,
             mapper::Direction::OneToMany => Direction::OneToMany,
             mapper::Direction::ManyToOne => Direction::ManyToOne,
-            mapper::Direction::ManyToMany => return None,
+            mapper::Direction::ManyToMany if relationship.secondary.is_none() => return None,
+            mapper::Direction::ManyToMany => Direction::ManyToMany,
         };
         let identity = relationship
             .prop
@@ -249,7 +250,11 @@ impl Flush {
                     }
                 }
             }
-            (mapper::Direction::ManyToMany, _) => {}
+            (mapper::Direction::ManyToMany, _) => {
+                for &state in states {
+                    self.presort_many_to_many(py, state, relationship, is_delete)?;
+                }
+            }
         }
         Ok(())
     }
@@ -342,7 +347,7 @@ impl Flush {
     }
 
     /// An orphan is deleted together with what its delete cascades reach.
-    fn register_orphan(&mut self, py: Python<'_>, child: Held, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    pub(super) fn register_orphan(&mut self, py: Python<'_>, child: Held, relationship: &RelationshipDescriptor) -> PyResult<()> {
         let cascaded =
             if self.is_preview { Vec::new() } else { cascade::collect(py, child.state(), Cascade::Delete, |_| false)? };
         let how = Registration { operation: Some("delete"), ..Registration::DELETE };

@@ -246,7 +246,7 @@ impl Flush {
     }
 
     /// A member must be of the relationship's target class.
-    fn verify_canload(
+    pub(super) fn verify_canload(
         &self,
         py: Python<'_>,
         member: &Bound<'_, PyAny>,

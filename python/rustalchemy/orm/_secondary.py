@@ -1,0 +1,33 @@
+"""Statements on the association table of a many-to-many relationship, for the flush executor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import and_, bindparam
+from sqlalchemy.engine import Connection
+
+from . import exc
+
+
+def execute_secondary(
+    connection: Connection, table: Any, kind: str, keys: tuple[str, ...], rows: list[tuple[Any, ...]]
+) -> None:
+    """Insert, move or delete rows; ``StaleDataError`` if fewer were there than the objects remember."""
+    if kind == "insert":
+        connection.execute(table.insert(), [dict(zip(keys, row)) for row in rows])
+        return
+    prefix = "old_" if kind == "update" else ""
+    criterion = and_(*(table.c[key] == bindparam(prefix + key, type_=table.c[key].type) for key in dict.fromkeys(keys)))
+    if kind == "update":
+        statement = table.update().where(criterion)
+        names = (*keys, *(prefix + key for key in keys))
+    else:
+        statement = table.delete().where(criterion)
+        names = keys
+    result = connection.execute(statement, [dict(zip(names, row)) for row in rows])
+    if result.supports_sane_multi_rowcount() and result.rowcount != len(rows):
+        raise exc.StaleDataError(
+            f"{kind.upper()} statement on table '{table.description}' expected to {kind} {len(rows)} row(s); Only "
+            f"{result.rowcount} were matched."
+        )

@@ -1,0 +1,233 @@
+//! Many-to-many: rows of association tables, from whichever side they changed, each once.
+use std::rc::Rc;
+
+use hashbrown::HashSet;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+use rustalchemy_core::ids::{DependencyId, StateId};
+
+use crate::bridge as attribute;
+use crate::errors;
+use crate::flags::passive;
+use crate::held::Held;
+use crate::manager::ManagerCore;
+use crate::mapper::{RelationshipDescriptor, bits};
+use crate::related;
+use crate::state::StateRef;
+
+use super::register::relationship_str;
+use super::{Flush, committed_value_of, value_of};
+
+/// Which columns of an association table take which attribute's value.
+struct Association {
+    parent: Vec<(u32, String)>,
+    child: Vec<(u32, String)>,
+}
+
+impl Association {
+    fn of(py: Python<'_>, relationship: &RelationshipDescriptor) -> PyResult<Self> {
+        let side = |name: &str| -> PyResult<Vec<(u32, String)>> {
+            match &relationship.secondary {
+                Some(secondary) => match secondary.bind(py).get_item(name)? {
+                    Some(pairs) => pairs.try_iter()?.map(|pair| pair?.extract()).collect(),
+                    None => Ok(Vec::new()),
+                },
+                None => Ok(Vec::new()),
+            }
+        };
+        Ok(Self { parent: side("parent")?, child: side("child")? })
+    }
+    fn sides(&self, parent: StateRef, child: StateRef) -> impl Iterator<Item = (StateRef, u32)> {
+        self.parent
+            .iter()
+            .map(move |&(attr, _)| (parent, attr))
+            .chain(self.child.iter().map(move |&(attr, _)| (child, attr)))
+    }
+    /// The keys of a row's columns, and of its old values where it is moved.
+    fn keys(&self) -> Vec<&str> {
+        self.parent.iter().chain(&self.child).map(|(_, key)| key.as_str()).collect()
+    }
+}
+
+/// Rows of one association table that change, by what happens to them.
+struct Rows<'py> {
+    inserts: Bound<'py, PyList>,
+    updates: Bound<'py, PyList>,
+    deletes: Bound<'py, PyList>,
+}
+
+impl Flush {
+    /// Deletes load what they must let go of; saves delete orphans.
+    pub(super) fn presort_many_to_many(
+        &mut self,
+        py: Python<'_>,
+        state: StateId,
+        relationship: &RelationshipDescriptor,
+        is_delete: bool,
+    ) -> PyResult<()> {
+        let state = self.state(state);
+        if is_delete {
+            if relationship.passive_deletes == 0 {
+                related::links(py, state, relationship, self.delete_flags(relationship))?;
+            }
+            return Ok(());
+        }
+        if relationship.cascade & bits::DELETE_ORPHAN == 0 {
+            return Ok(());
+        }
+        let links = related::links(py, state, relationship, passive::NO_INITIALIZE | self.preview_flags())?;
+        for child in &links.deleted {
+            let Some(child) = related::held(py, child)? else { continue };
+            if !attribute::has_parent(state, relationship, child.state()) {
+                self.register_orphan(py, child, relationship)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `process_saves` or `process_deletes` of a many-to-many.
+    pub(super) fn process_many_to_many(
+        &mut self,
+        py: Python<'_>,
+        executor: &Bound<'_, PyAny>,
+        id: DependencyId,
+        states: &[StateId],
+        is_delete: bool,
+    ) -> PyResult<()> {
+        let entry = &self.dependencies[id.index()];
+        let (descriptor, place) = (Rc::clone(&entry.descriptor), entry.place);
+        let relationship = &descriptor.relationships[place];
+        let association = Association::of(py, relationship)?;
+        let rows =
+            Rows { inserts: PyList::empty(py), updates: PyList::empty(py), deletes: PyList::empty(py) };
+        let name = reversed_name(py, relationship);
+        let mut done = name.as_ref().map(|name| self.linked.remove(name).unwrap_or_default());
+        let mut seen = HashSet::new();
+        let mut result = Ok(());
+        for &state in states {
+            if self.register.entry(state).list_only {
+                continue;
+            }
+            result = self.collect_links(py, state, relationship, &association, is_delete, &rows, done.as_ref(), &mut seen);
+            if result.is_err() {
+                break;
+            }
+        }
+        if let (Some(name), Some(mut done)) = (name, done.take()) {
+            done.extend(seen);
+            self.linked.insert(name, done);
+        }
+        result?;
+        let Some(prop) = relationship.prop.as_ref().map(|prop| prop.bind(py)) else { return Ok(()) };
+        let keys = PyTuple::new(py, association.keys())?;
+        for (kind, rows) in [("delete", rows.deletes), ("update", rows.updates), ("insert", rows.inserts)] {
+            if !rows.is_empty() {
+                executor.call_method1("secondary", (prop, kind, &keys, rows))?;
+            }
+        }
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments)] // the parts of one loop body
+    fn collect_links(
+        &self,
+        py: Python<'_>,
+        state: StateId,
+        relationship: &RelationshipDescriptor,
+        association: &Association,
+        is_delete: bool,
+        rows: &Rows<'_>,
+        done: Option<&HashSet<(usize, usize)>>,
+        seen: &mut HashSet<(usize, usize)>,
+    ) -> PyResult<()> {
+        let parent = self.state(state);
+        let moves = !is_delete && !relationship.passive_updates && association_moves(parent, association);
+        let flags = match (is_delete, moves) {
+            (true, _) => self.delete_flags(relationship),
+            (false, true) => passive::OFF,
+            (false, false) => passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS,
+        };
+        let links = related::links(py, parent, relationship, flags)?;
+        let address = |state: StateRef| state.as_ptr() as usize;
+        let nothing = Vec::new();
+        let (added, removed) = if is_delete { (&nothing, [&links.unchanged, &links.deleted]) } else { (&links.added, [&links.deleted, &nothing]) };
+        for (children, operation, target) in
+            [(vec![added], "add", &rows.inserts), (removed.to_vec(), "delete", &rows.deletes)]
+        {
+            for child in children.into_iter().flatten() {
+                self.verify_canload(py, child, relationship)?;
+                let Some(child) = related::held(py, child)? else { continue };
+                seen.insert((address(child.state()), address(parent)));
+                let is_done = done.is_some_and(|done| done.contains(&(address(parent), address(child.state()))));
+                if is_done || !self.is_linkable(py, &child, relationship, operation)? {
+                    continue;
+                }
+                let values: Vec<_> = association
+                    .sides(parent, child.state())
+                    .map(|(state, attr)| value_of(py, state, attr))
+                    .collect::<PyResult<_>>()?;
+                target.append(PyTuple::new(py, values)?)?;
+            }
+        }
+        if moves {
+            for child in &links.unchanged {
+                let Some(child) = related::held(py, child)? else { continue };
+                let mut values = Vec::new();
+                for (state, attr) in association.sides(parent, child.state()) {
+                    values.push(value_of(py, state, attr)?);
+                }
+                for (state, attr) in association.sides(parent, child.state()) {
+                    values.push(committed_value_of(py, state, attr)?);
+                }
+                rows.updates.append(PyTuple::new(py, values)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Is the other object in the session? A warning if not.
+    fn is_linkable(
+        &self,
+        py: Python<'_>,
+        child: &Held,
+        relationship: &RelationshipDescriptor,
+        operation: &str,
+    ) -> PyResult<bool> {
+        if self.uow.contains(child.state()) {
+            return Ok(true);
+        }
+        if !child.state().is_deleted() {
+            let class = child.object(py).get_type().name()?.to_string();
+            errors::warn(
+                py,
+                &format!(
+                    "Object of type <{class}> not in session, {operation} operation along '{}' won't proceed",
+                    relationship_str(py, relationship)
+                ),
+            )?;
+        }
+        Ok(false)
+    }
+}
+
+/// Did a key that the association table holds change?
+fn association_moves(parent: StateRef, association: &Association) -> bool {
+    parent.has_key()
+        && association.parent.iter().any(|&(attr, _)| {
+            parent.committed(attr).is_some_and(|old| !old.is_null() && old != parent.slot(attr).value())
+        })
+}
+
+/// What both sides of a relationship have in common; nothing for one without other side.
+fn reversed_name(py: Python<'_>, relationship: &RelationshipDescriptor) -> Option<String> {
+    if relationship.reverse.is_empty() {
+        return None;
+    }
+    let mut keys = vec![relationship.key.clone()];
+    for (manager, attr) in &relationship.reverse {
+        let manager = ManagerCore::of(manager.bind(py));
+        keys.push(manager.attr(*attr).map_or_else(String::new, |attr| attr.key(py).to_string()));
+    }
+    keys.sort();
+    Some(keys.join(" "))
+}
