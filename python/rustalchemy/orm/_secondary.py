@@ -15,7 +15,7 @@ def execute_secondary(
 ) -> None:
     """Insert, move or delete rows; ``StaleDataError`` if fewer were there than the objects remember."""
     if kind == "insert":
-        connection.execute(table.insert(), [dict(zip(keys, row)) for row in rows])
+        connection.execute(table.insert(), [dict(zip(keys, row, strict=True)) for row in rows])
         return
     prefix = "old_" if kind == "update" else ""
     criterion = and_(*(table.c[key] == bindparam(prefix + key, type_=table.c[key].type) for key in dict.fromkeys(keys)))
@@ -25,7 +25,7 @@ def execute_secondary(
     else:
         statement = table.delete().where(criterion)
         names = keys
-    result = connection.execute(statement, [dict(zip(names, row)) for row in rows])
+    result = connection.execute(statement, [dict(zip(names, row, strict=True)) for row in rows])
     if result.supports_sane_multi_rowcount() and result.rowcount != len(rows):
         raise exc.StaleDataError(
             f"{kind.upper()} statement on table '{table.description}' expected to {kind} {len(rows)} row(s); Only "
