@@ -305,6 +305,7 @@ def resolve_for_python_type(
 
 # types: what the native processors have to know of a type -----------------------------------------------------------
 
+
 def result_function(type_: Any, dialect: Any, coltype: object) -> Optional[Any]:
     """Return the callable Core would process results of this type with, from Core's own cache."""
     return type_._cached_result_processor(dialect, coltype)

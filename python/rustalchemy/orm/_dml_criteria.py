@@ -308,7 +308,7 @@ class _BulkUDCompileState(_ORMDMLState):
     @classmethod
     def _interpret_returning_rows(cls, result: Any, mapper: Mapper[Any], rows: Any) -> list[Any]:
         if mapper.local_table is not mapper.base_mapper.local_table:
-            columns = mapper.local_table.primary_key  # type: ignore[attr-defined]
+            columns = mapper.local_table.primary_key
         else:
             columns = mapper.primary_key
         try:

@@ -664,7 +664,7 @@ class _JoinCondition:
     def _shield(self, criterion: Any) -> Any:
         """Keep elements of other entities in extra criteria from being adapted to parent or target."""
 
-        def mark(element: Any, annotations: dict[str, Any]) -> Any:
+        def mark(element: Any, annotations: Any) -> Any:
             owner = annotations_of(element).get("parentmapper")
             if (
                 owner is not self.prop.parent

@@ -28,6 +28,14 @@ class _MapperInheritance(HasMemoized):
 
         def __getattr__(self, key: str) -> Any: ...
 
+    inherits: Any
+    inherit_condition: Any
+    local_table: Any
+    passive_deletes: Any
+    polymorphic_map: dict[Any, Any]
+    version_id_col: Any
+    _inheriting_mappers: Any
+
     _validate_polymorphic_identity: Any = None
     _set_polymorphic_identity: Any = None
     _polymorphic_attr_key: str | None = None

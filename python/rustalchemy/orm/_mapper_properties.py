@@ -50,7 +50,7 @@ class _MapperProperties(HasMemoized):
         """Set up explicit properties, then inherited ones, then those of the remaining columns in column order."""
         from .properties import ColumnProperty
 
-        self._columns = WriteableColumnCollection()
+        self._columns: Any = WriteableColumnCollection()
         self._props: dict[str, MapperProperty[Any]] = util.OrderedDict()
         self._columntoproperty = _ColumnMapping(self)
 

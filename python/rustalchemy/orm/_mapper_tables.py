@@ -65,7 +65,7 @@ class _MapperTables(HasMemoized):
         else:
             if given:
                 found = ((self.persist_selectable.corresponding_column(column), column) for column in given)
-                primary_key = [own if own is not None else column for own, column in found]
+                primary_key: Sequence[Any] = [own if own is not None else column for own, column in found]
             else:
                 # of columns that a join makes equal, one is enough
                 primary_key = sql_util.reduce_columns(

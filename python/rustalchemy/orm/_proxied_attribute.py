@@ -62,11 +62,11 @@ def _create_proxied_attribute(descriptor: Any) -> Any:
             self._doc = self.__doc__ = doc
 
         @property
-        def _parententity(self) -> Any:  # type: ignore[override]
+        def _parententity(self) -> Any:
             return inspection.inspect(self.class_, raiseerr=False)
 
         @property
-        def parent(self) -> Any:  # type: ignore[override]
+        def parent(self) -> Any:
             return inspection.inspect(self.class_, raiseerr=False)
 
         def _column_strategy_attrs(self) -> Any:
@@ -83,7 +83,7 @@ def _create_proxied_attribute(descriptor: Any) -> Any:
             return _AdHocHasEntityNamespace(self._parententity)
 
         @util.memoized_property
-        def comparator(self) -> Any:  # type: ignore[override]
+        def comparator(self) -> Any:
             if callable(self._comparator):
                 self._comparator = self._comparator()
             if self._adapt_to_entity:

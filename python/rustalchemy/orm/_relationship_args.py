@@ -61,9 +61,6 @@ class _RelationshipArgs(NamedTuple):
 
     @classmethod
     def from_arguments(cls, **given: Any) -> _RelationshipArgs:
-        return cls(
-            **{
-                name: (_StringRelationshipArg if name == "back_populates" else _RelationshipArg)(name, value, None)
-                for name, value in given.items()
-            }
-        )
+        back_populates = _StringRelationshipArg("back_populates", given.pop("back_populates"), None)
+        others = {name: _RelationshipArg(name, value, None) for name, value in given.items()}
+        return cls(back_populates=back_populates, **others)

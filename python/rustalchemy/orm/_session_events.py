@@ -91,7 +91,7 @@ class SessionEvents(event.Events[Session]):
         if hasattr(target, "_no_async_engine_events"):
             target._no_async_engine_events()
             return None
-        return event.Events._accept_with(target, identifier)  # type: ignore[return-value]
+        return event.Events._accept_with(target, identifier)
 
     @classmethod
     def _listen(

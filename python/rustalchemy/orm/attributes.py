@@ -312,15 +312,15 @@ class InstrumentedAttribute(_core.AttributeDescriptor, QuickComparison, Queryabl
         QueryableAttribute.__init__(self, *args, **kwargs)
 
     @util.rw_hybridproperty
-    def __doc__(self) -> str | None:  # type: ignore[override]
+    def __doc__(self) -> str | None:
         return self._doc
 
     @__doc__.setter
-    def __doc__(self, value: str | None) -> None:
+    def __doc__(self, value: str | None) -> None:  # type: ignore[no-redef]
         self._doc = value
 
     @__doc__.classlevel
-    def __doc__(cls) -> str | None:
+    def __doc__(cls) -> str | None:  # type: ignore[no-redef]
         return super().__doc__
 
     def _hear(self) -> None:
@@ -387,7 +387,7 @@ def _register_attribute_impl(
     ``backref`` names the other side's attribute, where no relationship tells the native side.
     """
     manager = manager_of_class(class_)
-    descriptor = manager[key]
+    descriptor: Any = manager[key]
     typecallable = kw.pop("typecallable", None)
     if uselist:
         typecallable = manager.instrument_collection_class(key, typecallable or list)
@@ -428,7 +428,7 @@ def _register_attribute_impl(
 def _compares_plainly(compare_function: Any) -> bool:
     """Whether a comparison is ``==``: then the native core does it itself."""
     function = getattr(compare_function, "__func__", None)
-    type_ = getattr(compare_function, "__self__", None)
+    type_: Any = getattr(compare_function, "__self__", None)
     if function is TypeDecorator.compare_values:
         return _compares_plainly(type_.impl_instance.compare_values)
     return compare_function is None or function is TypeEngine.compare_values
@@ -441,7 +441,7 @@ def _register_descriptor(
     descriptor: InstrumentedAttribute[Any] = InstrumentedAttribute(
         class_, key, comparator=comparator, parententity=parententity
     )
-    descriptor.__doc__ = doc
+    descriptor._doc = doc
     manager.instrument_attribute(key, descriptor)
     return descriptor
 

@@ -309,7 +309,7 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
         is_delete_using: bool = False,
         is_executemany: bool = False,
     ) -> bool:
-        if not (dialect.update_returning and mapper.local_table.implicit_returning):  # type: ignore[attr-defined]
+        if not (dialect.update_returning and mapper.local_table.implicit_returning):
             return False
         if is_executemany:
             return bool(dialect.update_executemany_returning)
@@ -459,7 +459,7 @@ class _BulkORMDelete(_CriteriaCompileState, DeleteDMLState):
         is_delete_using: bool = False,
         is_executemany: bool = False,
     ) -> bool:
-        if not (dialect.delete_returning and mapper.local_table.implicit_returning):  # type: ignore[attr-defined]
+        if not (dialect.delete_returning and mapper.local_table.implicit_returning):
             return False
         if is_delete_using:
             return bool(dialect.delete_returning_multifrom)

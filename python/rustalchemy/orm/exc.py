@@ -59,7 +59,7 @@ class UnmappedClassError(UnmappedError):
     """A class without mapping was given to an operation that needs one."""
 
     def __init__(self, cls: type[Any], msg: str | None = None) -> None:
-        super().__init__(msg or _default_unmapped(cls))  # type: ignore[arg-type]
+        super().__init__(msg or _default_unmapped(cls))
 
     def __reduce__(self) -> Any:
         return self.__class__, (None, self.args[0])
@@ -142,7 +142,8 @@ def _default_unmapped(cls: Any) -> str | None:
     from .base import manager_of_class
 
     try:
-        mappers = manager_of_class(cls).mappers
+        manager: Any = manager_of_class(cls)
+        mappers = manager.mappers
     except (UnmappedClassError, TypeError, *NO_STATE):
         mappers = {}
     return None if mappers else f"Class '{_safe_cls_name(cls)}' is not mapped"

@@ -66,7 +66,7 @@ class _SerializableColumnGetterV2(_PlainColumnGetter):
     @classmethod
     def _reduce_from_cols(cls, cols: Sequence[Any]) -> Any:
         def table_key(column: Any) -> str | None:
-            return column.table.key if isinstance(column.table, expression.TableClause) else None
+            return getattr(column.table, "key", None) if isinstance(column.table, expression.TableClause) else None
 
         return _SerializableColumnGetterV2, ([(column.key, table_key(column)) for column in cols],)
 

@@ -492,7 +492,7 @@ class RelationshipProperty(_DataclassDefaultsDontSet, _IntrospectsAnnotations, S
             yield member, mapper, member_state, attributes.instance_dict(member)
 
     @property
-    def cascade(self) -> CascadeOptions:  # type: ignore[override]
+    def cascade(self) -> CascadeOptions:
         return self._cascade
 
     @cascade.setter
@@ -569,7 +569,7 @@ class RelationshipProperty(_DataclassDefaultsDontSet, _IntrospectsAnnotations, S
         resolved = self._init_args.back_populates.resolved
         if self.backref is not None and not resolved:
             if isinstance(self.backref, str):
-                key, kwargs = self.backref, {}
+                key, kwargs = self.backref, dict[str, Any]()
             else:
                 key, kwargs = self.backref
             self._make_backref(key, kwargs)
