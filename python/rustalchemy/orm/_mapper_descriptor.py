@@ -30,6 +30,8 @@ def hand_over(mapper: Any) -> None:
     mapper._core_descriptor = descriptor = describe(mapper)
     # statements of the flush, by shape: made from this description
     mapper._flush_shapes = {}
+    # the prepared get() of each dialect
+    mapper._get_templates = {}
     manager.configure_mapper(descriptor)
     for entry in descriptor["relationships"]:
         attribute = manager.get(entry["key"])

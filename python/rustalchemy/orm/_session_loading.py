@@ -92,16 +92,17 @@ class ObjectLoading(StatementExecution):
         bind_arguments: dict[str, Any] | None = None,
     ) -> Any:
         """``get()`` for all that the native core does not answer itself from the identity map."""
+        mapper: Any = inspect(entity)
+        if mapper is None or not mapper.is_mapper:
+            raise sa_exc.ArgumentError(f"Expected mapped class or mapper, got: {entity!r}")
+        identity = self._primary_key_values(mapper, primary_key_identity)
+        is_plain = not (options or identity_token or execution_options or bind_arguments or db_load_fn)
         if populate_existing is not None:
             execution_options = {**execution_options, "populate_existing": populate_existing}
         else:
             populate_existing = execution_options.get("populate_existing", False)
 
-        mapper: Any = inspect(entity)
-        if mapper is None or not mapper.is_mapper:
-            raise sa_exc.ArgumentError(f"Expected mapped class or mapper, got: {entity!r}")
-        identity = self._primary_key_values(mapper, primary_key_identity)
-        for_update = _sa.for_update_from_argument(with_for_update)
+        for_update = None if with_for_update is None else _sa.for_update_from_argument(with_for_update)
 
         if not populate_existing and not mapper.always_refresh and for_update is None:
             instance = self._identity_lookup(
@@ -116,7 +117,7 @@ class ObjectLoading(StatementExecution):
             if instance is not None:
                 # the map may hold a sibling class under this key
                 return instance if isinstance(instance, mapper.class_) else None
-            if not (options or identity_token or execution_options or bind_arguments or db_load_fn):
+            if is_plain:
                 instance = _statement_cache.get_by_key(self, mapper, identity)
                 if instance is not NotImplemented:
                     return instance

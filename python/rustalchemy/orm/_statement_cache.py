@@ -404,12 +404,31 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     """The object of a primary key from the database, None if there is none; NO_LANE if Core has to be asked."""
     if None in identity or not plain_session(session):
         return NO_LANE
-    criterion, bind_of = mapper._get_clause
-    values = {bind_of[column].key: value for column, value in zip(mapper.primary_key, identity, strict=True)}
-    rows = owned_rows(session, ("get", mapper), mapper, lambda: _select_where(mapper, criterion), values)
-    if rows is NO_LANE:
+    session._autoflush()
+    lane = session._lane(mapper)
+    if lane is None:
         return NO_LANE
+    dialect = lane.dialect
+    template = mapper._get_templates.get(dialect)
+    if template is None:
+        template = mapper._get_templates[dialect] = _get_template(mapper, dialect)
+    prepared, constants, fills = template
+    if prepared is None:
+        return NO_LANE
+    parameters = list(constants)
+    for place, index, processor in fills:
+        value = identity[index]
+        parameters[place] = value if processor is None else processor(value)
+    rows = prepared.run(session, lane, parameters, load_options=_LAZY_OPTIONS)
     return rows[0] if rows else None
+
+
+def _get_template(mapper: Any, dialect: Any) -> tuple[Optional[PreparedSelect], Sequence[Any], Sequence[Any]]:
+    """The statement of ``get()``, and where the values of the primary key go."""
+    criterion, bind_of = mapper._get_clause
+    names = [bind_of[column].key for column in mapper.primary_key]
+    prepared = PreparedSelect.of(_select_where(mapper, criterion), dialect, names=names)
+    return (None, (), ()) if prepared is None else (prepared, *prepared.layout(names))
 
 
 def refresh_state(session: Any, mapper: Any, state: Any, names: Any, autoflush: bool) -> Any:
