@@ -138,6 +138,9 @@ except ImportError:  # SQLAlchemy 2.0
 # Which of the two supported series is installed.
 SQLALCHEMY_21: Final = TypedColumns is not None
 
+# Where a statement keeps the functions to run when it is compiled.
+COMPILE_STATE_FUNCS: Final = "_compile_state_funcs" if SQLALCHEMY_21 else "_with_context_options"
+
 try:
     # Swaps the annotations of a class while dataclasses looks at it.
     from sqlalchemy.util import restore_annotations as restore_annotations

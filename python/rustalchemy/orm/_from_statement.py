@@ -19,7 +19,7 @@ from sqlalchemy.sql.selectable import (
 )
 from sqlalchemy.sql.visitors import InternalTraversal
 
-from .._sa import ExecutableStatement
+from .._sa import COMPILE_STATE_FUNCS, ExecutableStatement
 from ._compile_state import PLUGIN, _check_star, _ORMCompileState
 from ._context_entities import (
     _DMLBulkInsertReturningColFilter,
@@ -78,7 +78,7 @@ class _ORMFromStatementCompileState(_ORMCompileState):
         for opt in container._with_options:
             if opt._is_compile_state:
                 opt.process_compile_state(self)
-        for fn, _ in container._compile_state_funcs:
+        for fn, _ in getattr(container, COMPILE_STATE_FUNCS):
             fn(self)
 
         if self.statement._is_text_clause:

@@ -24,6 +24,7 @@ from sqlalchemy.sql.selectable import (
 )
 
 from .._sa import (
+    COMPILE_STATE_FUNCS,
     COMPILE_STATE_PLUGIN,
     _entity_namespace_key,
     _generative,
@@ -373,9 +374,9 @@ class _QueryState(
         stmt: Any
         if query._statement is not None:
             stmt = FromStatement(query._raw_columns, query._statement)
+            stmt.__dict__[COMPILE_STATE_FUNCS] = getattr(query, COMPILE_STATE_FUNCS)
             stmt.__dict__.update(
                 _with_options=query._with_options,
-                _with_context_options=query._compile_state_funcs,
                 _compile_options=compile_options,
                 _execution_options=query._execution_options,
                 _propagate_attrs=query._propagate_attrs,

@@ -98,7 +98,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
         self._init_global_attributes(query, compiler, toplevel=toplevel, process_criteria_for_toplevel=False)
         if toplevel:
             self._process_options()
-        for fn, _ in query._compile_state_funcs:
+        for fn, _ in getattr(query, _sa.COMPILE_STATE_FUNCS):
             fn(self)
 
         self.eager_joins = {}
@@ -338,7 +338,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
     def from_statement(cls, statement: Any, from_statement: Any) -> FromStatement:
         element = coercions.expect(roles.ReturnsRowsRole, from_statement, apply_propagate_attrs=statement)
         container = FromStatement(statement._raw_columns, element)
-        for name in ("_with_options", "_compile_state_funcs", "_execution_options", "_propagate_attrs"):
+        for name in ("_with_options", _sa.COMPILE_STATE_FUNCS, "_execution_options", "_propagate_attrs"):
             container.__dict__[name] = getattr(statement, name)
         return container
 
