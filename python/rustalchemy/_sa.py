@@ -18,7 +18,7 @@ from sqlalchemy.engine.base import Connection as Connection
 # event --------------------------------------------------------------------------------------------------------------
 # What holds listeners of classes that are not mapped yet needs: entering a listener, and taking one out again.
 # Classes of events by event name: of a class that nobody mapped yet each ORM says that it is its own.
-from sqlalchemy.event.base import _registrars as _event_registrars
+from sqlalchemy.event.base import _registrars as _registrars
 from sqlalchemy.event.legacy import _omit_standard_example as _omit_standard_example
 from sqlalchemy.event.registry import _EventKey as _EventKey
 from sqlalchemy.event.registry import _stored_in_collection as _stored_in_collection

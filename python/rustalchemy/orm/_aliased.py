@@ -329,7 +329,8 @@ class AliasedInsp(
     @property
     def class_(self) -> type[_O]:
         """The mapped class this is an alias of."""
-        return self.mapper.class_
+        class_: type[_O] = self.mapper.class_
+        return class_
 
     @property
     def _path_registry(self) -> Any:

@@ -16,7 +16,6 @@ from sqlalchemy.engine import result as _result
 
 from .._sa import _entity_namespace_key
 from . import exc as orm_exc
-from .base import NO_VALUE
 from .interfaces import PropComparator
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def _expand_other_attrs(mapper: Mapper[Any], rows: Iterable[_Row]) -> None:
     """Let attributes that are no columns (composites, hybrids) put their columns into the rows."""
     setters = {}
     for key in mapper.all_orm_descriptors.keys():  # noqa: SIM118 - no mapping
-        attribute = _entity_namespace_key(mapper, key, default=NO_VALUE)
+        attribute = _entity_namespace_key(mapper, key, default=None)
         if isinstance(attribute, PropComparator):
             setter = attribute._bulk_dml_setter(key)
             if setter is not None:
@@ -155,7 +154,7 @@ def _insert_record(
     if version is not None and generator is not False and version in mapper._cols_by_table[table]:
         params[version.key] = generator(None)
     if mapper._set_polymorphic_identity:
-        params.setdefault(mapper._polymorphic_attr_key, mapper.polymorphic_identity)
+        params.setdefault(str(mapper._polymorphic_attr_key), mapper.polymorphic_identity)
     params.update((key, row[key]) for key in extra_keys)
     return _InsertRecord(row, params, has_all_pks, has_all_defaults)
 
@@ -269,7 +268,7 @@ class _InsertWriter:
 
     def _store_key(self, table: Any, record: _InsertRecord, key: Iterable[Any]) -> None:
         mapper = self.mapper
-        for value, column in zip(key, mapper._pks_by_table[table]):
+        for value, column in zip(key, mapper._pks_by_table[table], strict=True):
             name = mapper._columntoproperty[column].key
             if record.values.get(name) is None:
                 record.values[name] = value

@@ -9,7 +9,6 @@ from sqlalchemy.sql.dml import UpdateDMLState
 
 from .._sa import _entity_namespace_key, core_crud_kv_pairs
 from . import loading
-from .base import NO_VALUE
 from .context import FromStatement, QueryContext, _AbstractORMCompileState, _ORMFromStatementCompileState
 from .interfaces import PropComparator
 
@@ -50,9 +49,9 @@ class _ORMDMLState(_AbstractORMCompileState):
 
         for given, value in kv_iterator:
             key = coercions.expect(roles.DMLColumnRole, given)
-            attribute = None
+            attribute: Any = None
             if isinstance(key, str):
-                attribute = _entity_namespace_key(mapper, key, default=NO_VALUE)
+                attribute = _entity_namespace_key(mapper, key, default=None)
                 if not isinstance(attribute, PropComparator):
                     # a column of the table that no attribute stands for
                     yield coercions.expect(roles.DMLColumnRole, key), cacheable(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event
 
-from .._sa import _event_registrars, _stored_in_collection
+from .._sa import _registrars, _stored_in_collection
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -18,7 +18,7 @@ def ask_first(events: type[Any]) -> None:
 
     A class that is mapped by neither could become either's. Ours takes it and passes it on; the other one would not.
     """
-    for classes in _event_registrars.values():
+    for classes in _registrars.values():
         if events in classes:
             classes.remove(events)
             classes.insert(0, events)

@@ -38,7 +38,7 @@ class InstrumentationEvents(event.Events[InstrumentationFactory]):
             return None
 
         def forget(ref: Any) -> None:
-            getattr(factory.dispatch, identifier).remove(_EventKey(None, identifier, deliver, factory))
+            getattr(factory.dispatch, identifier).remove(_EventKey(factory, identifier, deliver, factory))
 
         # there is one factory for all classes: it must not keep a class alive because somebody listens for it
         class_ref = weakref.ref(event_key.dispatch_target.class_, forget)

@@ -89,7 +89,8 @@ class _ORMJoin(expression.Join):
     ) -> tuple[Any, Any, Any]:
         """Left side, right side and ON clause of the join along a relationship."""
         adapt_to = right_info.selectable
-        adapt_from = on_selectable if sql_util.clause_is_present(on_selectable, left_selectable) else left_selectable
+        present = sql_util.clause_is_present(on_selectable, left_selectable)  # type: ignore[no-untyped-call]
+        adapt_from = on_selectable if present else left_selectable
 
         pj, sj, _source, _dest, secondary, self._target_adapter = prop._create_joins(
             source_selectable=adapt_from,
@@ -129,7 +130,7 @@ class _ORMJoin(expression.Join):
             return
         if right_info.is_aliased_class:
             criterion = right_info._adapter.traverse(criterion)
-        self.onclause = self.onclause & criterion
+        self.onclause &= criterion  # type: ignore[operator]  # a join has an ON clause by now
 
     def _splice_into_center(self, other: Any) -> _ORMJoin:
         """Join ``other``, whose leftmost element is our right side, into this join: (a JOIN b) + (b JOIN c)."""

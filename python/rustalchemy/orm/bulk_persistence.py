@@ -1,6 +1,7 @@
 """INSERT, UPDATE and DELETE statements of entities: the compile states that Core finds under our plugin name.
 
-``_dml_state`` has what the three share, ``_dml_criteria`` what UPDATE and DELETE share, ``_bulk_rows`` the lists of rows.
+``_dml_state`` has what the three share, ``_dml_criteria`` what UPDATE and DELETE share, ``_bulk_rows`` the lists of
+rows.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ def _with_populate_existing(execution_options: Any, options: Any) -> Any:
         return execution_options
     load_options = execution_options.get("_sa_orm_load_options", QueryContext.default_load_options)
     return execution_options.union({"_sa_orm_load_options": load_options + {"_populate_existing": True}})
+
+
+def _values_of(table: Any, values: dict[Any, Any]) -> dict[Any, Any]:
+    """Those of the user's values whose columns belong to one table of the mapper."""
+    return {column: value for column, value in values.items() if getattr(column, "table", None) is table}
 
 
 def _as_rows(params: Any) -> list[dict[str, Any]]:
@@ -160,7 +166,9 @@ class _BulkORMInsert(_ORMDMLState, InsertDMLState):
         statement.table = table
         if self._dict_parameters:
             self._dict_parameters = {
-                column: value for column, value in self._dict_parameters.items() if column.table is table
+                column: value
+                for column, value in self._dict_parameters.items()
+                if getattr(column, "table", None) is table
             }
         self.statement = self._setup_orm_returning(
             compiler,
@@ -180,7 +188,7 @@ class _CriteriaCompileState(_BulkUDCompileState):
     """What compiling UPDATE and DELETE with criteria has in common."""
 
     mapper: Mapper[Any]
-    is_multitable: bool
+    is_multitable: Any
 
     def _entity_statement(self, statement: Any, compiler: Any) -> Any:
         """The statement against the mapper's table, with the criteria that belong to the entity."""
@@ -258,7 +266,9 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
             )
         if self._dict_parameters:
             self._dict_parameters = {
-                column: value for column, value in self._dict_parameters.items() if column.table is table
+                column: value
+                for column, value in self._dict_parameters.items()
+                if getattr(column, "table", None) is table
             }
         self.statement = statement
 

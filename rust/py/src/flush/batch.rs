@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use rustalchemy_core::flush::StatementKind;
 
 use crate::bridge as attribute;
+use crate::expiry;
 use crate::held::Held;
 use crate::manager::ClassManager;
 use crate::mapper::{MapperDescriptor, TableDescriptor};
@@ -286,10 +287,17 @@ impl Batch {
 
     /// Values that the database made and nobody has read yet.
     fn expire_columns(&self, py: Python<'_>, columns: Vec<u32>) -> PyResult<()> {
-        for column in columns {
-            let attr = self.attr(column)?;
+        let attrs = columns.into_iter().map(|column| self.attr(column)).collect::<PyResult<Vec<u32>>>()?;
+        for &attr in &attrs {
             for held in &self.rows {
                 attribute::expire_attribute(py, held.state(), attr)?;
+            }
+        }
+        if expiry::anyone_hears() && !attrs.is_empty() {
+            for held in &self.rows {
+                let keys = held.state().manager().attrs().filter(|attr| attrs.contains(&attr.index()));
+                let names = PyList::new(py, keys.map(|attr| attr.key(py)).collect::<Vec<_>>())?;
+                expiry::fire(py, held.state(), Some(names.as_any()))?;
             }
         }
         Ok(())
