@@ -104,8 +104,7 @@ class FlushExecutor:
         self, prop: RelationshipProperty[Any], kind: str, keys: tuple[str, ...], rows: list[tuple[Any, ...]]
     ) -> None:
         """Change rows of a many-to-many's association table; an UPDATE's rows end with the old values."""
-        connection, _ = self._connection_of(prop.mapper)
-        execute_secondary(connection, prop.secondary, kind, keys, rows)
+        execute_secondary(self._target(prop.mapper).connection, prop.secondary, kind, keys, rows)
 
     def fire(self, event: str, manager: Any, state: Any) -> None:
         """Call the listeners of a row-level mapper event."""
