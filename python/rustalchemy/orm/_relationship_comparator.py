@@ -1,4 +1,4 @@
-"""SQL operators of a relationship at class level: comparison with objects, any(), has(), contains(), of_type(), and_."""
+"""SQL operators of a relationship at class level: comparison with objects, any(), has(), contains(), of_type()."""
 
 from __future__ import annotations
 
