@@ -27,9 +27,6 @@ NO_LANE: Any = NotImplemented
 # session._event_bits: do_orm_execute has a listener
 _EXECUTE_BIT = 1 << 13
 
-# types of a single primary key that need no unpacking
-_PLAIN_KEYS = frozenset((int, str))
-
 # statements kept per dialect; beyond it the cache starts anew
 _LIMIT = 1000
 
@@ -405,20 +402,6 @@ def owned_rows(
         # joined collections, or a secondary table with a link twice
         rows = list({id(row): row for row in rows}.values())
     return rows
-
-
-def get_missing(session: Any, entity: Any, key: Any, plain_lookup: Any) -> Any:
-    """``Session.get()`` of a class by a single key that is not in the identity map; NO_LANE in any other case."""
-    manager = entity.__dict__.get("_sa_class_manager") if isinstance(entity, type) else None
-    if manager is None or type(key) not in _PLAIN_KEYS or type(session)._identity_lookup is not plain_lookup:
-        return NO_LANE
-    mapper = manager.mapper
-    if mapper is None or not mapper.configured or mapper.always_refresh or len(mapper.primary_key) != 1:
-        return NO_LANE
-    identity = (key,)
-    if session.identity_map.get((mapper._identity_class, identity, None)) is not None:
-        return NO_LANE
-    return get_by_key(session, mapper, identity)
 
 
 def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
