@@ -490,3 +490,9 @@ def exec_code_in_env(code: str, env: dict[str, Any], name: str, description: str
     if run is not None:
         return run(code, env, name, description)
     return _langhelpers._exec_code_in_env(code, env, name)
+
+
+# sql.base: HasSyntaxExtensions ----------------------------------------------------------------------------------------
+def syntax_extensions(statement: Any) -> dict[str, Any]:
+    """Return the syntax extensions of a SELECT by the place they go to; 2.0 has none."""
+    return statement._get_syntax_extensions_as_dict() if SQLALCHEMY_21 else {}

@@ -176,7 +176,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
             self.order_by = query._order_by_clauses
             self.group_by = query._group_by_clauses or None
             self.distinct_on = query._distinct_on or ()
-            self.syntax_extensions = query._get_syntax_extensions_as_dict()
+            self.syntax_extensions = _sa.syntax_extensions(query)
         else:
             self._where_criteria = tuple(adapt(crit, True) for crit in query._where_criteria)
             self._having_criteria = tuple(adapt(crit, True) for crit in query._having_criteria)
@@ -184,7 +184,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
             self.group_by = self._adapt_col_list(util.flatten_iterator(query._group_by_clauses), adapt) or None
             self.distinct_on = self._adapt_col_list(query._distinct_on or (), adapt)
             self.syntax_extensions = {
-                key: adapt(value, True) for key, value in query._get_syntax_extensions_as_dict().items()
+                key: adapt(value, True) for key, value in _sa.syntax_extensions(query).items()
             }
         self.distinct = query._distinct
         self._for_update_arg = query._for_update_arg
