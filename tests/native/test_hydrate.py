@@ -268,3 +268,10 @@ def test_plans_are_checked(model: Model) -> None:
         RowPlan([object()], single=True)  # type: ignore[list-item]
     with pytest.raises(ValueError, match="single"):
         RowPlan([], single=True)
+
+
+def test_taken_objects_are_gathered_again(model: Model, uow: Any) -> None:
+    context, plan = LoadContext(), single(model.entity(collect=0))
+    for number in range(50):  # as in a streamed result: nothing keeps the objects of earlier chunks
+        uow._hydrate(plan, [(number, "a", 1)], loaded=context)
+        assert [identity for _, identity, _ in context.take(0)] == [number]
