@@ -7,6 +7,7 @@ A :class:`RowPlanBuilder` walks the entities of a compile state once per compile
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import exc as sa_exc
@@ -353,7 +354,9 @@ class RowPlanBuilder:
             raise sa_exc.NoSuchColumnError(f"Could not locate column in row for column '{column}'")
         plans = PolymorphicPlans(self, query_entity, mapper, path, adapter, column)
         for identity in mapper.polymorphic_map:
-            plans[identity]
+            # rows of one table of concrete inheritance do not have the keys of the others
+            with suppress(sa_exc.NoSuchColumnError):
+                plans[identity]
         return position, self.source.processor(position, column), plans, plans.missing
 
 

@@ -42,11 +42,6 @@ class PythonDefault:
         """Whether a default needs no execution context: functions that take one see the whole row."""
         return default.is_scalar or (default.is_callable and _sa.is_contextless(default.arg))
 
-    @staticmethod
-    def is_value(default: Any) -> bool:
-        """Whether a default, or None, is a value and no SQL."""
-        return default is not None and (default.is_scalar or default.is_callable)
-
     def values(self, count: int) -> list[Any]:
         """A value for each of so many rows."""
         make = self._callable
@@ -172,6 +167,8 @@ class Shape:
             column["key"] for column in self.mapper._core_descriptor["tables"][batch.table_no]["columns"]
         )
         self.numbers: dict[str, int] = {key: number for number, key in enumerate(self.keys)}
+        #: the refresh_flush event is listened to: Core's result says which values it is about
+        self.tells_refreshed = bool(self.mapper.class_manager.dispatch.refresh_flush)
         hierarchy = list(self.mapper.base_mapper.self_and_descendants)
         #: some attributes are SQL expressions over the row, and out of date once it was written
         self.has_readonly = any(mapper._readonly_props for mapper in hierarchy)
@@ -191,15 +188,6 @@ class Shape:
 
     def stored_numbers(self, columns: Iterable[Any]) -> tuple[int, ...]:
         return tuple(self.numbers[column.key] for column in columns if column.key in self.numbers)
-
-    def refreshed_names(self) -> list[str]:
-        """Attributes that the statement gives values which the program did not set: returned ones, then defaults."""
-        return []
-
-    def _names_of(self, columns: Iterable[Any]) -> list[str]:
-        return [
-            self.mapper._columntoproperty[column].key for column in columns if column in self.mapper._columntoproperty
-        ]
 
     def _where(self, batch: _core.Batch, name: Callable[[Any], str]) -> tuple[Any, dict[str, int]]:
         """The criterion that finds a row, and the batch entries of its bound parameters."""
@@ -242,15 +230,6 @@ class InsertShape(Shape):
         self._texts: dict[str, Any] = {}
 
     # --- Core --------------------------------------------------------------------------------------------------------
-
-    def refreshed_names(self) -> list[str]:
-        returned = self.fetched if self.can_return else []
-        made = [
-            column
-            for column in self.table.columns
-            if column.key not in self.entries and PythonDefault.is_value(column.default)
-        ]
-        return self._names_of([*returned, *made])
 
     def misses_defaults(self, expressions: Collection[str]) -> bool:
         """Whether values made by the server are wanted and not known beforehand; SQL expressions are not known."""
@@ -371,14 +350,6 @@ class UpdateShape(Shape):
         self._server_version = self.version_column is not None and self.mapper.version_id_generator is False
         self.returns = self._server_version or self._misses_defaults(())
         self._lane: Any = _UNMADE
-
-    def refreshed_names(self) -> list[str]:
-        made = [
-            column
-            for column in self.table.columns
-            if column.key not in self.entries and PythonDefault.is_value(column.onupdate)
-        ]
-        return self._names_of([*self._returned, *made])
 
     def _misses_defaults(self, expressions: Collection[str]) -> bool:
         return any(column.key not in self.entries or column.key in expressions for column in self._returned)

@@ -70,7 +70,8 @@ class FlushExecutor:
         target = self._target(batch.mapper.mapper)
         shape = self._shape(InsertShape, batch, target.dialect)
         lane = target.lane
-        if lane is None or batch.has_sql or not self._insert_in_lane(lane, shape, batch):
+        through_core = lane is None or batch.has_sql or shape.tells_refreshed
+        if lane is None or through_core or not self._insert_in_lane(lane, shape, batch):
             self._insert_through_core(target.connection, shape, batch)
         if shape.has_readonly or shape.loads_now:
             self._note_written(shape, batch)
@@ -79,7 +80,7 @@ class FlushExecutor:
         target = self._target(batch.mapper.mapper)
         shape = self._shape(UpdateShape, batch, target.dialect)
         lane = target.lane
-        text = None if lane is None or batch.has_sql else shape.lane
+        text = None if lane is None or batch.has_sql or shape.tells_refreshed else shape.lane
         if lane is not None and text is not None and (prepared := _parameters(text, batch)) is not None:
             rows, made = prepared
             matched = lane.execute(text.sql, rows)
@@ -120,10 +121,6 @@ class FlushExecutor:
                 _expire_readonly(state)
         if shape.loads_now:
             self._written += batch.states()
-        listeners = shape.mapper.class_manager.dispatch.refresh_flush
-        if listeners and (names := shape.refreshed_names()):
-            for state in batch.states():
-                listeners(state, self._flush_context, list(names))
 
     @property
     def has_defaults_to_load(self) -> bool:
@@ -401,12 +398,14 @@ class FlushExecutor:
         compiled = context.compiled
         numbers = shape.numbers
         columns = compiled.effective_returning
+        refreshed: list[str] = []
         if columns and returned:
             wanted = [
                 (index, numbers[column.key])
                 for index, column in enumerate(columns)
                 if column.key in numbers and (isupdate or not column.primary_key)
             ]
+            refreshed += [columns[index].key for index, _ in wanted if not columns[index].primary_key]
             if wanted:
                 batch.set_columns(
                     tuple(number for _, number in wanted),
@@ -418,8 +417,18 @@ class FlushExecutor:
             batch.set_columns(
                 tuple(numbers[key] for key in prefetched), [tuple(row[key] for key in prefetched) for row in sent]
             )
+        if shape.tells_refreshed:
+            self._tell_refreshed(shape, batch, refreshed + prefetched)
         if compiled.postfetch:
             batch.expire_columns(shape.stored_numbers(compiled.postfetch))
+
+    def _tell_refreshed(self, shape: Shape, batch: _core.Batch, keys: list[str]) -> None:
+        """Tell the listeners of refresh_flush which attributes got values that the program did not set."""
+        mapper = shape.mapper
+        names = [mapper._columntoproperty[shape.table.c[key]].key for key in keys]
+        if names:
+            for state in batch.states():
+                mapper.class_manager.dispatch.refresh_flush(state, self._flush_context, list(names))
 
 
 def _expire_readonly(state: Any) -> None:
