@@ -1,24 +1,21 @@
 """Relationships between mapped classes: `relationship()` as the mapper knows it.
 
-The join condition is worked out in `_join_condition`, the SQL operators are in `_relationship_comparator`. What a flush
-does along a relationship is native; `_mapper_descriptor` hands over what it needs to know.
+The join condition is worked out in `_join_condition`; the SQL operators are in `_relationship_comparator`, the criteria
+they are made of in `_relationship_comparison`, merge and cascades in `_relationship_cascades`, the reading of
+annotations in `_relationship_annotations`. What a flush does along a relationship is native; `_mapper_descriptor`
+hands over what it needs to know.
 """
 
 from __future__ import annotations
 
-import inspect as py_inspect
 import re
-import typing
-from collections import abc
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import log, util
 from sqlalchemy.inspection import inspect
-from sqlalchemy.sql import coercions, expression, roles, visitors
-from sqlalchemy.sql.util import ClauseAdapter, adapt_criterion_to_null
-from sqlalchemy.util.typing import de_optionalize_union_types, resolve_name_to_real_class_name
+from sqlalchemy.sql import coercions, expression, roles
 
 from .._sa import (
     _lateral_correlated_froms,
@@ -26,26 +23,24 @@ from .._sa import (
     annotate,
     anonymous_fromclause,
     copy_internals,
-    identifying_key,
     is_subquery,
 )
 from . import attributes
 from ._cascades import CascadeOptions
 from ._join_condition import _ColInAnnotations as _ColInAnnotations
 from ._join_condition import _JoinCondition
+from ._relationship_annotations import _RelationshipAnnotations
 from ._relationship_args import _RelationshipArg as _RelationshipArg
 from ._relationship_args import _RelationshipArgs
+from ._relationship_cascades import _RelationshipCascades
 from ._relationship_comparator import _RelationshipComparator
-from ._typing import insp_is_aliased_class, is_has_collection_adapter
+from ._relationship_comparison import _RelationshipComparison
 from .base import (
     DynamicMapped,
-    LoaderCallableStatus,
-    PassiveFlag,
     WriteOnlyMapped,
     _DeclarativeMapped,
     _is_mapped_class,
     class_mapper,
-    state_str,
 )
 from .interfaces import (
     MANYTOMANY,
@@ -116,7 +111,15 @@ def _annotate_columns(element: Any, annotations: dict[str, Any]) -> Any:
 
 
 @log.class_logger
-class RelationshipProperty(_DataclassDefaultsDontSet, _IntrospectsAnnotations, StrategizedProperty[_T], log.Identified):
+class RelationshipProperty(
+    _RelationshipAnnotations,
+    _RelationshipCascades,
+    _RelationshipComparison,
+    _DataclassDefaultsDontSet,
+    _IntrospectsAnnotations,
+    StrategizedProperty[_T],
+    log.Identified,
+):
     """An attribute that holds one or many objects of another mapped class."""
 
     strategy_wildcard_key = "relationship"
@@ -294,202 +297,13 @@ class RelationshipProperty(_DataclassDefaultsDontSet, _IntrospectsAnnotations, S
             doc=self.doc,
         )
 
-    # --- comparison with objects
-
-    def _with_parent(self, instance: Any, alias_secondary: bool = True, from_entity: Any = None) -> Any:
-        """The criterion that a row of the target is related to the given object."""
-        assert instance is not None
-        adapt_source = None
-        if from_entity is not None:
-            insp = inspect(from_entity)
-            if insp_is_aliased_class(insp):
-                adapt_source = insp._adapter.adapt_clause
-        return self._optimized_compare(
-            instance, value_is_parent=True, adapt_source=adapt_source, alias_secondary=alias_secondary
-        )
-
-    def _lazy_criterion(self, reverse_direction: bool) -> tuple[Any, Any]:
-        strategy = self._lazy_strategy
-        if reverse_direction:
-            return strategy._rev_lazywhere, strategy._rev_bind_to_col
-        return strategy._lazywhere, strategy._bind_to_col
-
-    def _optimized_compare(
-        self,
-        state: Any,
-        value_is_parent: bool = False,
-        adapt_source: Any = None,
-        alias_secondary: bool = True,
-    ) -> Any:
-        """The criterion that compares columns of one side with the values of an object on the other."""
-        reverse_direction = not value_is_parent
-        if state is None:
-            return self._lazy_none_clause(reverse_direction, adapt_source=adapt_source)
-        try:
-            state = inspect(state)
-        except sa_exc.NoInspectionAvailable:
-            state = None
-        if state is None or not getattr(state, "is_instance", False):
-            raise sa_exc.ArgumentError(
-                "Mapped instance expected for relationship comparison to object.   Classes, queries and other SQL "
-                "elements are not accepted in this context; for comparison with a subquery, use "
-                f"{self}.has(**criteria)."
-            )
-        criterion, bind_to_col = self._lazy_criterion(reverse_direction)
-        mapper = self.mapper if reverse_direction else self.parent
-
-        def visit_bindparam(bindparam: Any) -> None:
-            key = identifying_key(bindparam)
-            if key in bind_to_col:
-                # read when the statement runs: a flush may come in between
-                bindparam.callable = self._get_attr_w_warn_on_none(mapper, state, None, bind_to_col[key])
-
-        if self.secondary is not None and alias_secondary:
-            criterion = ClauseAdapter(anonymous_fromclause(self.secondary)).traverse(criterion)
-        criterion = visitors.cloned_traverse(criterion, {}, {"bindparam": visit_bindparam})
-        return adapt_source(criterion) if adapt_source else criterion
-
-    def _get_attr_w_warn_on_none(self, mapper: Any, state: Any, dict_: Any, column: Any) -> Callable[[], Any]:
-        """A callable for the value of a column of an object, as it is then or as it was last known."""
-        key = mapper.get_property_by_column(column).key
-        state._track_last_known_value(key)
-        last_known_values = state._last_known_values
-
-        def current() -> Any:
-            last_known = last_known_values[key]
-            passive = (
-                PassiveFlag.PASSIVE_OFF if state.persistent else PassiveFlag.PASSIVE_NO_FETCH ^ PassiveFlag.INIT_OK
-            )
-            value = mapper._get_state_attr_by_column(state, dict_, column, passive=passive)
-            unavailable = {
-                LoaderCallableStatus.NEVER_SET: "no value has been set for this column",
-                LoaderCallableStatus.PASSIVE_NO_RESULT: "the object is detached and the value was expired",
-            }
-            reason = unavailable.get(value) if isinstance(value, LoaderCallableStatus) else None
-            if reason is not None:
-                if last_known is LoaderCallableStatus.NO_VALUE:
-                    raise sa_exc.InvalidRequestError(
-                        f"Can't resolve value for column {column} on object {state_str(state)}; {reason}"
-                    )
-                value = last_known
-            if value is None:
-                util.warn(
-                    f"Got None for value of column {column}; this is unsupported for a relationship comparison and "
-                    "will not currently produce an IS comparison (but may in a future release)"
-                )
-            return value
-
-        return current
-
-    def _lazy_none_clause(self, reverse_direction: bool = False, adapt_source: Any = None) -> Any:
-        criterion, bind_to_col = self._lazy_criterion(reverse_direction)
-        criterion = adapt_criterion_to_null(criterion, bind_to_col)
-        return adapt_source(criterion) if adapt_source else criterion
-
     def _format_as_string(self, class_: type[Any], key: str) -> str:
         return f"{class_.__name__}.{key}"
 
     def __str__(self) -> str:
         return self._format_as_string(self.parent.class_, self.key)
 
-    # --- merge and cascades
-
-    def merge(
-        self,
-        session: Any,
-        source_state: Any,
-        source_dict: dict[str, Any],
-        dest_state: Any,
-        dest_dict: dict[str, Any],
-        load: bool,
-        _recursive: dict[Any, object],
-        _resolve_conflict_map: dict[Any, object],
-    ) -> None:
-        if load and any((source_state, reverse) in _recursive for reverse in self._reverse_property):
-            return
-        if "merge" not in self._cascade or self.key not in source_dict:
-            return
-
-        def merged(current: Any) -> Any:
-            current_state = attributes.instance_state(current)
-            _recursive[(current_state, self)] = True
-            return session._merge(
-                current_state,
-                attributes.instance_dict(current),
-                load=load,
-                _recursive=_recursive,
-                _resolve_conflict_map=_resolve_conflict_map,
-            )
-
-        dest_impl = dest_state.get_impl(self.key)
-        if self.uselist:
-            members = list(source_state.get_impl(self.key).get_collection(source_state, source_dict))
-            if load:
-                # the collection is loaded first, so that what merge replaces is seen as removed
-                dest_impl.get(dest_state, dest_dict, passive=PassiveFlag.PASSIVE_MERGE)
-            merged_members = [obj for obj in map(merged, members) if obj is not None]
-            if load:
-                dest_impl.set(dest_state, dest_dict, merged_members, _adapt=False, passive=PassiveFlag.PASSIVE_MERGE)
-            else:
-                collection = attributes.init_state_collection(dest_state, dest_dict, self.key)
-                for obj in merged_members:
-                    collection.append_without_event(obj)
-            return
-
-        current = source_dict[self.key]
-        obj = None if current is None else merged(current)
-        if load:
-            dest_impl.set(dest_state, dest_dict, obj, None)
-        else:
-            dest_impl.set_committed_value(dest_state, dest_dict, obj)
-
-    def _value_as_iterable(
-        self, state: Any, dict_: dict[str, Any], key: str, passive: Any = PassiveFlag.PASSIVE_OFF
-    ) -> Sequence[tuple[Any, Any]]:
-        """The related objects with their states, whether the attribute holds one or many."""
-        impl = state.manager[key].impl
-        value = impl.get(state, dict_, passive=passive)
-        if value is LoaderCallableStatus.PASSIVE_NO_RESULT or value is None:
-            return []
-        if is_has_collection_adapter(impl):
-            members = impl.get_collection(state, dict_, value, passive=passive)
-            return [(attributes.instance_state(member), member) for member in members]
-        return [(attributes.instance_state(value), value)]
-
-    def cascade_iterator(
-        self,
-        type_: str,
-        state: Any,
-        dict_: dict[str, Any],
-        visited_states: set[Any],
-        halt_on: Callable[[Any], bool] | None = None,
-    ) -> Iterator[tuple[Any, Any, Any, Any]]:
-        if type_ != "delete" or self.passive_deletes:
-            passive = PassiveFlag.PASSIVE_NO_INITIALIZE
-        else:
-            passive = PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_RAISE
-        if type_ == "save-update":
-            pairs = state.manager[self.key].impl.get_all_pending(state, dict_)
-        else:
-            pairs = self._value_as_iterable(state, dict_, self.key, passive=passive)
-        # pending members are left alone by refresh, unless they would be orphans
-        skip_pending = type_ == "refresh-expire" and "delete-orphan" not in self._cascade
-
-        for member_state, member in pairs:
-            if member_state in visited_states or member is None:
-                continue
-            if halt_on and halt_on(member_state):
-                continue
-            if skip_pending and not member_state.key:
-                continue
-            mapper = member_state.manager.mapper
-            if not mapper.isa(self.mapper.class_manager.mapper):
-                raise AssertionError(
-                    f"Attribute '{self.key}' on class '{self.parent.class_}' doesn't handle objects of type "
-                    f"'{member.__class__}'"
-                )
-            visited_states.add(member_state)
-            yield member, mapper, member_state, attributes.instance_dict(member)
+    # --- cascades
 
     @property
     def cascade(self) -> CascadeOptions:
@@ -822,88 +636,6 @@ class RelationshipProperty(_DataclassDefaultsDontSet, _IntrospectsAnnotations, S
             secondary,
             target_adapter,
         )
-
-    # --- declarative
-
-    def declarative_scan(
-        self,
-        decl_scan: Any,
-        registry: Any,
-        cls: type[Any],
-        originating_module: str | None,
-        key: str,
-        mapped_container: type[Any] | None,
-        annotation: Any,
-        extracted_mapped_annotation: Any,
-        is_dataclass_field: bool,
-    ) -> None:
-        """Read target, collection class and cardinality from the annotation."""
-        if extracted_mapped_annotation is None:
-            if self.argument is None:
-                self._raise_for_required(key, cls)
-            return
-        assert originating_module is not None
-        holds_statements = False
-        if mapped_container is not None:
-            for container, lazy in ((WriteOnlyMapped, "write_only"), (DynamicMapped, "dynamic")):
-                if issubclass(mapped_container, container):
-                    self.lazy = lazy
-                    self.strategy_key = (("lazy", lazy),)
-                    holds_statements = True
-                    break
-
-        argument = de_optionalize_union_types(extracted_mapped_annotation)
-        if hasattr(argument, "__origin__"):
-            argument = self._target_of_generic(argument, originating_module, holds_statements)
-        elif hasattr(argument, "__forward_arg__"):
-            argument = resolve_name_to_real_class_name(argument.__forward_arg__, originating_module)
-
-        if self.collection_class is None and not holds_statements:
-            self.uselist = False
-        # an explicit argument wins over the annotation
-        if self.argument is None:
-            self.argument = argument
-        if self._attribute_options.dataclasses_default_factory is not _NoArg.NO_ARG:
-            self._check_default_factory(cls, key, list if holds_statements else self.collection_class)
-
-    def _target_of_generic(self, argument: Any, originating_module: str, holds_statements: bool) -> Any:
-        """The target named inside ``List[...]``, ``Dict[..., ...]`` and the like."""
-        origin = argument.__origin__
-        if isinstance(origin, type) and issubclass(origin, abc.Collection):
-            if self.collection_class is None:
-                if py_inspect.isabstract(origin):
-                    raise sa_exc.ArgumentError(
-                        f"Collection annotation type {origin} cannot be instantiated; please provide an explicit "
-                        "'collection_class' parameter (e.g. list, set, etc.) to the relationship() function to "
-                        "accompany this annotation"
-                    )
-                self.collection_class = origin
-        elif not holds_statements:
-            self.uselist = False
-
-        if not argument.__args__:
-            raise sa_exc.ArgumentError(f"Generic alias {argument} requires an argument")
-        if isinstance(origin, type) and issubclass(origin, typing.Mapping):
-            target = argument.__args__[-1]
-        else:
-            target = argument.__args__[0]
-        if hasattr(target, "__forward_arg__"):
-            return resolve_name_to_real_class_name(target.__forward_arg__, originating_module)
-        return target
-
-    def _check_default_factory(self, cls: type[Any], key: str, exact: Any) -> None:
-        default_factory = self._attribute_options.dataclasses_default_factory
-        plain = util.duck_type_collection(exact)
-        if plain is exact:
-            plain = None
-        if default_factory is not exact and (plain is None or default_factory is not plain):
-            expected = str(exact)
-            if plain is not None:
-                expected += f" or {plain}"
-            raise sa_exc.ArgumentError(
-                f"For relationship {self._format_as_string(cls, key)} using dataclass options, default_factory must "
-                f"be exactly {expected}"
-            )
 
 
 def _column_set(argument: _RelationshipArg) -> Any:
