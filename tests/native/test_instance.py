@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import rustalchemy.orm  # noqa: F401 - installs the hooks
+import rustalchemy.orm
 from rustalchemy import _core
 
 
@@ -75,7 +75,7 @@ def family() -> tuple[Any, Any]:
     return parent, child
 
 
-# ---- columns ----------------------------------------------------------------------------------------------------------
+# ---- columns ---------------------------------------------------------------------------------------------------------
 
 
 def test_unset_is_none_and_not_stored(thing: Any) -> None:
@@ -141,7 +141,7 @@ def test_a_subclass_has_the_numbers_of_its_base() -> None:
     assert base.late._index not in {derived.more._index, derived.name._index}
 
 
-# ---- lifetime ---------------------------------------------------------------------------------------------------------
+# ---- lifetime --------------------------------------------------------------------------------------------------------
 
 
 def test_the_collector_learns_of_an_object_when_it_may_be_in_a_cycle() -> None:
@@ -230,7 +230,7 @@ def test_no_leaks(thing: Any, family: tuple[Any, Any]) -> None:
     assert len(gc.get_objects()) - before < 50
 
 
-# ---- relationships ----------------------------------------------------------------------------------------------------
+# ---- relationships ---------------------------------------------------------------------------------------------------
 
 
 def test_both_sides_in_step(family: tuple[Any, Any]) -> None:
