@@ -10,7 +10,7 @@ use rustalchemy_core::schema::Direction;
 use crate::attach::{state_identity_key, state_str};
 use crate::bridge as attribute;
 use crate::errors;
-use crate::flags::{self, passive};
+use crate::flags;
 use crate::held::Held;
 use crate::identity::base_of_manager;
 use crate::imports;
@@ -377,7 +377,7 @@ impl Flush {
         run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
     }
 
-    fn send_updates(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, run: Run) -> PyResult<()> {
+    pub(super) fn send_updates(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, run: Run) -> PyResult<()> {
         let descriptor = Rc::clone(self.descriptor(run.mapper));
         let table = &descriptor.tables[run.table_no];
         let version = version_column(&descriptor, table);
@@ -475,133 +475,39 @@ impl Flush {
         });
         self.send(py, executor, batch)
     }
-
-    // ---- the second UPDATE ---------------------------------------------------------------------------------------------
-
-    /// Writes the foreign keys of post-update relationships; `is_delete`: of rows that are about to be deleted.
-    fn post_update(
-        &mut self,
-        py: Python<'_>,
-        executor: &Bound<'_, PyAny>,
-        mapper: MapperId,
-        is_delete: bool,
-    ) -> PyResult<()> {
-        let Some(work) = self.post_updates.get(&mapper) else { return Ok(()) };
-        let attrs = work.attrs.clone();
-        let mut states: Vec<Held> = work
-            .states
-            .iter()
-            .filter(|&&id| self.register.entry(id).is_delete == is_delete)
-            .map(|&id| self.states[id.index()].clone())
-            .collect();
-        sort_by_key_if_persistent(py, &mut states)?;
-        let mut run: Option<Run> = None;
-        for held in states {
-            let state = held.state();
-            let Some(id) = self.id(state) else { continue };
-            let mapper = self.mapper_of(id);
-            let descriptor = Rc::clone(self.descriptor(mapper));
-            for (table_no, table) in descriptor.tables.iter().enumerate() {
-                let mut shape = RowShape::for_table(table);
-                for (number, column) in table.columns.iter().enumerate() {
-                    if !column.pk
-                        && (column.onupdate || attrs.contains(&column.attr))
-                        && state.slot(column.attr).is_modified()
-                        && !attribute::history(py, state, column.attr, passive::NO_INITIALIZE)?.added.is_empty()
-                    {
-                        shape.send(number);
-                    }
-                }
-                if shape.is_empty() {
-                    continue;
-                }
-                for &column in &table.pk {
-                    row_key(py, state, &table.columns[column as usize])?;
-                }
-                let version = version_column(&descriptor, table);
-                let (mut old_version, mut new_version) = (None, None);
-                if let Some(column) = version {
-                    let old = committed_value_of(py, state, table.columns[column as usize].attr)?.unbind();
-                    let is_generated =
-                        descriptor.version_generator.as_ref().is_none_or(|generator| !is_false(generator.bind(py)));
-                    if state.has_key() && is_generated && !shape.sends(column as usize) {
-                        new_version = Some(next_version(py, &descriptor, Some(&old))?);
-                        shape.send(column as usize);
-                    }
-                    old_version = Some(old);
-                }
-                let fits = run
-                    .as_ref()
-                    .is_some_and(|run| run.table_no == table_no && run.fits(mapper, &shape, new_version.is_some()));
-                if !fits && let Some(run) = run.take() {
-                    self.send_updates(py, executor, run)?;
-                }
-                let run = run.get_or_insert_with(|| Run {
-                    mapper,
-                    table_no,
-                    shape,
-                    rows: Vec::new(),
-                    version: version.filter(|_| new_version.is_some()),
-                    versions: Vec::new(),
-                    old_versions: Vec::new(),
-                });
-                run.rows.push(held.clone());
-                run.versions.extend(new_version);
-                run.old_versions.extend(old_version);
-            }
-        }
-        run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
-    }
 }
 
 /// Rows of an UPDATE that travel together.
-struct Run {
-    mapper: MapperId,
-    table_no: usize,
-    shape: RowShape,
-    rows: Vec<Held>,
-    version: Option<u32>,
-    versions: Vec<Py<PyAny>>,
-    old_versions: Vec<Py<PyAny>>,
+pub(super) struct Run {
+    pub mapper: MapperId,
+    pub table_no: usize,
+    pub shape: RowShape,
+    pub rows: Vec<Held>,
+    pub version: Option<u32>,
+    pub versions: Vec<Py<PyAny>>,
+    pub old_versions: Vec<Py<PyAny>>,
 }
 
 impl Run {
-    fn fits(&self, mapper: MapperId, shape: &RowShape, has_version: bool) -> bool {
+    pub(super) fn fits(&self, mapper: MapperId, shape: &RowShape, has_version: bool) -> bool {
         self.mapper == mapper && self.shape == *shape && !shape.has_sql && self.version.is_some() == has_version
     }
-}
-
-/// Pending states were inserted in this flush and have their keys in attributes only; they keep their order.
-fn sort_by_key_if_persistent(py: Python<'_>, states: &mut Vec<Held>) -> PyResult<()> {
-    let mut persistent: Vec<Held> = states.iter().filter(|held| held.state().has_key()).cloned().collect();
-    states.retain(|held| !held.state().has_key());
-    sort_by_key(py, &mut persistent)?;
-    states.append(&mut persistent);
-    Ok(())
-}
-
-/// The row of an ancestor's table is written: what joined inheritance makes equal in this one is known now.
-fn copy_equated(py: Python<'_>, descriptor: &MapperDescriptor, table: usize, state: StateRef) -> PyResult<()> {
-    let Some(number) = table_number(descriptor, table) else { return Ok(()) };
-    for &(source, destination) in &descriptor.tables[number].equated {
-        let value = attribute::get(py, state, source, flags::passive::NO_INITIALIZE)?;
-        if !attribute::is_symbol(&value) && !value.is_none() {
-            attribute::set_column(py, state, destination, &value)?;
-        }
-    }
-    Ok(())
 }
 
 fn table_number(descriptor: &MapperDescriptor, address: usize) -> Option<usize> {
     descriptor.tables.iter().position(|table| table.table.as_ptr() as usize == address)
 }
 
-fn is_false(object: &Bound<'_, PyAny>) -> bool {
+pub(super) fn is_false(object: &Bound<'_, PyAny>) -> bool {
     object.is_exact_instance_of::<pyo3::types::PyBool>() && !object.is_truthy().unwrap_or(true)
 }
 
 /// The version that follows another one; the first without one.
-fn next_version(py: Python<'_>, descriptor: &MapperDescriptor, old: Option<&Py<PyAny>>) -> PyResult<Py<PyAny>> {
+pub(super) fn next_version(
+    py: Python<'_>,
+    descriptor: &MapperDescriptor,
+    old: Option<&Py<PyAny>>,
+) -> PyResult<Py<PyAny>> {
     if let Some(generator) = &descriptor.version_generator {
         return generator.call1(py, (old,));
     }
@@ -627,4 +533,16 @@ fn null_key(py: Python<'_>, what: &str, table: &crate::mapper::TableDescriptor, 
         &imports::FLUSH,
         format!("{what} {} using NULL for primary key value on column {}.{key}", table.name, table.name),
     )
+}
+
+/// The row of an ancestor's table is written: what joined inheritance makes equal in this one is known now.
+fn copy_equated(py: Python<'_>, descriptor: &MapperDescriptor, table: usize, state: StateRef) -> PyResult<()> {
+    let Some(number) = table_number(descriptor, table) else { return Ok(()) };
+    for &(source, destination) in &descriptor.tables[number].equated {
+        let value = attribute::get(py, state, source, flags::passive::NO_INITIALIZE)?;
+        if !attribute::is_symbol(&value) && !value.is_none() {
+            attribute::set_column(py, state, destination, &value)?;
+        }
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod execute;
 mod finish;
 mod key_switch;
 mod plan;
+mod post_update;
 mod register;
 mod rows;
 mod secondary;

@@ -347,7 +347,12 @@ impl Flush {
     }
 
     /// An orphan is deleted together with what its delete cascades reach.
-    pub(super) fn register_orphan(&mut self, py: Python<'_>, child: Held, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    pub(super) fn register_orphan(
+        &mut self,
+        py: Python<'_>,
+        child: Held,
+        relationship: &RelationshipDescriptor,
+    ) -> PyResult<()> {
         let cascaded =
             if self.is_preview { Vec::new() } else { cascade::collect(py, child.state(), Cascade::Delete, |_| false)? };
         let how = Registration { operation: Some("delete"), ..Registration::DELETE };

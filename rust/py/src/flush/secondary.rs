@@ -98,8 +98,7 @@ impl Flush {
         let (descriptor, place) = (Rc::clone(&entry.descriptor), entry.place);
         let relationship = &descriptor.relationships[place];
         let association = Association::of(py, relationship)?;
-        let rows =
-            Rows { inserts: PyList::empty(py), updates: PyList::empty(py), deletes: PyList::empty(py) };
+        let rows = Rows { inserts: PyList::empty(py), updates: PyList::empty(py), deletes: PyList::empty(py) };
         let name = reversed_name(py, relationship);
         let mut done = name.as_ref().map(|name| self.linked.remove(name).unwrap_or_default());
         let mut seen = HashSet::new();
@@ -108,7 +107,8 @@ impl Flush {
             if self.register.entry(state).list_only {
                 continue;
             }
-            result = self.collect_links(py, state, relationship, &association, is_delete, &rows, done.as_ref(), &mut seen);
+            result =
+                self.collect_links(py, state, relationship, &association, is_delete, &rows, done.as_ref(), &mut seen);
             if result.is_err() {
                 break;
             }
@@ -150,7 +150,11 @@ impl Flush {
         let links = related::links(py, parent, relationship, flags)?;
         let address = |state: StateRef| state.as_ptr() as usize;
         let nothing = Vec::new();
-        let (added, removed) = if is_delete { (&nothing, [&links.unchanged, &links.deleted]) } else { (&links.added, [&links.deleted, &nothing]) };
+        let (added, removed) = if is_delete {
+            (&nothing, [&links.unchanged, &links.deleted])
+        } else {
+            (&links.added, [&links.deleted, &nothing])
+        };
         for (children, operation, target) in
             [(vec![added], "add", &rows.inserts), (removed.to_vec(), "delete", &rows.deletes)]
         {

@@ -1,0 +1,99 @@
+//! The second UPDATE of rows with post-update relationships: foreign keys that had to wait for, or must go before, another row.
+use std::rc::Rc;
+
+use pyo3::prelude::*;
+use rustalchemy_core::ids::MapperId;
+
+use crate::bridge as attribute;
+use crate::flags::passive;
+use crate::held::Held;
+
+use super::execute::{Run, is_false, next_version};
+use super::rows::{RowShape, row_key, sort_by_key, version_column};
+use super::{Flush, committed_value_of};
+
+impl Flush {
+    /// Writes the foreign keys of post-update relationships; `is_delete`: of rows that are about to be deleted.
+    pub(super) fn post_update(
+        &mut self,
+        py: Python<'_>,
+        executor: &Bound<'_, PyAny>,
+        mapper: MapperId,
+        is_delete: bool,
+    ) -> PyResult<()> {
+        let Some(work) = self.post_updates.get(&mapper) else { return Ok(()) };
+        let attrs = work.attrs.clone();
+        let mut states: Vec<Held> = work
+            .states
+            .iter()
+            .filter(|&&id| self.register.entry(id).is_delete == is_delete)
+            .map(|&id| self.states[id.index()].clone())
+            .collect();
+        sort_by_key_if_persistent(py, &mut states)?;
+        let mut run: Option<Run> = None;
+        for held in states {
+            let state = held.state();
+            let Some(id) = self.id(state) else { continue };
+            let mapper = self.mapper_of(id);
+            let descriptor = Rc::clone(self.descriptor(mapper));
+            for (table_no, table) in descriptor.tables.iter().enumerate() {
+                let mut shape = RowShape::for_table(table);
+                for (number, column) in table.columns.iter().enumerate() {
+                    if !column.pk
+                        && (column.onupdate || attrs.contains(&column.attr))
+                        && state.slot(column.attr).is_modified()
+                        && !attribute::history(py, state, column.attr, passive::NO_INITIALIZE)?.added.is_empty()
+                    {
+                        shape.send(number);
+                    }
+                }
+                if shape.is_empty() {
+                    continue;
+                }
+                for &column in &table.pk {
+                    row_key(py, state, &table.columns[column as usize])?;
+                }
+                let version = version_column(&descriptor, table);
+                let (mut old_version, mut new_version) = (None, None);
+                if let Some(column) = version {
+                    let old = committed_value_of(py, state, table.columns[column as usize].attr)?.unbind();
+                    let is_generated =
+                        descriptor.version_generator.as_ref().is_none_or(|generator| !is_false(generator.bind(py)));
+                    if state.has_key() && is_generated && !shape.sends(column as usize) {
+                        new_version = Some(next_version(py, &descriptor, Some(&old))?);
+                        shape.send(column as usize);
+                    }
+                    old_version = Some(old);
+                }
+                let fits = run
+                    .as_ref()
+                    .is_some_and(|run| run.table_no == table_no && run.fits(mapper, &shape, new_version.is_some()));
+                if !fits && let Some(run) = run.take() {
+                    self.send_updates(py, executor, run)?;
+                }
+                let run = run.get_or_insert_with(|| Run {
+                    mapper,
+                    table_no,
+                    shape,
+                    rows: Vec::new(),
+                    version: version.filter(|_| new_version.is_some()),
+                    versions: Vec::new(),
+                    old_versions: Vec::new(),
+                });
+                run.rows.push(held.clone());
+                run.versions.extend(new_version);
+                run.old_versions.extend(old_version);
+            }
+        }
+        run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
+    }
+}
+
+/// Pending states were inserted in this flush and have their keys in attributes only; they keep their order.
+fn sort_by_key_if_persistent(py: Python<'_>, states: &mut Vec<Held>) -> PyResult<()> {
+    let mut persistent: Vec<Held> = states.iter().filter(|held| held.state().has_key()).cloned().collect();
+    states.retain(|held| !held.state().has_key());
+    sort_by_key(py, &mut persistent)?;
+    states.append(&mut persistent);
+    Ok(())
+}
