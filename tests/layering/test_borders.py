@@ -1,0 +1,84 @@
+"""Who may import whom, read off the sources: the borders that import-linter cannot express."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "python" / "rustalchemy"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Every `(module, name)` that a file imports at run time, absolute imports only."""
+    tree = ast.parse(path.read_text())
+    hidden = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for part in block.body
+        for node in ast.walk(part)
+    }
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield from ((node.module or "", alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_sqlalchemys_orm_is_never_imported(path: Path) -> None:
+    """Neither `sqlalchemy.orm` nor its extensions, under whatever spelling."""
+    for module, name in imports(path):
+        full = f"{module}.{name}"
+        assert not full.startswith(("sqlalchemy.orm", "sqlalchemy.ext.")), full
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_underscored_names_of_sqlalchemy_stay_in_one_module(path: Path) -> None:
+    """Only `_sa.py` imports what SQLAlchemy calls private."""
+    if path.name == "_sa.py":
+        return
+    for module, name in imports(path):
+        if module.split(".")[0] == "sqlalchemy":
+            assert not any(part.startswith("_") for part in (*module.split("."), name)), f"{module}.{name}"
+
+
+def test_a_program_does_not_load_sqlalchemys_orm() -> None:
+    """A whole life of a session, in a fresh interpreter, without `sqlalchemy.orm` in `sys.modules`."""
+    program = """
+import sys
+import sqlalchemy as sa
+from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+class Base(DeclarativeBase):
+    pass
+
+class A(Base):
+    __tablename__ = "a"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+engine = sa.create_engine("sqlite://")
+Base.metadata.create_all(engine)
+with Session(engine) as session:
+    session.add(A())
+    session.commit()
+    assert session.scalars(sa.select(A)).one().id == 1
+assert "sqlalchemy.orm" not in sys.modules, "loaded"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_core_crate_knows_no_python() -> None:
+    """`rustalchemy-core` does not depend on pyo3."""
+    manifest = (ROOT / "rust" / "core" / "Cargo.toml").read_text()
+    assert "pyo3" not in manifest
+    assert 'unsafe_code = "forbid"' in manifest
