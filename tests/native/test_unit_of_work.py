@@ -1,4 +1,4 @@
-"""The unit of work alone: lists, frames, plans and batches, with an executor that only records. Rows of semantics.md by number."""
+"""The unit of work alone, with an executor that only records. Rows of semantics.md are named by number."""
 
 from __future__ import annotations
 
@@ -79,7 +79,13 @@ def test_001_add_twice(thing: Model) -> None:
 
 def test_insert_order_is_add_order_and_shapes_break_runs(thing: Model) -> None:
     session = Session()
-    objects = [make(thing, 3, "c"), make(thing, 1, "a"), make(thing, None, "x"), make(thing, None, "y"), make(thing, 2, "b")]
+    objects = [
+        make(thing, 3, "c"),
+        make(thing, 1, "a"),
+        make(thing, None, "x"),
+        make(thing, None, "y"),
+        make(thing, 2, "b"),
+    ]
     session.add_all(objects)
     assert session.flush() == [
         ("insert", (0, 1), [(3, "c"), (1, "a")]),
@@ -101,7 +107,7 @@ def test_006_007_errors(thing: Model) -> None:
     assert list(session.deleted) == [one]
     assert session.flush() == [("delete", [(1,)])]
     assert one not in session
-    with pytest.raises(InvalidRequestError, match="has been deleted.  Use the make_transient"):
+    with pytest.raises(InvalidRequestError, match=r"has been deleted.  Use the make_transient"):
         session.add(one)
 
 
@@ -337,3 +343,53 @@ def test_objects_are_released(thing: Model) -> None:
     gc.collect()
     assert reference() is None
     session._uow_rollback()
+
+
+def test_finalizers_may_use_the_session(thing: Model) -> None:
+    session, seen = Session(), []
+
+    def finalize(self: Any) -> None:
+        seen.append(len(list(session)))
+        session.add(make(thing, 1000 + len(seen)))
+        session.expire_all()
+
+    thing.class_.__del__ = finalize  # type: ignore[attr-defined]
+    try:
+        session.add_all([make(thing, 1), make(thing, 2)])
+        session.flush()
+        gc.collect()
+        assert len(seen) == 2
+        session.expunge_all()
+        gc.collect()
+    finally:
+        del thing.class_.__del__  # type: ignore[attr-defined]
+    session._uow_rollback()
+    assert session._uow_is_clean()
+
+
+def test_an_exception_of_the_executor_is_passed_on(thing: Model) -> None:
+    class Broken(Recorder):
+        def delete(self, batch: Any) -> None:
+            raise LookupError("no")
+
+    session, one = Session(), make(thing, 1)
+    session.add(one)
+    session.flush()
+    session.delete(one)
+    with pytest.raises(LookupError, match="no"):
+        session.flush(Broken())
+    assert one in session
+    session._uow_rollback()
+    assert one not in session
+
+
+def test_sessions_and_plans_are_collected(thing: Model) -> None:
+    session = Session()
+    session.cycle = session  # type: ignore[attr-defined]
+    session.add(make(thing, 1))
+    plan = session._uow_plan()
+    session.plan = plan  # type: ignore[attr-defined]
+    reference = weakref.ref(session)
+    del session, plan
+    gc.collect()
+    assert reference() is None
