@@ -356,6 +356,8 @@ impl UowRef {
             }
         }
         core.identity.clear();
+        // Its states have no owner any more that could be told when they go.
+        core.outside = StateSet::default();
         core.frames.clear();
         drop(dropped);
     }
