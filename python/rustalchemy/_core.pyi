@@ -162,8 +162,8 @@ class InstanceState:
 class ClassManager:
     """The class side of instrumentation: attribute numbers and the mapper's description."""
 
-    def __new__(cls, class_: type, *args: Any, **kw: Any) -> ClassManager: ...
-    class_: type
+    def __new__(cls, class_: type, *args: Any, **kw: Any) -> Self: ...
+    class_: type[Any]
     mapper: Any
     @property
     def is_inline(self) -> bool: ...

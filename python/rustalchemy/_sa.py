@@ -1,13 +1,14 @@
 """The border with SQLAlchemy Core's underscored names.
 
-Every underscored name of Core that the package needs is imported, or wrapped, here and nowhere else, with one line saying
-why. Public names of Core (also those of its internal modules) are imported where they are used. Sections follow Core's
-modules in alphabetical order; append inside the section.
+Every underscored name of Core that the package needs is imported, or wrapped, here and nowhere else, with one line
+saying why. Public names of Core (also those of its internal modules) are imported where they are used. Sections follow
+Core's modules in alphabetical order; append inside the section.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable, Final, Optional
+from collections.abc import Callable
+from typing import Any, Final, Optional
 
 from sqlalchemy import inspection as _inspection
 
@@ -115,7 +116,7 @@ try:
     from sqlalchemy.sql.util import _lateral_correlated_froms as _lateral_correlated_froms
 except ImportError:  # SQLAlchemy 2.0, which does not adapt them
 
-    def _lateral_correlated_froms(target: Any, source: Any) -> set[Any]:
+    def _lateral_correlated_froms(target: Any, source: Any) -> set[Any]:  # type: ignore[misc]
         return set()
 
 
@@ -148,7 +149,7 @@ except ImportError:  # SQLAlchemy 2.0
 
     def restore_annotations(cls: type, new_annotations: dict[str, Any]) -> Callable[[], None]:
         had_own = "__annotations__" in cls.__dict__
-        before = cls.__dict__.get("__annotations__", {})
+        before = cls.__dict__.get("__annotations__", {})  # noqa: RUF063 - the dictionary itself is put back
         cls.__annotations__ = new_annotations
 
         def restore() -> None:
@@ -450,16 +451,16 @@ def is_contextless(default: Any) -> bool:
 
 
 # sql: expressions copied from a template ------------------------------------------------------------------------------
-def comparison_template(expression: Any) -> tuple[type, dict[str, Any], type, dict[str, Any], str, int]:
-    """Return what ``clone_comparison`` needs of a fresh ``column <op> parameter``: both states, before anything is memoized
-    in them, and the parameter's label apart from the id() in it."""
+def comparison_template(expression: Any) -> tuple[Any, dict[str, Any], Any, dict[str, Any], str, int]:
+    """Return what ``clone_comparison`` needs of a fresh ``column <op> parameter``: both states, before anything is
+    memoized in them, and the parameter's label apart from the id() in it."""
     right = expression.right
     body = right.key.split(" ", 1)[1]
     return type(expression), dict(expression.__dict__), type(right), dict(right.__dict__), body, hash(expression.left)
 
 
 def clone_comparison(
-    template: tuple[type, dict[str, Any], type, dict[str, Any], str, int], value: Any
+    template: tuple[Any, dict[str, Any], Any, dict[str, Any], str, int], value: Any
 ) -> BinaryExpression[Any]:
     """Return the template's comparison with a new unique parameter of this value.
 
@@ -489,7 +490,7 @@ def exec_code_in_env(code: str, env: dict[str, Any], name: str, description: str
     run = getattr(_langhelpers, "exec_code_in_env", None)
     if run is not None:
         return run(code, env, name, description)
-    return _langhelpers._exec_code_in_env(code, env, name)
+    return _langhelpers._exec_code_in_env(code, env, name)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # sql.base: HasSyntaxExtensions ----------------------------------------------------------------------------------------

@@ -247,7 +247,7 @@ def test_before_compile_event(world: SimpleNamespace) -> None:
 
     User, Query = world.User, world.orm.Query
 
-    def only_adults(query):  # noqa: ANN001, ANN202 - a listener as users write it
+    def only_adults(query):  # a listener as users write it
         return query.enable_assertions(False).filter(User.age > 40)
 
     event.listen(Query, "before_compile", only_adults, retval=True)

@@ -116,8 +116,8 @@ def _extract_mapped_subtype(
         return None
 
     uninterpretable = (
-        f"Could not interpret annotation {raw_annotation}.  Check that it uses names that are correctly imported at the "
-        "module level. See chained stack trace for more hints."
+        f"Could not interpret annotation {raw_annotation}.  Check that it uses names that are correctly imported at "
+        "the module level. See chained stack trace for more hints."
     )
     try:
         annotation = de_stringify_annotation(

@@ -188,9 +188,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
 
         self.descriptor = property(fget, fset, fdel)
 
-    def get_history(
-        self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
-    ) -> History:
+    def get_history(self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF) -> History:
         """Return the history of the value object, put together from those of its columns."""
         added: list[Any] = []
         deleted: list[Any] = []

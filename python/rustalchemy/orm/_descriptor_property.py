@@ -45,9 +45,7 @@ class _ProxyImpl:
     def uses_objects(self) -> bool:
         return bool(self.prop.uses_objects)
 
-    def get_history(
-        self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
-    ) -> History:
+    def get_history(self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF) -> History:
         return self.prop.get_history(state, dict_, passive)
 
 
@@ -62,9 +60,7 @@ class DescriptorProperty(MapperProperty[_T]):
     def _column_strategy_attrs(self) -> Sequence[QueryableAttribute[Any]]:
         raise NotImplementedError("This MapperProperty does not implement column loader strategies")
 
-    def get_history(
-        self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
-    ) -> History:
+    def get_history(self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF) -> History:
         raise NotImplementedError()
 
     def _comparator_factory(self, mapper: Mapper[Any]) -> Any:
@@ -203,9 +199,7 @@ class SynonymProperty(DescriptorProperty[_T]):
         factory = self.comparator_factory or prop.comparator_factory
         return factory(prop, mapper)
 
-    def get_history(
-        self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF
-    ) -> History:
+    def get_history(self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF) -> History:
         attr = getattr(self.parent.class_, self.name)
         return attr.impl.get_history(state, dict_, passive=passive)  # type: ignore[no-any-return]
 

@@ -1,8 +1,8 @@
 """Which native processor does the work of a SQL type's bind or result processing.
 
-A native processor is chosen only for SQLAlchemy's own type classes whose method is exactly the one known here; everything
-else (``TypeDecorator``, user types, dialect variants with methods of their own) keeps the callable that Core would use.
-That callable also stands behind every native processor, for the values the native one declines.
+A native processor is chosen only for SQLAlchemy's own type classes whose method is exactly the one known here;
+everything else (``TypeDecorator``, user types, dialect variants with methods of their own) keeps the callable that Core
+would use. That callable also stands behind every native processor, for the values the native one declines.
 """
 
 from __future__ import annotations

@@ -305,22 +305,22 @@ class InstrumentedAttribute(_core.AttributeDescriptor, QuickComparison, Queryabl
     inherit_cache = True
 
     # Other bases come first in the MRO.
-    operate = QueryableAttribute.operate
+    operate = QueryableAttribute.operate  # pyright: ignore[reportAssignmentType]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._comparison_templates = {}
         QueryableAttribute.__init__(self, *args, **kwargs)
 
     @util.rw_hybridproperty
-    def __doc__(self) -> str | None:
+    def __doc__(self) -> str | None:  # pyright: ignore[reportRedeclaration]
         return self._doc
 
-    @__doc__.setter
-    def __doc__(self, value: str | None) -> None:  # type: ignore[no-redef]
+    @__doc__.setter  # type: ignore[no-redef]
+    def __doc__(self, value: str | None) -> None:  # pyright: ignore[reportRedeclaration]
         self._doc = value
 
-    @__doc__.classlevel
-    def __doc__(cls) -> str | None:  # type: ignore[no-redef]
+    @__doc__.classlevel  # type: ignore[no-redef]
+    def __doc__(cls) -> str | None:
         return super().__doc__
 
     def _hear(self) -> None:

@@ -22,10 +22,8 @@ from ._typing import insp_is_mapper
 
 if TYPE_CHECKING:
     from .attributes import InstrumentedAttribute
-    from .dynamic import AppenderQuery
     from .instrumentation import ClassManager
     from .mapper import Mapper
-    from .writeonly import WriteOnlyCollection
 
 _T = TypeVar("_T", bound=Any)
 _T_co = TypeVar("_T_co", bound=Any, covariant=True)
@@ -447,11 +445,9 @@ class DynamicMapped(_MappedAnnotationBase[_T_co]):
         def __get__(self, instance: None, owner: Any) -> InstrumentedAttribute[_T_co]: ...
 
         @overload
-        def __get__(self, instance: object, owner: Any) -> AppenderQuery[_T_co]: ...
+        def __get__(self, instance: object, owner: Any) -> Any: ...
 
-        def __get__(
-            self, instance: object | None, owner: Any
-        ) -> InstrumentedAttribute[_T_co] | AppenderQuery[_T_co]: ...
+        def __get__(self, instance: object | None, owner: Any) -> Any: ...
 
         def __set__(self, instance: Any, value: Collection[_T_co]) -> None: ...
 
@@ -467,17 +463,15 @@ class WriteOnlyMapped(_MappedAnnotationBase[_T_co]):
         def __get__(self, instance: None, owner: Any) -> InstrumentedAttribute[_T_co]: ...
 
         @overload
-        def __get__(self, instance: object, owner: Any) -> WriteOnlyCollection[_T_co]: ...
+        def __get__(self, instance: object, owner: Any) -> Any: ...
 
-        def __get__(
-            self, instance: object | None, owner: Any
-        ) -> InstrumentedAttribute[_T_co] | WriteOnlyCollection[_T_co]: ...
+        def __get__(self, instance: object | None, owner: Any) -> Any: ...
 
         def __set__(self, instance: Any, value: Collection[_T_co]) -> None: ...
 
 
 # The type of User[int] for a generic mapped class.
-GenericAlias: Any = type(Generic[_T])
+GenericAlias: Any = type(Generic[_T])  # type: ignore[index]  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def _register_inspection() -> None:

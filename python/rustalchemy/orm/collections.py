@@ -175,8 +175,9 @@ def _locate_roles_and_methods(cls: Any) -> tuple[dict[str, str], dict[str, _Effe
         for name, method in vars(supercls).items():
             if not callable(method):
                 continue
-            if hasattr(method, "_sa_instrument_role"):
-                roles.setdefault(method._sa_instrument_role, name)
+            role = getattr(method, "_sa_instrument_role", None)
+            if role is not None:
+                roles.setdefault(role, name)
             before, argument = getattr(method, "_sa_instrument_before", (None, None))
             after = getattr(method, "_sa_instrument_after", None)
             if before or after:

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
-from sqlalchemy import sql, util
+from sqlalchemy import util
 from sqlalchemy.sql import coercions, expression, roles, visitors
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.base import CompileState
 from sqlalchemy.sql.selectable import (
     LABEL_STYLE_DISAMBIGUATE_ONLY,
     LABEL_STYLE_TABLENAME_PLUS_COL,
+    AliasedReturnsRows,
     CompoundSelectState,
     SelectState,
 )
@@ -183,9 +184,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
             self.order_by = self._adapt_col_list(query._order_by_clauses, adapt)
             self.group_by = self._adapt_col_list(util.flatten_iterator(query._group_by_clauses), adapt) or None
             self.distinct_on = self._adapt_col_list(query._distinct_on or (), adapt)
-            self.syntax_extensions = {
-                key: adapt(value, True) for key, value in _sa.syntax_extensions(query).items()
-            }
+            self.syntax_extensions = {key: adapt(value, True) for key, value in _sa.syntax_extensions(query).items()}
         self.distinct = query._distinct
         self._for_update_arg = query._for_update_arg
         if self.eager_order_by:
@@ -195,7 +194,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
         def tables(elements: Iterable[Any]) -> tuple[Any, ...]:
             # an entity mapped to a join stands for the join's tables
             return tuple(
-                util.flatten_iterator(sql_util.surface_selectables(s) if s is not None else None for s in elements)  # type: ignore[no-untyped-call]
+                util.flatten_iterator(sql_util.surface_selectables(s) if s is not None else None for s in elements)
             )
 
         if query._correlate:
@@ -256,7 +255,7 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
                     "A selectable (FromClause) instance is expected when the base alias is being set."
                 )
             return info._adapter
-        if isinstance(info.selectable, sql.selectable.AliasedReturnsRows):
+        if isinstance(info.selectable, AliasedReturnsRows):
             return ORMStatementAdapter(
                 _TraceAdaptRole.LEGACY_SELECT_FROM_ALIAS, info.selectable, equivalents=self._all_equivs()
             )

@@ -236,7 +236,7 @@ class _DeclarativeMapperConfig(_MapperConfig, _ClassScanAbstractConfig):
         self._prepare_mapper_arguments(mapper_kw)
         mapper_type: Callable[..., Mapper[Any]] = Mapper
         if hasattr(self.cls, "__mapper_cls__"):
-            mapper_type = util.unbound_method_to_callable(self.cls.__mapper_cls__)  # type: ignore[no-untyped-call]
+            mapper_type = util.unbound_method_to_callable(self.cls.__mapper_cls__)
         return self.set_cls_attribute("__mapper__", mapper_type(self.cls, self.local_table, **self.mapper_args))
 
     @classmethod

@@ -465,7 +465,7 @@ def _props_with_primary_key(state: Any, only_load_props: Iterable[str]) -> Itera
             f"{changed} for mapper {mapper} before proceeding with a refresh"
         )
     if any(mapper._props[key]._is_relationship for key in only_load_props):
-        return key_props.union(only_load_props)  # type: ignore[no-any-return]
+        return key_props.union(only_load_props)
     return only_load_props
 
 
@@ -580,16 +580,16 @@ def merge_result(query: Any, iterator: Any, load: bool = True) -> Any:
     session = query.session
     if load:
         session._autoflush()
-    frozen = iterator if isinstance(iterator, FrozenResult) else None
-    source = iter(frozen.data) if frozen is not None else iterator
+    is_frozen = isinstance(iterator, FrozenResult)
+    source = iter(iterator.data) if is_frozen else iterator
     entities = _ORMSelectCompileState._create_entities_collection(query, legacy=True)._entities
     with session.no_autoflush:
-        if frozen is None and len(entities) == 1:
+        if not is_frozen and len(entities) == 1:
             is_mapped = isinstance(entities[0], _MapperEntity)
             merged = [_merge_one(session, item, load) if is_mapped else item for item in source]
         else:
             merged = _merge_rows(session, entities, (list(row) for row in source), load)
-    return frozen.with_new_rows(merged) if frozen is not None else iter(merged)
+    return iterator.with_new_rows(merged) if is_frozen else iter(merged)
 
 
 # last: the cache runs the loads of this module

@@ -65,6 +65,7 @@ class Mapper(
     logger: Any
     registry: Any
     class_manager: Any
+    base_mapper: Mapper[Any]
     _core_descriptor: dict[str, Any]
     configured: bool = False
     is_mapper = True
@@ -153,7 +154,7 @@ class Mapper(
         self._inherits_equated_pairs: Any = None
         self._memoized_values: dict[Any, Any] = {}
         self._compiled_cache_size = _compiled_cache_size
-        self._reconstructor: Callable[[Any], None] | None = None
+        self._reconstructor: Callable[[Any], Any] | None = None
         self.allow_partial_pks = allow_partial_pks
         # rows of joined tables may be removed by ON DELETE CASCADE before their own DELETE
         self.confirm_deleted_rows = confirm_deleted_rows and not (self.inherits and not concrete)
@@ -247,12 +248,13 @@ class Mapper(
                 self._reconstructor = method
                 event.listen(manager, "load", _event_on_load, raw=True)
             elif hasattr(method, "__sa_validators__"):
-                for name in method.__sa_validators__:
+                for name in method.__sa_validators__:  # pyright: ignore[reportFunctionMemberAccess]
                     if name in self.validators:
                         raise sa_exc.InvalidRequestError(
                             f"A validation function for mapped attribute {name!r} on mapper {self} already exists."
                         )
-                    self.validators = self.validators.union({name: (method, method.__sa_validation_opts__)})
+                    options = method.__sa_validation_opts__  # pyright: ignore[reportFunctionMemberAccess]
+                    self.validators = self.validators.union({name: (method, options)})
 
     def _load_scalar_attributes(self, state: Any, attribute_names: Any, passive: Any) -> Any:
         from . import loading

@@ -65,7 +65,7 @@ class PathRegistry(HasCacheKey):
         if other is None:
             return False
         try:
-            return self.path == other._path_for_compare  # type: ignore[no-any-return]
+            return self.path == other._path_for_compare
         except AttributeError:
             util.warn(f"Comparison of PathRegistry to {type(other)!r} is not supported")
             return None
@@ -127,7 +127,7 @@ class PathRegistry(HasCacheKey):
         node: Any = self
         for element in elements:
             node = node[element]
-        return node  # type: ignore[no-any-return]
+        return node
 
     @classmethod
     def coerce(cls, raw: _PathRepresentation) -> Any:
@@ -169,7 +169,7 @@ class PathRegistry(HasCacheKey):
             elements.append(mapper)
             if key is not None:
                 elements.append(PathToken._intern[key] if key in PathToken._intern else mapper.attrs[key])
-        return cls.coerce(tuple(elements))  # type: ignore[no-any-return]
+        return cls.coerce(tuple(elements))
 
     # printing
 
@@ -356,13 +356,13 @@ class _PropRegistry(PathRegistry):
         elements = self.path
         for i, element in enumerate(elements[:-1]):
             if element is self.prop:
-                return self.coerce(elements[: i + 1])  # type: ignore[no-any-return]
+                return self.coerce(elements[: i + 1])
         return self
 
     @property
     def entity_path(self) -> _AbstractEntityRegistry:
         assert self.entity is not None
-        return self[self.entity]  # type: ignore[no-any-return]
+        return self[self.entity]
 
     def __getitem__(self, entity: Any) -> Any:
         if isinstance(entity, (int, slice)):

@@ -160,8 +160,9 @@ class FlushExecutor:
         session = self._session
         transaction = self._transaction._connections_boundary
         lane = session._kept_lane(transaction)
-        if lane is None and session._has_only_bind:
-            lane = transaction._lane_for_bind(session.bind)
+        bind = session.bind
+        if lane is None and bind is not None and session._has_only_bind:
+            lane = transaction._lane_for_bind(bind)
         return None if lane is None else _Target(lane, None)
 
     @staticmethod

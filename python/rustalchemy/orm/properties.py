@@ -257,11 +257,11 @@ class ColumnProperty(
             return getattr(self.__clause_element__(), key)
 
         def operate(self, op: OperatorType, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
-            return op(self.__clause_element__(), *other, **kwargs)  # type: ignore[no-any-return]
+            return op(self.__clause_element__(), *other, **kwargs)
 
         def reverse_operate(self, op: OperatorType, other: Any, **kwargs: Any) -> ColumnElement[Any]:
             column = self.__clause_element__()
-            return op(_sa.bind_param(column, op, other), column, **kwargs)  # type: ignore[no-any-return]
+            return op(_sa.bind_param(column, op, other), column, **kwargs)  # pyright: ignore[reportReturnType]
 
     def __str__(self) -> str:
         # Also called, by error messages, on a property that no mapper has taken yet.

@@ -191,4 +191,4 @@ for _name in _PROXIED_READABLE:
     setattr(scoped_session, _name, _attribute_proxy(_name, writable=False))
 for _name in _PROXIED_WRITABLE:
     setattr(scoped_session, _name, _attribute_proxy(_name, writable=True))
-del _name
+del _name  # pyright: ignore[reportPossiblyUnboundVariable]

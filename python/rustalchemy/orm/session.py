@@ -11,7 +11,7 @@ import functools
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
@@ -69,7 +69,7 @@ _new_sessionid = util.counter()
 _sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
 
 
-def _instance_state(instance: object) -> InstanceState[Any]:
+def _instance_state(instance: object) -> InstanceState:
     try:
         return attributes.instance_state(instance)
     except exc.NO_STATE as err:
@@ -332,15 +332,15 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         """Let a transient or detached object load its relationships through this session, by its foreign keys."""
         self._uow_enable_relationship_loading(_instance_state(obj))
 
-    def _contains_state(self, state: InstanceState[Any]) -> bool:
+    def _contains_state(self, state: InstanceState) -> bool:
         obj = state.obj()
         return obj is not None and obj in self
 
-    def _register_altered(self, states: Iterable[InstanceState[Any]]) -> None:
+    def _register_altered(self, states: Iterable[InstanceState]) -> None:
         """Note states that a statement changed, so that a rollback expires them."""
         self._uow_register_altered(list(states))
 
-    def _remove_newly_deleted(self, states: Iterable[InstanceState[Any]]) -> None:
+    def _remove_newly_deleted(self, states: Iterable[InstanceState]) -> None:
         """Make states deleted whose rows a statement has deleted."""
         self._uow_register_deleted(list(states))
 
@@ -349,7 +349,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         self._event_bits = bits
         self._uow_set_events(bits)
 
-    def _fire_state_event(self, name: str, state: InstanceState[Any]) -> None:
+    def _fire_state_event(self, name: str, state: InstanceState) -> None:
         getattr(self.dispatch, name)(self, state)
 
     def _flush_warning(self, method: str) -> None:
@@ -415,7 +415,7 @@ class sessionmaker(_SessionClassMethods, Generic[_S]):
             kw["info"] = info
         self.kw = kw
         # a class of its own, so that events can be listened to for this factory alone
-        self.class_ = type(class_.__name__, (class_,), {})
+        self.class_ = cast("type[_S]", type(class_.__name__, (class_,), {}))
 
     def begin(self) -> AbstractContextManager[_S]:
         """A new session inside a new transaction, both ended by the context manager."""
@@ -460,5 +460,5 @@ def make_transient_to_detached(instance: object) -> None:
     _core.make_transient_to_detached(instance)
 
 
-def _state_session(state: InstanceState[Any]) -> Session | None:
+def _state_session(state: InstanceState) -> Session | None:
     return state.session

@@ -34,7 +34,7 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
     @property
     def session_id(self) -> int | None:
         """The number of the session the object is in."""
-        return super().session_id  # type: ignore[no-any-return]
+        return super().session_id
 
     @session_id.setter
     def session_id(self, number: int) -> None:

@@ -234,7 +234,7 @@ class _ColumnLoader(LoaderStrategy):
         parts.expired.append(attribute)
 
     def _columns_for(self, loadopt: Any) -> Iterable[Any]:
-        return self.columns  # type: ignore[no-any-return]
+        return self.columns
 
 
 @properties.ColumnProperty.strategy_for(query_expression=True)

@@ -40,12 +40,12 @@ class UOWTransaction:
         try:
             session._warn_on_events = session._uow_warn_on_events = True
             try:
-                self._execute(objects)
+                plan = self._execute(objects, transaction)
             finally:
                 session._warn_on_events = session._uow_warn_on_events = False
             if session._event_bits:
                 session.dispatch.after_flush(session, self)
-            self._finish()
+            self._finish(plan)
             if session._event_bits:
                 session.dispatch.after_flush_postexec(session, self)
             transaction._end_flush()
@@ -53,18 +53,19 @@ class UOWTransaction:
             with util.safe_reraise():
                 transaction.rollback(_capture_exception=True)
 
-    def _execute(self, objects: Sequence[Any] | None) -> None:
+    def _execute(self, objects: Sequence[Any] | None, transaction: SessionTransaction) -> _core.FlushPlan:
         session = self.session
         self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
         try:
-            self._executor = executor = FlushExecutor(session, self.transaction, self)
+            self._executor = executor = FlushExecutor(session, transaction, self)
             session._uow_execute(plan, executor)
         except BaseException:
             session._uow_abort(plan)
             raise
+        return plan
 
-    def _finish(self) -> None:
-        reset = self.session._uow_finish(self.plan)
+    def _finish(self, plan: _core.FlushPlan) -> None:
+        reset = self.session._uow_finish(plan)
         if self._executor.has_defaults_to_load:
             self._executor.load_defaults()
         if reset:

@@ -186,5 +186,5 @@ class DeferredReflection:
 def _reflect(connection: Connection, tables: _TablesToReflect, **reflect_kw: Any) -> None:
     for (metadata, schema), names in tables.items():
         metadata.reflect(
-            connection, only=names, schema=schema, extend_existing=True, autoload_replace=False, **reflect_kw
+            connection, only=list(names), schema=schema, extend_existing=True, autoload_replace=False, **reflect_kw
         )
