@@ -19,6 +19,7 @@ from sqlalchemy.sql.selectable import Select
 
 from . import loading
 from ._row_plans import RowSource, StatementPlan
+from ._statement_shape import statement_shape
 from .context import PLUGIN, QueryContext, _ORMCompileState
 
 # the caller has to go through Core
@@ -326,6 +327,10 @@ def _places(compiled: Any, cache_key: Any, names: Sequence[str]) -> Optional[lis
 
 _caches: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
 
+# by shape of the statement: a prepared SELECT and a statement of that shape
+_shapes: WeakKeyDictionary[Any, dict[Any, tuple[PreparedSelect, Any]]] = WeakKeyDictionary()
+_NO_SHAPES: dict[Any, Any] = {}
+
 
 def _cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]]) -> Optional[PreparedSelect]:
     cache = _caches.get(dialect)
@@ -365,15 +370,31 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
     lane = None if subject is None else session._lane(subject.mapper)
     if lane is None:
         return None
+    dialect = lane.dialect
+    shape = statement_shape(statement)
+    if shape is not None:
+        known = _shapes.get(dialect, _NO_SHAPES).get(shape[0])
+        if known is not None:
+            session._autoflush()
+            return known[0].result(session, lane, shape[1], params, statement, load_options)
     cache_key = statement._generate_cache_key()
     if cache_key is None:
         return None
-    dialect = lane.dialect
     prepared = _cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
     if prepared is None:
         return None
+    if shape is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
+        _remember_shape(dialect, shape[0], prepared, statement)
     session._autoflush()
     return prepared.result(session, lane, cache_key.bindparams, params, statement, load_options)
+
+
+def _remember_shape(dialect: Any, key: Any, prepared: PreparedSelect, statement: Any) -> None:
+    """The statement is kept with its shape: the key has the identities of its parts."""
+    shapes = _shapes.setdefault(dialect, {})
+    if len(shapes) >= _LIMIT:
+        shapes.clear()
+    shapes[key] = (prepared, statement)
 
 
 def plain_session(session: Any) -> bool:
