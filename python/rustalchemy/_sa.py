@@ -8,7 +8,7 @@ Core's modules in alphabetical order; append inside the section.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Optional
+from typing import Any, Final, NoReturn, Optional
 
 from sqlalchemy import inspection as _inspection
 
@@ -390,8 +390,8 @@ def connection_is_usable(connection: Any) -> bool:
 
 
 def handle_dbapi_exception(
-    connection: Any, err: BaseException, statement: str, parameters: Any, cursor: Any, context: Any
-) -> None:
+    connection: Connection, err: BaseException, statement: Optional[str], parameters: Any, cursor: Any, context: Any
+) -> NoReturn:
     """Raise an exception of the driver as Core raises it; must be called while it is being handled."""
     connection._handle_dbapi_exception(err, statement, parameters, cursor, context)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspection, util
@@ -74,7 +74,7 @@ class AliasedClass(inspection.Inspectable["AliasedInsp[_O]"], ORMColumnsClauseRo
         self._aliased_insp = AliasedInsp(
             self,
             insp,
-            alias,
+            cast("FromClause", alias),
             name,
             with_polymorphic_mappers or mapper.with_polymorphic_mappers,
             mapper.polymorphic_on if with_polymorphic_discriminator is None else with_polymorphic_discriminator,
@@ -249,7 +249,7 @@ class AliasedInsp(
         return sub._aliased_insp
 
     @property
-    def _post_inspect(self) -> None:
+    def _post_inspect(self) -> None:  # type: ignore[override]  # read for what it does, never set
         self.mapper._check_configure()
 
     @classmethod

@@ -26,8 +26,8 @@ class AttributeEvents(event.Events[QueryableAttribute[Any]]):
     _dispatch_target = QueryableAttribute
 
     @staticmethod
-    def _set_dispatch(cls: Any, dispatch_cls: Any) -> Any:
-        dispatch = event.Events._set_dispatch(cls, dispatch_cls)
+    def _set_dispatch(klass: Any, dispatch_cls: Any) -> Any:
+        dispatch = event.Events._set_dispatch(klass, dispatch_cls)
         dispatch_cls._active_history = False
         return dispatch
 
@@ -38,7 +38,7 @@ class AttributeEvents(event.Events[QueryableAttribute[Any]]):
         return target
 
     @classmethod
-    def _listen(
+    def _listen(  # type: ignore[override]  # the options are those of these events
         cls,
         event_key: Any,
         active_history: bool = False,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import util
 
@@ -214,7 +214,7 @@ class _CollectionAttributeImpl(_AttributeImpl):
 
     def __init__(self, *args: Any, **kw: Any) -> None:
         super().__init__(*args, **kw)
-        self.collection_factory: Any = kw.get("typecallable")
+        self.collection_factory = cast("Any", kw.get("typecallable"))
         self._append_token = AttributeEventToken(self, OP_APPEND)
         self._bulk_replace_token = AttributeEventToken(self, OP_BULK_REPLACE)
         self._duck_typed_as = util.duck_type_collection(self.collection_factory())

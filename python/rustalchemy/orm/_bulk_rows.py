@@ -7,7 +7,7 @@ table of the mapper.
 from __future__ import annotations
 
 from itertools import groupby, zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import sql, util
@@ -55,7 +55,7 @@ def _expand_other_attrs(mapper: Mapper[Any], rows: Iterable[_Row]) -> None:
     """Let attributes that are no columns (composites, hybrids) put their columns into the rows."""
     setters = {}
     for key in mapper.all_orm_descriptors.keys():  # noqa: SIM118 - no mapping
-        attribute = _entity_namespace_key(mapper, key, default=None)
+        attribute = _entity_namespace_key(cast("Any", mapper), key, default=None)
         if isinstance(attribute, PropComparator):
             setter = attribute._bulk_dml_setter(key)
             if setter is not None:

@@ -47,7 +47,7 @@ class Bundle(
     is_mapper = False
     is_aliased_class = False
     is_bundle = True
-    proxy_set = util.EMPTY_SET
+    proxy_set: Any = util.EMPTY_SET
     _propagate_attrs: Mapping[str, Any] = util.immutabledict()
 
     exprs: list[Any]
@@ -71,8 +71,8 @@ class Bundle(
         self._propagate_attrs = util.immutabledict(values)
         return self
 
-    def _gen_cache_key(self, anon_map: Any, bindparams: list[Any]) -> tuple[Any, ...]:
-        parts = tuple(expr._gen_cache_key(anon_map, bindparams) for expr in self.exprs)
+    def _gen_cache_key(self, am: Any, bindparams: list[Any]) -> tuple[Any, ...]:
+        parts = tuple(expr._gen_cache_key(am, bindparams) for expr in self.exprs)
         return (self.__class__, self.name, self.single_entity, *parts)
 
     @property

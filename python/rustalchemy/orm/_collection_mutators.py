@@ -251,13 +251,13 @@ def _dict_update(fn: _Method) -> _Method:
         else:
             _announce_same(self, value)
 
-    def update(self: Any, __other: Any = NO_ARG, **kw: Any) -> None:
-        if __other is not NO_ARG:
-            if hasattr(__other, "keys"):
-                for key in list(__other):
-                    put(self, key, __other[key])
+    def update(self: Any, other: Any = NO_ARG, /, **kw: Any) -> None:
+        if other is not NO_ARG:
+            if hasattr(other, "keys"):
+                for key in list(other):
+                    put(self, key, other[key])
             else:
-                for key, value in __other:
+                for key, value in other:
                     put(self, key, value)
         for key, value in kw.items():
             put(self, key, value)

@@ -121,7 +121,7 @@ class QueryContext:
         """Options for a statement that a loader strategy emits on behalf of this one."""
         original = self.compile_state.select_statement
         if original is self.user_passed_query:
-            return original._with_options  # type: ignore[no-any-return]
+            return original._with_options
         return self._adapted_options(only_propagated=False)
 
 

@@ -79,7 +79,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
     ) -> None:
         super().__init__(attribute_options=attribute_options)
         if isinstance(_class_or_attr, (Mapped, str, expression.ColumnElement)):
-            self.attrs = (_class_or_attr, *attrs)
+            self.attrs = (_class_or_attr, *attrs)  # pyright: ignore[reportAttributeAccessIssue]
             self.composite_class = None
         else:
             self.composite_class = _class_or_attr
@@ -103,7 +103,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
     def _construct_composite(self) -> Callable[..., Any]:
         return_none_on = self.return_none_on
         if not callable(return_none_on):
-            return self.composite_class  # type: ignore[no-any-return]
+            return self.composite_class
 
         def construct(*args: Any) -> Any:
             return None if return_none_on(*args) else self.composite_class(*args)
@@ -129,7 +129,7 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
                 f"Composite class {self.composite_class.__name__} is not a dataclass and does not define a "
                 "__composite_values__() method; can't get state"
             ) from err
-        return accessor()  # type: ignore[no-any-return]
+        return accessor()
 
     def _init_accessor(self) -> None:
         """Learn how to take a value object apart."""

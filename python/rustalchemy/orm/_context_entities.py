@@ -538,7 +538,7 @@ class _DMLReturningColFilter:
         several_tables = (
             immediate_dml_mapper is not None and target_mapper.local_table is not immediate_dml_mapper.local_table
         )
-        self.mapper = immediate_dml_mapper if several_tables else target_mapper
+        self.mapper: Any = immediate_dml_mapper if several_tables else target_mapper
         adapt: Any = self.adapt_check_present
         self.columns: Any = util.WeakPopulateDict(adapt)
 

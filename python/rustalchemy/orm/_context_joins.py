@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, util
@@ -201,7 +201,7 @@ class _JoinBuilder:
     def _join_check_and_adapt_right_side(self, left: Any, right: Any, onclause: Any, prop: Any) -> tuple[Any, Any, Any]:
         l_info: Any = inspect(left)
         r_info: Any = inspect(right)
-        mapper: Any = getattr(r_info, "mapper", None)
+        mapper = cast("Any", getattr(r_info, "mapper", None))
         right_is_aliased = getattr(r_info, "is_aliased_class", False)
         overlap = bool(mapper) and self._overlaps(l_info, r_info, mapper)
 
@@ -211,7 +211,7 @@ class _JoinBuilder:
             raise sa_exc.InvalidRequestError(
                 f"Join target {right} does not correspond to the right side of join condition {onclause}"
             )
-        if mapper is not None:
+        if mapper:
             # single table inheritance criteria of these go into their ON clause
             self._join_entities += (r_info,)
 

@@ -219,7 +219,7 @@ class _AttributeScan:
 def _mapped_column_for_annotation(collected: _CollectedAnnotation) -> MappedColumn[Any]:
     """Return the column for an attribute that has nothing but an annotation."""
     if collected.attr_value is not None:
-        return collected.attr_value  # type: ignore[no-any-return]
+        return collected.attr_value
     return UnmappedColumn() if _is_unmapped_container(collected.mapped_container) else MappedColumn()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union, cast, get_args
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
@@ -102,7 +102,7 @@ class _ORMClassConfigurator:
         from .decl_base import _ImperativeMapperConfig
 
         _ImperativeMapperConfig(registry, cls_, table, mapper_kw)
-        return cls_.__mapper__  # type: ignore[no-any-return]
+        return cls_.__mapper__
 
 
 class _ClassScanAbstractConfig(_ORMClassConfigurator):
@@ -253,7 +253,7 @@ class _ClassScanAbstractConfig(_ORMClassConfigurator):
 def _as_dc_declaredattr(obj: Any) -> Any:
     """Return the directive in a field's metadata; a lambda there is evaluated per class, like a declared_attr."""
     if callable(obj) and not isinstance(obj, declared_attr):
-        return declared_attr(obj)
+        return declared_attr(cast("Any", obj))
     return obj
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from sqlalchemy import Column, Table, util
 from sqlalchemy import exc as sa_exc
@@ -86,7 +86,7 @@ def _setup_table(config: _DeclarativeMapperConfig, table: Optional[Any] = None) 
         if table is None:
             table = config.set_cls_attribute("__table__", config.table_fn()) if config.table_fn else cls.__table__
         for column in config.declared_columns:
-            if not table.c.contains_column(column):
+            if not cast("Any", table).c.contains_column(column):
                 raise sa_exc.ArgumentError(f"Can't add additional column {column.key!r} when specifying __table__")
     config.local_table = table
 
@@ -95,7 +95,7 @@ def _build_table(config: _DeclarativeMapperConfig) -> Any:
     cls: Any = config.cls
     table_type: Callable[..., Any] = Table
     if hasattr(cls, "__table_cls__"):
-        table_type = util.unbound_method_to_callable(cls.__table_cls__)  # type: ignore[no-untyped-call]
+        table_type = util.unbound_method_to_callable(cls.__table_cls__)
 
     args, keywords = _split_table_args(config.table_args)
     if autoload_with := config.clsdict_view.get("__autoload_with__"):
@@ -105,7 +105,7 @@ def _build_table(config: _DeclarativeMapperConfig) -> Any:
 
     columns = sorted(config.declared_columns, key=lambda column: config.column_ordering.get(column, 0))
     metadata = _metadata_for_cls(cls, attributes.manager_of_class(cls).registry)
-    return table_type(config.tablename, metadata, *columns, *args, **keywords)
+    return table_type(cast("str", config.tablename), metadata, *columns, *args, **keywords)
 
 
 def _split_table_args(table_args: Optional[_TableArgsType]) -> tuple[tuple[Any, ...], dict[str, Any]]:

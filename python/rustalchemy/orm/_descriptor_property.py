@@ -201,7 +201,7 @@ class SynonymProperty(DescriptorProperty[_T]):
 
     def get_history(self, state: Any, dict_: _InstanceDict, passive: PassiveFlag = PassiveFlag.PASSIVE_OFF) -> History:
         attr = getattr(self.parent.class_, self.name)
-        return attr.impl.get_history(state, dict_, passive=passive)  # type: ignore[no-any-return]
+        return attr.impl.get_history(state, dict_, passive=passive)
 
     def _get_dataclass_setup_options(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy.sql import coercions, roles, sqltypes
 from sqlalchemy.sql.dml import UpdateDMLState
@@ -51,7 +51,7 @@ class _ORMDMLState(_AbstractORMCompileState):
             key = coercions.expect(roles.DMLColumnRole, given)
             attribute: Any = None
             if isinstance(key, str):
-                attribute = _entity_namespace_key(mapper, key, default=None)
+                attribute = _entity_namespace_key(cast("Any", mapper), key, default=None)
                 if not isinstance(attribute, PropComparator):
                     # a column of the table that no attribute stands for
                     yield coercions.expect(roles.DMLColumnRole, key), cacheable(value)

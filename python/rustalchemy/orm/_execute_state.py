@@ -38,6 +38,9 @@ class ORMExecuteState(util.MemoizedSlots):
         "statement",
     )
 
+    # which of the listeners is being called; the session counts
+    _starting_event_idx: int
+
     def __init__(
         self,
         session: Session,
@@ -217,15 +220,13 @@ class ORMExecuteState(util.MemoizedSlots):
     @property
     def update_delete_options(self) -> Any:
         """The options of an ORM-enabled UPDATE or DELETE."""
-        from . import bulk_persistence
+        from ._dml_criteria import _BulkUDCompileState
 
         if not self._is_crud:
             raise sa_exc.InvalidRequestError(
                 "This ORM execution is not against an UPDATE or DELETE statement so there are no update options."
             )
-        return self.execution_options.get(
-            "_sa_orm_update_options", bulk_persistence._BulkUDCompileState.default_update_options
-        )
+        return self.execution_options.get("_sa_orm_update_options", _BulkUDCompileState.default_update_options)
 
     @property
     def _non_compile_orm_options(self) -> Sequence[Any]:

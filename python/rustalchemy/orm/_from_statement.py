@@ -124,7 +124,7 @@ class FromStatement(GroupedElement, Generative, TypedReturnsRows[Any]):
 
     __visit_name__ = "orm_from_statement"
 
-    _compile_options = _ORMFromStatementCompileState.default_compile_options
+    _compile_options: Any = _ORMFromStatementCompileState.default_compile_options
     _compile_state_factory = _ORMFromStatementCompileState.create_for_statement
     _for_update_arg = None
     is_from_statement = True
@@ -153,7 +153,7 @@ class FromStatement(GroupedElement, Generative, TypedReturnsRows[Any]):
         compile_state = self._compile_state_factory(self, visitor, **kw)
         if not visitor.stack:
             visitor.compile_state = compile_state
-        return visitor.process(compile_state.statement, **kw)  # type: ignore[no-any-return]
+        return visitor.process(compile_state.statement, **kw)
 
     @property
     def column_descriptions(self) -> Any:

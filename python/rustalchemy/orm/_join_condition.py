@@ -357,7 +357,7 @@ class _JoinCondition:
     def _annotate_remote_with_overlap(self) -> None:
         """Two mappers of one hierarchy: parent and child share tables."""
         prop = self.prop
-        check_entities = prop is not None and prop.mapper is not prop.parent
+        target = prop.mapper if prop is not None and prop.mapper is not prop.parent else None
 
         def mark(left: Any, right: Any) -> tuple[Any, Any]:
             if isinstance(left, expression.ColumnClause) and isinstance(right, expression.ColumnClause):
@@ -365,9 +365,9 @@ class _JoinCondition:
                     right
                 ) and self.parent_persist_selectable.c.contains_column(left):
                     right = annotate(right, {"remote": True})
-            elif check_entities and annotations_of(right).get("parentmapper") is prop.mapper:
+            elif target is not None and annotations_of(right).get("parentmapper") is target:
                 right = annotate(right, {"remote": True})
-            elif check_entities and annotations_of(left).get("parentmapper") is prop.mapper:
+            elif target is not None and annotations_of(left).get("parentmapper") is target:
                 left = annotate(left, {"remote": True})
             else:
                 self._warn_non_column_elements()

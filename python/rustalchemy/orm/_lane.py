@@ -9,7 +9,7 @@ what SQLAlchemy's ORM sends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -185,7 +185,7 @@ class Lane:
         parameters: Sequence[Any] | None,
         cursor: Any,
         executemany: bool = False,
-    ) -> None:
+    ) -> NoReturn:
         """Raise what Core would: sqlalchemy.exc classes with statement and parameters, pool invalidation included."""
         context = None if sql is None else _ErrorContext(executemany)
         _sa.handle_dbapi_exception(self.connection, err, sql, parameters, cursor, context)

@@ -7,7 +7,7 @@ into ``compile_state.attributes`` under ``("loader", path)``, where the properti
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, cast
 
 from sqlalchemy import and_, inspect, util
 from sqlalchemy import exc as sa_exc
@@ -52,7 +52,7 @@ def _chop_path(to_chop: _Path, path: PathRegistry) -> Optional[_Path]:
                 return None
         if ours is not walked:
             both_mappers = isinstance(ours, InspectionAttr) and ours.is_mapper and walked.is_mapper
-            if not both_mappers or not ours.isa(walked):
+            if not both_mappers or not cast("Any", ours).isa(walked):
                 return None
         matched += 1
     return to_chop[matched:]
@@ -291,7 +291,7 @@ class _LoadElement(cache_key.HasCacheKey, traversals.HasShallowCopy, visitors.Tr
             if opts_only.is_opts_only:
                 merged = strategic._update_opts(**opts_only.local_opts)
                 merged._extra_criteria += opts_only._extra_criteria
-                return merged  # type: ignore[no-any-return]
+                return merged
         if replacement.path.is_token:
             return replacement
         raise sa_exc.InvalidRequestError(
@@ -458,7 +458,7 @@ class _TokenStrategyLoad(_LoadElement):
             place = self._adjust_effective_path_for_current_path(place, compile_state.current_path)
             if place is None:
                 return ()
-        return place._generate_natural_for_superclasses()  # type: ignore[no-any-return]
+        return place._generate_natural_for_superclasses()
 
 
 class _ClassStrategyLoad(_LoadElement):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import inspection
 from sqlalchemy.sql import coercions, lambdas, roles, visitors
@@ -79,7 +79,8 @@ class LoaderCriteriaOption(CriteriaOption):
         self.where_criteria: Any
         if self.deferred_where_criteria:
             # called once with a sample entity to learn its cache key, and again for each entity it applies to
-            sample = self.entity.entity if self.root_entity is None else self.root_entity
+            mapped: Any = cast("Any", self.entity)
+            sample = mapped.entity if self.root_entity is None else self.root_entity
             self.where_criteria = lambdas.DeferredLambdaElement(
                 where_criteria,
                 roles.WhereHavingRole,

@@ -176,11 +176,11 @@ class MappedColumn(_DataclassDefaultsDontSet, _IntrospectsAnnotations, _MapsColu
         return self.column
 
     def operate(self, op: OperatorType, *other: Any, **kwargs: Any) -> ColumnElement[Any]:
-        return op(self.__clause_element__(), *other, **kwargs)  # type: ignore[no-any-return]
+        return op(self.__clause_element__(), *other, **kwargs)
 
     def reverse_operate(self, op: OperatorType, other: Any, **kwargs: Any) -> ColumnElement[Any]:
         column = self.__clause_element__()
-        return op(_sa.bind_param(column, op, other), column, **kwargs)  # type: ignore[no-any-return]
+        return op(_sa.bind_param(column, op, other), column, **kwargs)  # pyright: ignore[reportReturnType]
 
     def found_in_pep593_annotated(self) -> Any:
         # The one inside Annotated is shared by all who use the type: each attribute completes a new one from it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import schema, sql, util
@@ -296,10 +296,11 @@ class _MapperInheritance(HasMemoized):
                 )
             return self.polymorphic_on, True
 
-        column = self.persist_selectable.corresponding_column(self.polymorphic_on)
+        discriminator = cast("Any", self.polymorphic_on)
+        column = cast("Any", self.persist_selectable.corresponding_column(discriminator))
         mapped = column is not None
         if not mapped:
-            column = self.polymorphic_on
+            column = discriminator
             wider = self.with_polymorphic[1] if self.with_polymorphic is not None else None
             if isinstance(column, schema.Column) and (wider is None or wider.corresponding_column(column) is None):
                 raise sa_exc.InvalidRequestError(

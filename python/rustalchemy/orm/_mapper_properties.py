@@ -149,7 +149,7 @@ class _MapperProperties(HasMemoized):
             )
         prop.key = key
         if setparent:
-            prop.set_parent(self, init)
+            prop.set_parent(self, init)  # pyright: ignore[reportArgumentType]  # the part stands for the whole
 
         existing = self._props.get(key)
         if getattr(existing, "_mapped_by_synonym", False):
@@ -175,12 +175,12 @@ class _MapperProperties(HasMemoized):
             self._warn_replacing(key, "an existing class-bound attribute of the same name")
 
         self._props[key] = prop
-        prop.instrument_class(self)
+        prop.instrument_class(self)  # pyright: ignore[reportArgumentType]
         for mapper in self._inheriting_mappers:
             mapper._adapt_inherited_property(key, prop, init)
         if init:
             prop.init()
-            prop.post_instrument_class(self)
+            prop.post_instrument_class(self)  # pyright: ignore[reportArgumentType]
         if self.configured:
             self._expire_memoizations()
         return prop

@@ -56,7 +56,7 @@ class _ORMJoin(expression.Join):
         if prop is None:
             # a relationship brings these into its own ON clause
             if _extra_criteria:
-                self.onclause &= sql.and_(*_extra_criteria)
+                self.onclause &= sql.and_(*_extra_criteria)  # type: ignore[operator]  # a join has an ON clause by now
             self._add_single_table_criterion(right_info)
 
     @staticmethod
@@ -89,7 +89,7 @@ class _ORMJoin(expression.Join):
     ) -> tuple[Any, Any, Any]:
         """Left side, right side and ON clause of the join along a relationship."""
         adapt_to = right_info.selectable
-        present = sql_util.clause_is_present(on_selectable, left_selectable)  # type: ignore[no-untyped-call]
+        present = sql_util.clause_is_present(on_selectable, left_selectable)
         adapt_from = on_selectable if present else left_selectable
 
         pj, sj, _source, _dest, secondary, self._target_adapter = prop._create_joins(
@@ -130,7 +130,7 @@ class _ORMJoin(expression.Join):
             return
         if right_info.is_aliased_class:
             criterion = right_info._adapter.traverse(criterion)
-        self.onclause &= criterion  # type: ignore[operator]  # a join has an ON clause by now
+        self.onclause &= criterion
 
     def _splice_into_center(self, other: Any) -> _ORMJoin:
         """Join ``other``, whose leftmost element is our right side, into this join: (a JOIN b) + (b JOIN c)."""

@@ -57,7 +57,7 @@ def _create_proxied_attribute(descriptor: Any) -> Any:
             self.key = key
             self.descriptor = descriptor
             self.original_property = original_property
-            self._comparator = comparator
+            self._comparator: Any = comparator
             self._adapt_to_entity = adapt_to_entity
             self._doc = self.__doc__ = doc
 

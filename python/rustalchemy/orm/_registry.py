@@ -139,7 +139,7 @@ class registry(EventTarget):
             for listener in listeners:
                 result = listener(request)
                 if result is not None:
-                    return sqltypes.to_instance(result)  # type: ignore[no-any-return]
+                    return sqltypes.to_instance(result)
 
         for python_type in (raw_pep_695_type, extracted_type, pep_593_resolved_argument):
             if python_type is not None or python_type is extracted_type:
@@ -172,7 +172,7 @@ class registry(EventTarget):
                     sqltypes.to_instance(sql_type), flattened, matched_on, matched_flattened
                 )
                 if resolved is not None:
-                    return resolved  # type: ignore[no-any-return]
+                    return resolved
         return None
 
     # -- mappers -----------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ class registry(EventTarget):
         """Return a decorator that makes a class a declarative base; arguments as for `generate_base`."""
 
         def decorate(cls: type[_T]) -> type[_T]:
-            return self.generate_base(**{**kw, "cls": cls, "name": cls.__name__})  # type: ignore[no-any-return]
+            return self.generate_base(**{**kw, "cls": cls, "name": cls.__name__})
 
         return decorate
 
@@ -300,7 +300,7 @@ class registry(EventTarget):
     def map_declaratively(self, cls: type[_O]) -> Mapper[_O]:
         """Map a class by its declarative body and return the mapper."""
         _ORMClassConfigurator._as_declarative(self, cls, cls.__dict__)
-        return cls.__mapper__  # type: ignore[no-any-return,attr-defined]
+        return cls.__mapper__  # type: ignore[attr-defined]
 
     def map_imperatively(self, class_: type[_O], local_table: Optional[FromClause] = None, **kw: Any) -> Mapper[_O]:
         """Map a class to a table; keyword arguments are those of :class:`Mapper`."""

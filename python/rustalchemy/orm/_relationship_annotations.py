@@ -18,10 +18,13 @@ from .base import DynamicMapped, WriteOnlyMapped
 class _RelationshipAnnotations:
     """Mixin of ``RelationshipProperty``: declarative set-up."""
 
-    __slots__ = ()
-
     # what the property itself provides
     if TYPE_CHECKING:
+        argument: Any
+        collection_class: Any
+        lazy: Any
+        strategy_key: Any
+        uselist: Any
 
         def __getattr__(self, key: str) -> Any: ...
 

@@ -49,7 +49,7 @@ class RowSource:
     def position(self, column: Any) -> Optional[int]:
         if self._metadata is None:
             return self._positions.get(column)
-        return self._metadata._index_for_key(column, False)  # type: ignore[no-any-return]
+        return self._metadata._index_for_key(column, False)
 
     def processor(self, position: int, column: Any) -> Any:
         type_ = column.type
@@ -366,7 +366,7 @@ class PolymorphicPlans(dict[Any, Any]):
     def __init__(
         self, builder: RowPlanBuilder, query_entity: Any, mapper: Any, path: Any, adapter: Any, column: Any
     ) -> None:
-        self._plan_of = lambda sub_mapper: builder.entity_plan(
+        self._plan_of: Callable[[Any], Any] = lambda sub_mapper: builder.entity_plan(
             query_entity, sub_mapper, path, adapter, polymorphic_from=mapper
         )
         self._mapper = mapper

@@ -71,7 +71,7 @@ class SessionBinds:
                 return None
             return Lane.of(self._connection_for_bind(self.get_bind(mapper)))
         _sa.trans_ctx_check(self)
-        return (self._transaction or self._autobegin_t())._lane_for_bind(self.bind)
+        return (self._transaction or self._autobegin_t())._lane_for_bind(self.bind)  # type: ignore[arg-type]  # "only": it is there
 
     @property
     def _has_only_bind(self) -> bool:

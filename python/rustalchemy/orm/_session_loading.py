@@ -133,7 +133,7 @@ class ObjectLoading(StatementExecution):
         if self.execution_options:
             execution_options = util.immutabledict({**self.execution_options, **execution_options})
         return (db_load_fn or loading._load_on_pk_identity)(
-            self,
+            self,  # type: ignore[arg-type]  # the part stands for the whole
             statement,
             identity,
             load_options=load_options,
@@ -187,7 +187,7 @@ class ObjectLoading(StatementExecution):
     ) -> Any:
         """The object of a primary key in the identity map, refreshed if it is expired; None if there is none."""
         key = mapper.identity_key_from_primary_key(primary_key_identity, identity_token=identity_token)
-        return loading.get_from_identity(self, mapper, key, passive)
+        return loading.get_from_identity(self, mapper, key, passive)  # type: ignore[arg-type]
 
     # --- refresh ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class ObjectLoading(StatementExecution):
             )
         state = attributes.instance_state(instance)
         loaded = loading._load_on_ident(
-            self,
+            self,  # type: ignore[arg-type]
             sql.select(object_mapper(instance)),
             state.key,
             refresh_state=state,

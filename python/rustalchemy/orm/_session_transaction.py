@@ -353,7 +353,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if not conn.in_transaction():
             return conn.begin(), True
         if local_connect:
-            joined = conn.get_transaction()
+            joined: Transaction | None = conn.get_transaction()
             assert joined is not None
             return joined, True
 

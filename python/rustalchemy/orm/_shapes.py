@@ -81,7 +81,7 @@ class LaneStatement:
         if not compiled.positional or compiled.escaped_bind_names or _sa.has_late_parameters(compiled):
             return None
         processors = _sa.bind_processors(compiled)
-        defaults = []
+        defaults: list[PythonDefault] = []
         prefetch: dict[str, int] = {}
         for column in compiled.prefetch:
             default = column.default if compiled.isinsert else column.onupdate

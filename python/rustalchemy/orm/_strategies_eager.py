@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import exc as sa_exc
-from sqlalchemy import inspect, sql, util
+from sqlalchemy import inspect, util
 from sqlalchemy.sql import util as sql_util
+from sqlalchemy.sql.selectable import FromGrouping, Join
 
 from . import relationships
 from ._context_entities import _setup_entity_query
@@ -216,9 +217,7 @@ class _JoinedLoader(_AbstractRelationshipLoader):
                 left,
                 clauses.aliased_insp,
                 onclause,
-                isouter=not innerjoin
-                or outer_entity
-                or (chained_from_outerjoin and isinstance(left, sql.selectable.Join)),
+                isouter=not innerjoin or outer_entity or (chained_from_outerjoin and isinstance(left, Join)),
                 _left_memo=self.parent,
                 _right_memo=path[self.mapper],
                 _extra_criteria=extra_criteria,
@@ -342,7 +341,7 @@ class _NestedSplice:
 
     def _splice(self, element: Any, entity: Any, known_path: Any) -> Optional[Any]:
         """``element`` with the join inside; None if the parent is not in it. ``entity``: whose rows ``element`` has."""
-        if isinstance(element, sql.selectable.FromGrouping):
+        if isinstance(element, FromGrouping):
             return self._splice(element.element, entity, None)
         if isinstance(element, _ORMJoin):
             spliced = self._splice_right(element)

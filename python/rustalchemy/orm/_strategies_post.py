@@ -447,7 +447,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         _store(self._attribute(), [parent for parent, _ in pairs], values)
 
     def _attribute(self) -> int:
-        return self.parent.class_manager[self.key]._index  # type: ignore[no-any-return]
+        return self.parent.class_manager[self.key]._index
 
 
 def _store(attribute: int, parents: list[_Parent], values: list[Any]) -> None:

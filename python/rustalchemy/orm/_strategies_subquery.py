@@ -199,7 +199,7 @@ class _SubqueryLoader(_PostLoader):
         if not query._has_row_limiting_clause:
             query._order_by_clauses = ()
         if query._distinct is True and query._order_by_clauses:
-            extra = sql_util.expand_column_list_from_order_by(columns, query._order_by_clauses)  # type: ignore[no-untyped-call]
+            extra = sql_util.expand_column_list_from_order_by(columns, query._order_by_clauses)
             if extra:
                 query._set_entities(columns + extra)
         subquery = query.set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL).subquery()
