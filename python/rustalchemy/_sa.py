@@ -12,6 +12,12 @@ from typing import Any, Final, NoReturn, Optional
 
 from sqlalchemy import inspection as _inspection
 
+# dialects.sqlite ----------------------------------------------------------------------------------------------------
+# SQLite's implementations whose methods a native processor stands for.
+from sqlalchemy.dialects.sqlite.base import _SQliteJson as _SQliteJson
+from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteDate as _SQLite_pysqliteDate
+from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteTimeStamp as _SQLite_pysqliteTimeStamp
+
 # engine.base --------------------------------------------------------------------------------------------------------
 # Its flag says whether anybody listens to every connection.
 from sqlalchemy.engine.base import Connection as Connection
@@ -28,11 +34,6 @@ from sqlalchemy.event.registry import _stored_in_collection as _stored_in_collec
 # How a class is joined to inspect(): its instances are their own inspection.
 from sqlalchemy.inspection import _inspects as _inspects
 from sqlalchemy.inspection import _self_inspects as _self_inspects
-
-# SQLite's implementations whose methods a native processor stands for.
-from sqlalchemy.dialects.sqlite.base import _SQliteJson as SQLiteJSON
-from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteDate as PysqliteDate
-from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteTimeStamp as PysqliteTimestamp
 
 # sql._typing --------------------------------------------------------------------------------------------------------
 # The error for keywords that exist for type checkers only.

@@ -495,7 +495,7 @@ class Composite(CompositeProperty[_CC], _DeclarativeMapped[_CC]):
 
 def _check_template(template: str) -> None:
     try:
-        template % "x"
+        _ = template % "x"
     except (TypeError, ValueError) as err:
         raise sa_exc.ArgumentError(
             f"column_template {template!r} is not a valid template; expected a string containing exactly one '%s' "

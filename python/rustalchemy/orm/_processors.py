@@ -202,7 +202,7 @@ def _has_microseconds(impl: Any) -> bool | None:
 _RESULT_CHOOSERS: Final[Mapping[object, _Chooser]] = {
     Enum.result_processor: _enum_result,
     JSON.result_processor: _json_result,
-    _sa.SQLiteJSON.result_processor: _json_result,
+    _sa._SQliteJson.result_processor: _json_result,
     Uuid.result_processor: _uuid_result,
     Interval.result_processor: _interval_result,
     LargeBinary.result_processor: _bytes_result,
@@ -210,9 +210,9 @@ _RESULT_CHOOSERS: Final[Mapping[object, _Chooser]] = {
 
 _BIND_CHOOSERS: Final[Mapping[object, _Chooser]] = {
     DATETIME.bind_processor: _datetime_bind,
-    _sa.PysqliteTimestamp.bind_processor: _datetime_bind,
+    _sa._SQLite_pysqliteTimeStamp.bind_processor: _datetime_bind,
     DATE.bind_processor: _date_bind,
-    _sa.PysqliteDate.bind_processor: _date_bind,
+    _sa._SQLite_pysqliteDate.bind_processor: _date_bind,
     TIME.bind_processor: _time_bind,
     Boolean.bind_processor: _boolean_bind,
     Enum.bind_processor: _enum_bind,
