@@ -194,7 +194,7 @@ class _RelationshipComparator(util.MemoizedSlots, PropComparator[Any]):
 
     # last in the class: it hides the builtin
     @property
-    def property(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def property(self) -> Any:
         """The relationship, configured."""
         self.prop.parent._check_configure()
         return self.prop
