@@ -61,6 +61,31 @@ class RowPlan:
     def __new__(cls, entities: Sequence[EntityPlan | ScalarPlan], *, single: bool) -> RowPlan: ...
 
 @final
+class PreparedRow:
+    """A compiled SELECT of one object by primary key, for one dialect."""
+
+    def __new__(
+        cls,
+        dialect: Any,
+        sql: str,
+        constants: Sequence[Any],
+        keys: Sequence[tuple[int, int, Callable[[Any], Any] | None]],
+        plan: RowPlan,
+        *,
+        attributes: Sequence[int] = ...,
+        only_attributes: bool = False,
+    ) -> PreparedRow: ...
+    @property
+    def dialect(self) -> Any: ...
+
+@final
+class KeyedRelation:
+    """The many-to-one of one class that is a ``get()`` of another."""
+
+    def __new__(cls, target: ClassManager, columns: Sequence[int]) -> KeyedRelation: ...
+    def load(self, state: InstanceState) -> Any: ...
+
+@final
 class LoadContext:
     """What one result remembers from chunk to chunk."""
 
@@ -325,8 +350,10 @@ __all__ = [
     "InstanceDict",
     "InstanceState",
     "InstrumentedList",
+    "KeyedRelation",
     "LoadContext",
     "PlanStep",
+    "PreparedRow",
     "Processor",
     "RowPlan",
     "ScalarPlan",

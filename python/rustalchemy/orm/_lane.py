@@ -178,6 +178,13 @@ class Lane:
         cursor.close()
         return matched
 
+    def fail(self, err: BaseException, sql: str, parameters: Sequence[Any], cursor: Any) -> None:
+        """Raise what Core would, for an exception of the driver that the native core caught."""
+        try:
+            raise err
+        except BaseException as raised:
+            self._raise(raised, sql, parameters, cursor)
+
     def _raise(
         self,
         err: BaseException,

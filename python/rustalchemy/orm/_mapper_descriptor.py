@@ -32,6 +32,8 @@ def hand_over(mapper: Any) -> None:
     mapper._flush_shapes = {}
     # the prepared get() of each dialect
     mapper._get_templates = {}
+    # what get() and a refresh of the last dialect boil down to, for the core
+    mapper._prepared_get = mapper._prepared_refresh = None
     manager.configure_mapper(descriptor)
     for entry in descriptor["relationships"]:
         attribute = manager.get(entry["key"])

@@ -17,6 +17,7 @@ from sqlalchemy.engine.result import IteratorResult
 from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.selectable import Select
 
+from .._core import PreparedRow
 from . import loading
 from ._row_plans import RowSource, StatementPlan
 from ._statement_shape import statement_shape
@@ -33,6 +34,9 @@ _LIMIT = 1000
 
 # key of the plan that refreshes one object
 _REFRESH = "refresh"
+
+# settings of `lazy` that load with the object
+_EAGER = frozenset({"joined", False, "selectin", "subquery", "immediate"})
 
 _FROM_STATEMENT, _CONSTANT, _BY_NAME = range(3)
 
@@ -174,8 +178,13 @@ class PreparedSelect:
     @property
     def plain_row_plan(self) -> Any:
         """The row plan, once it is known that rows need nothing else to become objects; else None."""
-        known = self._plans.get(False)
-        return None if known is None or known[1] else known[0].row_plan
+        known = self.context_free_plan(False)
+        return None if known is None else known.row_plan
+
+    def context_free_plan(self, variant: Any) -> Optional[StatementPlan]:
+        """The plan of a variant, once it is known that its rows become objects without a context; else None."""
+        known = self._plans.get(variant)
+        return None if known is None or known[1] else known[0]
 
     def run(
         self, session: Any, lane: Any, parameters: Sequence[Any], load_options: Any = _DEFAULT_OPTIONS
@@ -445,6 +454,11 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
         value = identity[index]
         parameters[place] = value if processor is None else processor(value)
     rows = prepared.run(session, lane, parameters, load_options=_LAZY_OPTIONS)
+    native = mapper._prepared_get
+    if native is None or native.dialect is not dialect:
+        known = prepared.context_free_plan(True)
+        if known is not None:
+            mapper._prepared_get = PreparedRow(dialect, prepared.sql, constants, fills, known.row_plan)
     return rows[0] if rows else None
 
 
@@ -481,7 +495,30 @@ def refresh_state(session: Any, mapper: Any, state: Any, names: Any, autoflush: 
     parameters = prepared.parameters((), values) if prepared is not None else None
     if prepared is None or parameters is None:
         return NO_LANE
-    return prepared.refresh(session, lane, parameters, state)
+    is_wholly_expired = state.expired
+    found = prepared.refresh(session, lane, parameters, state)
+    if only and is_wholly_expired:
+        _keep_refresh(mapper, prepared, list(values), only)
+    return found
+
+
+def _keep_refresh(mapper: Any, prepared: PreparedSelect, names: list[str], only: frozenset[str]) -> None:
+    """Let the native core refresh wholly expired objects of the mapper, where one row of one table is all it takes."""
+    native = mapper._prepared_refresh
+    if native is not None and native.dialect is prepared.dialect:
+        return
+    plan = prepared.context_free_plan(_REFRESH)
+    if plan is None or mapper.inherits or any(prop.lazy in _EAGER for prop in mapper.relationships):
+        return
+    manager = mapper.class_manager
+    mapper._prepared_refresh = PreparedRow(
+        prepared.dialect,
+        prepared.sql,
+        *prepared.layout(names),
+        plan.row_plan,
+        attributes=sorted(manager[name]._index for name in only),
+        only_attributes=bool(plan.only_load_props),
+    )
 
 
 def _select_where(mapper: Any, criterion: Any) -> Any:

@@ -11,7 +11,7 @@ from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import Select
 
-from .. import _core, _sa
+from .. import _core
 from . import exc as orm_exc
 from . import interfaces, relationships
 from . import util as orm_util
@@ -122,6 +122,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
     __slots__ = (
         "_bind_to_col",
         "_equated_columns",
+        "_keyed",
         "_lazywhere",
         "_order_by",
         "_quick",
@@ -209,6 +210,10 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
     # loading
 
     def _load_at_class_level(self, state: Any, passive: Any) -> Any:
+        if passive == _PASSIVE_OFF and self._keyed is not None:
+            related = self._keyed.load(state)
+            if related is not NO_LANE:
+                return related
         override = _overridden_strategy(state, self.parent_property)
         if override is None:
             if passive == _PASSIVE_OFF and not state.load_options and self._quick is not None:
@@ -298,6 +303,12 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         attributes = tuple(manager[parent._columntoproperty[column].key]._index for _, column in pairs)
         return attributes, tuple(name for name, _ in pairs), constants
 
+    def _memoized_attr__keyed(self) -> Optional[_core.KeyedRelation]:
+        """The native loader of a plain many-to-one by primary key."""
+        if not self.use_get or self._quick is None:
+            return None
+        return _core.KeyedRelation(self.mapper.class_manager, self._quick[0])
+
     def _quick_load(self, state: Any) -> Any:
         """A persistent parent in a session nobody listens to, its key loaded; NO_LANE in any other case."""
         session = state.session
@@ -332,7 +343,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         }
         if self._order_by:
             statement._order_by_clauses = self._order_by
-        statement = _sa.add_compile_state_func(statement, self._lazyload_reverse, self.parent_property)
+        statement = statement._add_compile_state_func(self._lazyload_reverse, self.parent_property)
         statement._where_criteria = (self._simple_lazy_clause[0],)
         return statement
 
@@ -417,7 +428,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
 
         if self._order_by:
             statement._order_by_clauses = self._order_by
-        statement = _sa.add_compile_state_func(statement, self._lazyload_reverse, self.parent_property)
+        statement = statement._add_compile_state_func(self._lazyload_reverse, self.parent_property)
 
         criterion, params = self._generate_lazy_clause(state, passive)
         if self.key in state.dict and not passive & PassiveFlag.DEFERRED_HISTORY_LOAD:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Optional
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
-from sqlalchemy.engine.result import ChunkedIteratorResult, FrozenResult, result_tuple
+from sqlalchemy.engine.result import ChunkedIteratorResult, FrozenResult, SimpleResultMetaData, result_tuple
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.selectable import SelectState
 
-from .. import _core, _sa
+from .. import _core
 from . import attributes
 from . import exc as orm_exc
 from ._context_entities import _MapperEntity, _setup_entity_query
@@ -247,12 +247,12 @@ def _result(
     server_side: bool,
 ) -> Any:
     result: Any = ChunkedIteratorResult(
-        _sa.result_metadata(plan.labels, plan.names(context.query), uniquing.filters, uniquing.entity_filters),
+        SimpleResultMetaData(plan.labels, plan.names(context.query), _create_unique_filters=uniquing.filters),
         chunks,
         source_supports_scalars=plan.single_entity,
         raw=raw,
         dynamic_yield_per=server_side,
-        **_sa.result_context(context),
+        context=context,
     )
     result._attributes = result._attributes.union(
         {"filtered": context.compile_state._has_mapper_entities, "is_single_entity": plan.single_entity}
@@ -264,10 +264,10 @@ def _result(
     return result
 
 
-def result_metadata(plan: StatementPlan, load_options: Any, query: Any) -> Any:
+def result_metadata(plan: StatementPlan, load_options: Any, query: Any) -> SimpleResultMetaData:
     """Names of a plan's columns; where these are fixed, they serve any execution with the same uniquing."""
-    uniquing = _Uniquing(load_options, plan)
-    return _sa.result_metadata(plan.labels, plan.names(query), uniquing.filters, uniquing.entity_filters)
+    filters = _Uniquing(load_options, plan).filters
+    return SimpleResultMetaData(plan.labels, plan.names(query), _create_unique_filters=filters)
 
 
 def _require_unique(obj: Any) -> Any:
@@ -295,10 +295,6 @@ class _Uniquing:
         if result._yield_per:
             raise sa_exc.InvalidRequestError("Can't use the ORM yield_per feature in conjunction with unique()")
         self.active = True
-        return self.entity_filters()
-
-    def entity_filters(self) -> list[Any]:
-        """What makes a value of each entity comparable, whatever the result is."""
         return [self._filter(entity) for entity in self.plan.entities]
 
     def _filter(self, entity: Any) -> Any:

@@ -8,7 +8,7 @@ use crate::attribute::{AttrCore, AttrKind};
 use crate::flags;
 use crate::slots;
 use crate::state::StateRef;
-use crate::{collection, hooks, names};
+use crate::{collection, hooks, names, prepared};
 
 /// Expires a persistent state that its session expired by generation. Cheap when there is nothing to do.
 #[inline]
@@ -134,8 +134,13 @@ pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore
     Ok(())
 }
 
-/// Loads what is expired, through Python; then nothing is expired any more. Returns `ATTR_WAS_SET`.
+/// Loads what is expired; then nothing is expired any more. Returns `ATTR_WAS_SET`.
 pub fn load_expired(py: Python<'_>, state: StateRef, passive: u32) -> PyResult<Bound<'_, PyAny>> {
+    if prepared::refresh(py, state, passive)? {
+        state.clear_flags(flags::EXPIRED);
+        clear_expired_flags(state);
+        return Ok(names::ATTR_WAS_SET.get(py));
+    }
     hooks::hook(py, "load_expired")?.call1((state.view(py)?, passive))?;
     clear_expired_flags(state);
     Ok(names::ATTR_WAS_SET.get(py))

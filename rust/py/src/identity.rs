@@ -304,23 +304,38 @@ impl IdentityMap {
     }
 }
 
-/// The object a `session.get(entity, ident)` finds without SQL, where that is plain to see: an unexpired object of the class,
-/// asked for by a value (or a tuple of them) of an exact built-in type. Nothing in any other case: Python decides then.
-pub fn get_loaded<'py>(
+/// What is known about a `session.get(entity, ident)` without SQL.
+pub enum LookedUp<'py> {
+    /// An unexpired object of the class.
+    Loaded(Bound<'py, PyAny>),
+    /// The identity map has nothing under this key of the mapper.
+    Absent {
+        /// The class' mapper.
+        mapper: Bound<'py, PyAny>,
+        /// The primary key: a value, or a tuple where composite.
+        key: Bound<'py, PyAny>,
+    },
+    /// Python decides.
+    Unclear,
+}
+
+/// Looks for the object of a `session.get(entity, ident)`, where that is plain to see: asked for by a value (or a tuple of
+/// them) of an exact built-in type.
+pub fn look_up<'py>(
     uow: &UnitOfWorkCore,
     entity: &Bound<'py, PyAny>,
     ident: &Bound<'py, PyAny>,
-) -> PyResult<Option<Bound<'py, PyAny>>> {
+) -> PyResult<LookedUp<'py>> {
     let py = entity.py();
-    let Ok(class) = entity.cast::<PyType>() else { return Ok(None) };
+    let Ok(class) = entity.cast::<PyType>() else { return Ok(LookedUp::Unclear) };
     // SAFETY: a living type; the manager found is kept alive by it.
     let manager = unsafe { ManagerCore::lookup(py, class.as_type_ptr()).as_ref() };
-    let Some(mapper) = manager.and_then(ManagerCore::descriptor) else { return Ok(None) };
+    let Some(mapper) = manager.and_then(ManagerCore::descriptor) else { return Ok(LookedUp::Unclear) };
     let arity = mapper.primary_key.len();
     let single;
     let key = if let Ok(tuple) = ident.cast_exact::<PyTuple>() {
         if tuple.len() != arity || !tuple.iter_borrowed().all(|part| is_plain(py, part.as_ptr())) {
-            return Ok(None);
+            return Ok(LookedUp::Unclear);
         }
         if arity == 1 {
             single = tuple.get_item(0)?;
@@ -331,19 +346,30 @@ pub fn get_loaded<'py>(
     } else if arity == 1 && is_plain(py, ident.as_ptr()) {
         ident
     } else {
-        return Ok(None);
+        return Ok(LookedUp::Unclear);
     };
     let base = std::ptr::from_ref(ManagerCore::of(mapper.base.bind(py)));
-    let key = KeyRef::whole(key.as_ptr(), std::ptr::null_mut());
-    let Some(FoundState { state, object }) = uow.identity.find(py, base, key.hash(py)?, key)? else {
-        return Ok(None);
+    let Some(FoundState { state, object }) = uow.identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())? else {
+        return Ok(absent(class, key));
     };
     if state.is_outdated() || state.has(flags::EXPIRED) || mapper.always_refresh {
-        return Ok(None);
+        return Ok(LookedUp::Unclear);
     }
     // SAFETY: two living types.
     let is_of_class = unsafe { ffi::PyType_IsSubtype(object.get_type_ptr(), class.as_type_ptr()) != 0 };
-    Ok(is_of_class.then_some(object))
+    Ok(if is_of_class { LookedUp::Loaded(object) } else { LookedUp::Unclear })
+}
+
+/// Nothing has this key. An unmapped class that inherits a manager is refused by Python.
+fn absent<'py>(class: &Bound<'py, PyType>, key: &Bound<'py, PyAny>) -> LookedUp<'py> {
+    let py = class.py();
+    // SAFETY: as in `look_up`.
+    let manager = unsafe { ManagerCore::lookup(py, class.as_type_ptr()).as_ref() };
+    let own = manager.filter(|manager| manager.class_ptr() == class.as_type_ptr());
+    match own.and_then(|manager| manager.mapper(py)) {
+        Some(mapper) => LookedUp::Absent { mapper, key: key.clone() },
+        None => LookedUp::Unclear,
+    }
 }
 
 /// Whether a value's class is one of those that make up most keys, and has no say in how it compares.

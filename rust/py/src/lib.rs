@@ -43,6 +43,7 @@ pub mod manager;
 pub mod mapper;
 pub mod names;
 pub mod pickling;
+pub mod prepared;
 pub mod processors;
 pub mod raw;
 pub mod related;
@@ -96,6 +97,8 @@ mod _core {
     use crate::names::symbol;
     #[pymodule_export]
     use crate::pickling::unpickle_state;
+    #[pymodule_export]
+    use crate::prepared::{KeyedRelation, PreparedRow};
     #[pymodule_export]
     use crate::processors::Processor;
     #[pymodule_export]

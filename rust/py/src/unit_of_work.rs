@@ -16,9 +16,11 @@ use crate::flags;
 use crate::flush::FlushPlan;
 use crate::held::Held;
 use crate::hydrate::HydrateOptions;
+use crate::identity::LookedUp;
 use crate::identity_view::IdentityMapView;
 use crate::instance_state::InstanceState;
 use crate::load_context::LoadContext;
+use crate::prepared;
 use crate::row_plan::RowPlan;
 use crate::state::{StateRef, state_of};
 use crate::unit_of_work_core::{SessionPtr, UnitOfWorkCore, UowRef};
@@ -168,7 +170,7 @@ impl UnitOfWork {
         IdentityMapView::of(slf)
     }
 
-    /// The object with this primary key; hits are answered here, everything else by `_get_impl`.
+    /// The object with this primary key; hits and prepared loads are answered here, everything else by `_get_impl`.
     #[pyo3(signature = (entity, ident, **kw))]
     fn get<'py>(
         slf: &Bound<'py, Self>,
@@ -176,10 +178,17 @@ impl UnitOfWork {
         ident: &Bound<'py, PyAny>,
         kw: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        if kw.is_none()
-            && let Some(hit) = crate::identity::get_loaded(Self::handle(slf).core(), entity, ident)?
-        {
-            return Ok(hit);
+        if kw.is_none() {
+            let uow = Self::handle(slf);
+            match crate::identity::look_up(uow.core(), entity, ident)? {
+                LookedUp::Loaded(object) => return Ok(object),
+                LookedUp::Absent { mapper, key } => {
+                    if let Some(answer) = prepared::get(slf.as_any(), uow, &mapper, &key)? {
+                        return Ok(answer);
+                    }
+                }
+                LookedUp::Unclear => {}
+            }
         }
         slf.call_method("_get_impl", (entity, ident), kw)
     }
@@ -267,8 +276,7 @@ impl UnitOfWork {
     }
     /// Nothing new, dirty or deleted.
     fn _uow_is_clean(slf: &Bound<'_, Self>) -> bool {
-        let core = Self::handle(slf).core();
-        core.new.is_empty() && core.dirty.is_empty() && core.deleted.is_empty()
+        Self::handle(slf).core().is_clean()
     }
     /// Which session events about single states have listeners.
     fn _uow_set_events(slf: &Bound<'_, Self>, bits: u32) {

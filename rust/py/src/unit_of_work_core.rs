@@ -44,6 +44,13 @@ pub struct UnitOfWorkCore {
     pub may_hold_related: bool,
 }
 
+impl UnitOfWorkCore {
+    /// Nothing new, dirty or deleted: a flush has nothing to do.
+    pub fn is_clean(&self) -> bool {
+        self.new.is_empty() && self.dirty.is_empty() && self.deleted.is_empty()
+    }
+}
+
 /// A borrowed pointer to the session object.
 #[derive(Clone, Copy)]
 pub struct SessionPtr(pub *mut ffi::PyObject);

@@ -1,0 +1,366 @@
+//! Loads of one row whose statement was compiled before: `get()`, many-to-one by primary key, refresh of an expired object.
+//!
+//! Python prepares a statement (`orm._statement_cache`) and leaves it on the mapper once its rows need nothing but a row plan.
+//! From then on a load is one native call, as long as nobody has to be asked: no listener, no flush that is due, the
+//! transaction's lane open. In every other case these functions answer "not here", and Python does the load.
+
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyList, PyString, PyTuple, PyType};
+use pyo3::{PyTraverseError, ffi, intern};
+use smallvec::SmallVec;
+
+use crate::flags::{self, passive};
+use crate::hydrate::{self, HydrateOptions};
+use crate::identity::{FoundState, base_of_manager};
+use crate::imports;
+use crate::instance_state::InstanceState;
+use crate::manager::{ClassManager, ManagerCore};
+use crate::row_plan::RowPlan;
+use crate::state::StateRef;
+use crate::unit_of_work_core::UowRef;
+
+/// Bit of a session's events: `do_orm_execute` has a listener.
+const EXECUTE_EVENT: u32 = 1 << 13;
+
+/// A parameter that comes from the primary key.
+struct KeyParameter {
+    /// Place among the parameters.
+    place: usize,
+    /// Number of the primary key column.
+    part: usize,
+    /// Bind processing.
+    processor: Option<Py<PyAny>>,
+}
+
+/// A compiled SELECT of one object by primary key, for one dialect.
+#[pyclass(frozen, module = "rustalchemy._core")]
+pub struct PreparedRow {
+    dialect: Py<PyAny>,
+    sql: Py<PyString>,
+    constants: Vec<Py<PyAny>>,
+    keys: Vec<KeyParameter>,
+    plan: Py<RowPlan>,
+    attributes: Vec<u32>,
+    only_attributes: bool,
+}
+
+#[pymethods]
+impl PreparedRow {
+    /// `constants`: all parameters, anything in the places of keys. `attributes`: what a refresh loads, in ascending order.
+    #[new]
+    #[pyo3(signature = (dialect, sql, constants, keys, plan, *, attributes=Vec::new(), only_attributes=false))]
+    #[allow(clippy::type_complexity)] // what Python's layout of the parameters is made of
+    fn new(
+        dialect: Py<PyAny>,
+        sql: Py<PyString>,
+        constants: Vec<Py<PyAny>>,
+        keys: Vec<(usize, usize, Option<Py<PyAny>>)>,
+        plan: Py<RowPlan>,
+        attributes: Vec<u32>,
+        only_attributes: bool,
+    ) -> Self {
+        let keys = keys.into_iter().map(|(place, part, processor)| KeyParameter { place, part, processor }).collect();
+        Self { dialect, sql, constants, keys, plan, attributes, only_attributes }
+    }
+
+    /// The dialect it was compiled for.
+    #[getter]
+    fn dialect<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
+        slf.get().dialect.bind(slf.py()).clone()
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.dialect)?;
+        for constant in &self.constants {
+            visit.call(constant)?;
+        }
+        for key in &self.keys {
+            visit.call(&key.processor)?;
+        }
+        visit.call(&self.plan)
+    }
+}
+
+impl PreparedRow {
+    /// What a mapper keeps under a name, if it is a prepared row.
+    fn of<'py>(mapper: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, Self>>> {
+        Ok(mapper.getattr(name)?.cast_into::<Self>().ok())
+    }
+
+    /// The parameters for a primary key, a value or a tuple where composite.
+    fn parameters<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
+        let py = key.py();
+        let mut values: SmallVec<[Bound<'py, PyAny>; 4]> =
+            self.constants.iter().map(|constant| constant.bind(py).clone()).collect();
+        let is_composite = self.keys.iter().any(|parameter| parameter.part > 0);
+        for KeyParameter { place, part, processor } in &self.keys {
+            let part = if is_composite { key.get_item(*part)? } else { key.clone() };
+            let value = match processor {
+                None => part,
+                Some(processor) => processor.bind(py).call1((part,))?,
+            };
+            if let Some(slot) = values.get_mut(*place) {
+                *slot = value;
+            }
+        }
+        PyTuple::new(py, values)
+    }
+
+    /// The driver's rows, if the session's lane is open and of this dialect.
+    fn rows<'py>(
+        &self,
+        session: &Bound<'py, PyAny>,
+        uow: UowRef,
+        key: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let py = session.py();
+        if !uow.core().is_clean() && session.getattr(intern!(py, "autoflush"))?.is_truthy()? {
+            return Ok(None);
+        }
+        let Some(lane) = open_lane(session)? else { return Ok(None) };
+        if !lane.getattr(intern!(py, "dialect"))?.is(&self.dialect) {
+            return Ok(None);
+        }
+        fetch(&lane, self.sql.bind(py), &self.parameters(key)?).map(Some)
+    }
+}
+
+/// The many-to-one of one class that is a `get()` of another.
+#[pyclass(frozen, module = "rustalchemy._core")]
+pub struct KeyedRelation {
+    target: Py<ClassManager>,
+    columns: Vec<u32>,
+}
+
+#[pymethods]
+impl KeyedRelation {
+    /// `columns`: the parent's attributes that make up the target's primary key, in its order.
+    #[new]
+    fn new(target: Py<ClassManager>, columns: Vec<u32>) -> Self {
+        Self { target, columns }
+    }
+
+    /// The related object or None; `NotImplemented` where the attribute's loader has to be asked.
+    fn load<'py>(slf: &Bound<'py, Self>, state: &Bound<'py, InstanceState>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let related = match state.get().state() {
+            Some(state) => slf.get().find(py, state)?,
+            None => None,
+        };
+        Ok(related.unwrap_or_else(|| py.NotImplemented().into_bound(py)))
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.target)
+    }
+}
+
+impl KeyedRelation {
+    fn find<'py>(&self, py: Python<'py>, state: StateRef) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if !may_load(state) || state.is_outdated() {
+            return Ok(None);
+        }
+        let mut values: SmallVec<[Bound<'py, PyAny>; 2]> = SmallVec::new();
+        for &column in &self.columns {
+            // SAFETY: a slot's value is a valid object or null.
+            match unsafe { Bound::from_borrowed_ptr_or_opt(py, state.slot(column).value()) } {
+                Some(value) if !value.is_none() => values.push(value),
+                _ => return Ok(None),
+            }
+        }
+        let key = match values.as_slice() {
+            [value] => value.clone(),
+            values => PyTuple::new(py, values)?.into_any(),
+        };
+        // SAFETY: the owner of a state is a living unit of work; the session is held from the next line on.
+        let uow = unsafe { UowRef::from_ptr(state.owner()) };
+        let Some(session) = uow.session(py) else { return Ok(None) };
+        if !is_plain(&session)? {
+            return Ok(None);
+        }
+        let target = ManagerCore::of(self.target.bind(py));
+        let base = base_of_manager(py, target);
+        if let Some(FoundState { state, object }) =
+            uow.core().identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())?
+        {
+            // SAFETY: two living types.
+            let is_of_class = unsafe { ffi::PyType_IsSubtype(object.get_type_ptr(), target.class_ptr()) != 0 };
+            let is_usable = is_of_class && !state.is_outdated() && !state.has(flags::EXPIRED);
+            return Ok(is_usable.then_some(object));
+        }
+        match target.mapper(py) {
+            Some(mapper) => select(&session, uow, &mapper, &key),
+            None => Ok(None),
+        }
+    }
+}
+
+/// `get()` of an object that is not in the session; nothing if Python has to do it.
+pub fn get<'py>(
+    session: &Bound<'py, PyAny>,
+    uow: UowRef,
+    mapper: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if is_plain(session)? { select(session, uow, mapper, key) } else { Ok(None) }
+}
+
+fn select<'py>(
+    session: &Bound<'py, PyAny>,
+    uow: UowRef,
+    mapper: &Bound<'py, PyAny>,
+    key: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = session.py();
+    let Some(prepared) = PreparedRow::of(mapper, intern!(py, "_prepared_get"))? else { return Ok(None) };
+    let Some(rows) = prepared.get().rows(session, uow, key)? else { return Ok(None) };
+    let plan = prepared.get().plan.bind(py);
+    let objects = hydrate::hydrate(session, uow.as_ptr(), plan, &rows, HydrateOptions::default(), None)?;
+    Ok(Some(objects.get_item(0).unwrap_or_else(|_| py.None().into_bound(py))))
+}
+
+/// Loads what is expired of a persistent object; false if Python has to do it. `ObjectDeletedError` if the row is gone.
+pub fn refresh(py: Python<'_>, state: StateRef, passive: u32) -> PyResult<bool> {
+    if passive & passive::SQL_OK == 0 || passive & passive::NO_AUTOFLUSH != 0 || !may_load(state) {
+        return Ok(false);
+    }
+    // SAFETY: as in `KeyedRelation::find`.
+    let uow = unsafe { UowRef::from_ptr(state.owner()) };
+    let (Some(session), Some(object)) = (uow.session(py), state.object(py)) else { return Ok(false) };
+    let Some(mapper) = state.manager().mapper(py) else { return Ok(false) };
+    let Some(prepared) = PreparedRow::of(&mapper, intern!(py, "_prepared_refresh"))? else { return Ok(false) };
+    let this = prepared.get();
+    if !this.is_wanted_by(state) || !is_plain(&session)? {
+        return Ok(false);
+    }
+    // SAFETY: the key of a state that has one is a valid object.
+    let key = unsafe { Bound::from_borrowed_ptr(py, state.key()) };
+    if let Ok(parts) = key.cast_exact::<PyTuple>()
+        && parts.iter_borrowed().any(|part| part.is_none())
+    {
+        return Ok(false);
+    }
+    let Some(rows) = this.rows(&session, uow, &key)? else { return Ok(false) };
+    if rows.is_empty() {
+        let class = imports::OBJECT_DELETED.get(py)?;
+        return Err(PyErr::from_value(class.call1((state.view(py)?,))?));
+    }
+    let options =
+        HydrateOptions { populate_existing: false, refresh_state: Some(object), only_attributes: this.only_attributes };
+    hydrate::hydrate(&session, uow.as_ptr(), this.plan.bind(py), &rows, options, None)?;
+    Ok(true)
+}
+
+impl PreparedRow {
+    /// Whether the expired attributes of a state are those that this statement loads.
+    fn is_wanted_by(&self, state: StateRef) -> bool {
+        let mut loaded = self.attributes.iter();
+        for attr in state.manager().attrs() {
+            let slot = state.slot(attr.index());
+            let is_wanted = slot.is_expired() && !slot.is_modified() && attr.load_on_unexpire.get();
+            if is_wanted && loaded.next() != Some(&attr.index()) {
+                return false;
+            }
+        }
+        loaded.next().is_none()
+    }
+}
+
+/// A state with an identity, in a session, whose loads no option has a say in.
+fn may_load(state: StateRef) -> bool {
+    if !state.has_key() || state.owner().is_null() || !state.identity_token().is_null() {
+        return false;
+    }
+    let options = state.extra().map_or(std::ptr::null_mut(), |extra| extra.load_options);
+    // SAFETY: `load_options` is null or a valid object, owned by the state.
+    unsafe { options.is_null() || (ffi::PyTuple_CheckExact(options) != 0 && ffi::PyTuple_GET_SIZE(options) == 0) }
+}
+
+/// Whether nobody but us has a say in what the session's loads do: no listeners, no session-wide options, no overridden method.
+fn is_plain(session: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static SESSION: PyOnceLock<(Py<PyType>, [Py<PyAny>; 2])> = PyOnceLock::new();
+    let py = session.py();
+    let names = [intern!(py, "flush"), intern!(py, "_identity_lookup")];
+    let (_, originals) = SESSION.get_or_try_init(py, || {
+        let class = py.import("rustalchemy.orm.session")?.getattr("Session")?.cast_into::<PyType>()?;
+        let methods = [class.getattr(names[0])?.unbind(), class.getattr(names[1])?.unbind()];
+        PyResult::Ok((class.unbind(), methods))
+    })?;
+    let class = session.get_type();
+    for (name, original) in names.into_iter().zip(originals) {
+        if !class.getattr(name)?.is(original) {
+            return Ok(false);
+        }
+    }
+    let events: u32 = session.getattr(intern!(py, "_event_bits"))?.extract()?;
+    Ok(events & EXECUTE_EVENT == 0 && !session.getattr(intern!(py, "execution_options"))?.is_truthy()?)
+}
+
+/// The lane that the session's transaction keeps, if it still is the way to go (`SessionBinds._kept_lane`).
+fn open_lane<'py>(session: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static ACTIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static CONNECTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = session.py();
+    let transaction = session.getattr(intern!(py, "_transaction"))?;
+    if transaction.is_none() {
+        return Ok(None);
+    }
+    let transaction = transaction.getattr(intern!(py, "_connections_boundary"))?;
+    let lane = transaction.getattr(intern!(py, "_lane"))?;
+    if lane.is_none() {
+        return Ok(None);
+    }
+    let active = ACTIVE.get_or_try_init(py, || {
+        let module = py.import("rustalchemy.orm._session_transaction")?;
+        PyResult::Ok(module.getattr("ACTIVE")?.unbind())
+    })?;
+    let engine = lane.getattr(intern!(py, "engine"))?;
+    if !engine.is(&session.getattr(intern!(py, "bind"))?)
+        || session.getattr(intern!(py, "binds"))?.is_truthy()?
+        || !transaction.getattr(intern!(py, "_state"))?.is(active)
+        || transaction.getattr(intern!(py, "session"))?.is_none()
+        || !session.getattr(intern!(py, "_trans_context_manager"))?.is_none()
+    {
+        return Ok(None);
+    }
+    let is_open = if lane.getattr(intern!(py, "_connection"))?.is_none() {
+        let has_events = intern!(py, "_has_events");
+        !lane.getattr(intern!(py, "_pooled"))?.getattr(intern!(py, "dbapi_connection"))?.is_none()
+            && !engine.getattr(has_events)?.is_truthy()?
+            && !lane.getattr(intern!(py, "dialect"))?.getattr(has_events)?.is_truthy()?
+            && !CONNECTION.import(py, "sqlalchemy.engine", "Connection")?.getattr(has_events)?.is_truthy()?
+    } else {
+        lane.call_method0(intern!(py, "is_open"))?.is_truthy()?
+    };
+    Ok(is_open.then_some(lane))
+}
+
+/// Executes on the lane's connection, and returns all rows. Errors of the driver are raised as Core raises them.
+fn fetch<'py>(
+    lane: &Bound<'py, PyAny>,
+    sql: &Bound<'py, PyString>,
+    parameters: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyList>> {
+    let py = lane.py();
+    let cursor = lane.getattr(intern!(py, "_dbapi_connection"))?.call_method0(intern!(py, "cursor"))?;
+    let rows = cursor
+        .call_method1(intern!(py, "execute"), (sql, parameters))
+        .and_then(|_| cursor.call_method0(intern!(py, "fetchall")));
+    match rows {
+        Ok(rows) => {
+            cursor.call_method0(intern!(py, "close"))?;
+            match rows.cast_into::<PyList>() {
+                Ok(rows) => Ok(rows),
+                Err(error) => PyList::new(py, error.into_inner().try_iter()?.collect::<PyResult<Vec<_>>>()?),
+            }
+        }
+        Err(error) => {
+            lane.call_method1(intern!(py, "fail"), (error.value(py), sql, parameters, cursor))?;
+            Err(error)
+        }
+    }
+}
