@@ -264,7 +264,8 @@ def main() -> None:
     phase = Phases()
 
     csv_rows = {name: list(rows(name)) for name in ("airlines", "airports", "planes", "weather", "flights")}
-    del csv_rows["flights"][opts.rows :]
+    if opts.rows is not None:
+        del csv_rows["flights"][opts.rows :]
     with phase("build objects"):
         objects = build(csv_rows)
     print(f"{len(objects):,} objects")
