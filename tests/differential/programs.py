@@ -188,11 +188,13 @@ def shrink(steps: list[Step]) -> list[Step]:
 def first_difference(seed: int, length: int = 25) -> str | None:
     """Run one program on both; describe the shortest part of it on which they differ."""
     steps = program(seed, length)
-    if compare(steps) is None:
+    # SQLAlchemy walks sets in places (two parents that claim one child): only what differs every time counts.
+    if not all(compare(steps) for _ in range(3)):
         return None
     steps = shrink(steps)
     found = compare(steps)
-    assert found is not None
+    if found is None:
+        return None
     number, theirs, ours = found
     lines = [f"program {seed} differs after its step {number}"]
     again = Run("rustalchemy.orm")
