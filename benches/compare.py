@@ -166,7 +166,7 @@ def main() -> None:
         for title, figures in extra.items():
             print(f"{title}:")
             for key, value in figures.items():
-                print(f"  {key:<44}{value}")
+                print(f"  {key:<62}{value}")
     if opts.json:
         opts.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(r) for r in rows], **extra}, indent=1))
     if opts.markdown:
