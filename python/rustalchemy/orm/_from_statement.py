@@ -21,11 +21,8 @@ from sqlalchemy.sql.visitors import InternalTraversal
 
 from .._sa import COMPILE_STATE_FUNCS, ExecutableStatement
 from ._compile_state import PLUGIN, _check_star, _ORMCompileState
-from ._context_entities import (
-    _DMLBulkInsertReturningColFilter,
-    _DMLUpdateDeleteReturningColFilter,
-    _QueryEntity,
-)
+from ._context_entities import _QueryEntity
+from ._dml_returning import _DMLBulkInsertReturningColFilter, _DMLUpdateDeleteReturningColFilter
 from .util import ORMStatementAdapter, _TraceAdaptRole
 
 
