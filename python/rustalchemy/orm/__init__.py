@@ -146,3 +146,16 @@ from .util import was_deleted as was_deleted
 from .util import with_loader_criteria as with_loader_criteria
 from .util import with_parent as with_parent
 from .util import with_polymorphic as with_polymorphic
+from .identity import IdentityMap as IdentityMap
+from .mapped_collection import KeyFuncDict as KeyFuncDict
+from .mapped_collection import MappedCollection as MappedCollection
+from .mapped_collection import attribute_keyed_dict as attribute_keyed_dict
+from .mapped_collection import attribute_mapped_collection as attribute_mapped_collection
+from .mapped_collection import column_keyed_dict as column_keyed_dict
+from .mapped_collection import column_mapped_collection as column_mapped_collection
+from .mapped_collection import keyfunc_mapping as keyfunc_mapping
+from .mapped_collection import mapped_collection as mapped_collection
+from .query import contains_alias as contains_alias
+from .session import create_session as create_session
+from .state import AttributeState as AttributeState
+from .state import InstanceState as InstanceState

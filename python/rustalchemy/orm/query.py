@@ -55,3 +55,8 @@ class AliasOption(LoaderOption):
 
     def process_compile_state(self, compile_state: Any) -> None:
         pass
+
+
+def contains_alias(alias: Any) -> AliasOption:
+    """An option without effect; before 1.4 it said that a query's main table was aliased."""
+    return AliasOption(alias)

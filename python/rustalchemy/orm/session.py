@@ -56,6 +56,7 @@ __all__ = [
     "SessionTransactionOrigin",
     "SessionTransactionState",
     "close_all_sessions",
+    "create_session",
     "make_transient",
     "make_transient_to_detached",
     "object_session",
@@ -440,6 +441,11 @@ def close_all_sessions() -> None:
     """Close every session that is alive."""
     for session in list(_sessions.values()):
         session.close()
+
+
+def create_session(bind: Any = None, **kwargs: Any) -> Session:
+    """A Session without autoflush and without expiry on commit, unless asked for; :class:`sessionmaker` is preferred."""
+    return Session(bind=bind, **{"autoflush": False, "expire_on_commit": False, **kwargs})
 
 
 def object_session(instance: object) -> Session | None:
