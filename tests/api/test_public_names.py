@@ -51,7 +51,7 @@ CLASSES = [
 
 
 def public(module: types.ModuleType) -> set[str]:
-    """What a program can import from a module: `__all__`, or what is defined in sqlalchemy.orm and has no underscore."""
+    """What a program can import from a module: `__all__`, or the names without underscore that it defines."""
     if hasattr(module, "__all__"):
         return set(module.__all__)
     return {

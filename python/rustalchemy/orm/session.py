@@ -444,7 +444,7 @@ def close_all_sessions() -> None:
 
 
 def create_session(bind: Any = None, **kwargs: Any) -> Session:
-    """A Session without autoflush and without expiry on commit, unless asked for; :class:`sessionmaker` is preferred."""
+    """A Session without autoflush and without expiry on commit unless asked for; prefer :class:`sessionmaker`."""
     return Session(bind=bind, **{"autoflush": False, "expire_on_commit": False, **kwargs})
 
 
