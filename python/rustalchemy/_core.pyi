@@ -354,6 +354,7 @@ __all__ = [
     "LoadContext",
     "PlanStep",
     "PreparedRow",
+    "PreparedUpdate",
     "Processor",
     "RowPlan",
     "ScalarPlan",
@@ -517,6 +518,13 @@ class Batch:
     def set_columns(self, columns: Sequence[int], rows: Iterable[Sequence[Any]]) -> None: ...
     def expire_columns(self, columns: Sequence[int]) -> None: ...
     def slice(self, position: int) -> Batch: ...
+
+class PreparedUpdate:
+    """A compiled UPDATE whose rows need nothing but parameters."""
+
+    def __new__(
+        cls, sql: str, order: Sequence[int], processors: Sequence[Processor | None]
+    ) -> PreparedUpdate: ...
 
 def make_transient(instance: object) -> None: ...
 def make_transient_to_detached(instance: object) -> None: ...

@@ -126,6 +126,10 @@ class LaneStatement:
         pick = self._picker(self.permutation)
         return [pick(row + extra) for row, extra in zip(rows, zip(*bound, strict=True), strict=True)], made
 
+    def prepared(self) -> _core.PreparedUpdate:
+        """The statement as the native core sends it, where no value is made in Python."""
+        return _core.PreparedUpdate(self.sql, self.order, self.processors)
+
     @staticmethod
     def _picker(permutation: tuple[int, ...]) -> Callable[[Row], Row]:
         if len(permutation) == 1:
@@ -350,6 +354,7 @@ class UpdateShape(Shape):
         self._server_version = self.version_column is not None and self.mapper.version_id_generator is False
         self.returns = self._server_version or self._misses_defaults(())
         self._lane: Any = _UNMADE
+        self._prepared: Any = _UNMADE
 
     def _misses_defaults(self, expressions: Collection[str]) -> bool:
         return any(column.key not in self.entries or column.key in expressions for column in self._returned)
@@ -376,6 +381,19 @@ class UpdateShape(Shape):
             )
             self._lane = found and found[0]
         return self._lane
+
+    @property
+    def prepared(self) -> _core.PreparedUpdate | None:
+        """The lane's statement for rows that need nothing but parameters; None if anything is done after it."""
+        if self._prepared is _UNMADE:
+            text = self.lane
+            is_simple = (
+                text is not None
+                and not (text.defaults or text.postfetch)
+                and not (self.has_readonly or self.loads_now or self.tells_refreshed)
+            )
+            self._prepared = text.prepared() if text is not None and is_simple else None
+        return self._prepared
 
 
 class DeleteShape(Shape):

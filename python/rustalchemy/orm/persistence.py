@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from sqlalchemy import select, util
 from sqlalchemy.sql import ClauseElement
@@ -21,6 +21,7 @@ from ._shapes import DeleteShape, InsertShape, LaneStatement, Row, Shape, Update
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, CursorResult, Dialect
+    from sqlalchemy.schema import Table
 
     from .. import _core
     from ._session_transaction import SessionTransaction
@@ -76,7 +77,8 @@ class FlushExecutor:
         if shape.has_readonly or shape.loads_now:
             self._note_written(shape, batch)
 
-    def update(self, batch: _core.Batch) -> None:
+    def update(self, batch: _core.Batch) -> tuple[_core.PreparedUpdate, Lane] | None:
+        """Send a batch; what is returned is all that further rows of its shape need, if they need no more."""
         target = self._target(batch.mapper.mapper)
         shape = self._shape(UpdateShape, batch, target.dialect)
         lane = target.lane
@@ -86,10 +88,20 @@ class FlushExecutor:
             matched = lane.execute(text.sql, rows)
             text.store(batch, made)
             self._check_updated(shape, len(rows), matched)
+            if shape.prepared is not None:
+                return shape.prepared, lane
         else:
             self._update_through_core(target.connection, shape, batch)
         if shape.has_readonly or shape.loads_now:
             self._note_written(shape, batch)
+        return None
+
+    def stale_update(self, table: Table, expected: int, matched: int) -> NoReturn:
+        """Refuse rows that were changed by somebody else, or are gone."""
+        raise exc.StaleDataError(
+            f"UPDATE statement on table '{table.description}' expected to update {expected} row(s); "
+            f"{matched} were matched."
+        )
 
     def delete(self, batch: _core.Batch) -> None:
         target = self._target(batch.mapper.mapper)
@@ -346,10 +358,7 @@ class FlushExecutor:
                     )
                 return
         if matched != expected:
-            raise exc.StaleDataError(
-                f"UPDATE statement on table '{shape.table.description}' expected to update {expected} row(s); "
-                f"{matched} were matched."
-            )
+            self.stale_update(shape.table, expected, matched)
 
     # --- DELETE ------------------------------------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ mod _core {
     #[pymodule_export]
     use crate::collection::{collection_adapter, warn_invalidated};
     #[pymodule_export]
-    use crate::flush::{Batch, FlushPlan, PlanStep};
+    use crate::flush::{Batch, FlushPlan, PlanStep, PreparedUpdate};
     #[pymodule_export]
     use crate::hooks::install_hooks;
     #[pymodule_export]

@@ -18,6 +18,8 @@ use crate::mapper::{MapperDescriptor, bits};
 use crate::state::StateRef;
 
 use super::batch::{Batch, BatchParts};
+use super::lane::UpdateLane;
+use super::row_set::RowSet;
 use super::rows::{
     RowShape, SqlDetector, inconsistent, row_key, shape_insert, shape_update, sort_by_key, version_column,
 };
@@ -282,12 +284,11 @@ impl Flush {
                 end += 1;
             }
             let members: Vec<Held> = rows[at..end].iter().map(|row| row.held.clone()).collect();
-            let versions = version
-                .map(|column| {
-                    let made = (0..members.len()).map(|_| next_version(py, &descriptor, None)).collect::<PyResult<_>>();
-                    made.map(|made| (column, made))
-                })
-                .transpose()?;
+            let mut set = RowSet::of(members);
+            if let Some(column) = version {
+                let made = (0..set.len()).map(|_| next_version(py, &descriptor, None)).collect::<PyResult<_>>()?;
+                set.versions = Some((column, made));
+            }
             let batch = Batch::new(BatchParts {
                 manager: self.mappers[first.mapper.index()].manager.clone_ref(py),
                 table_no,
@@ -296,9 +297,7 @@ impl Flush {
                 where_columns: Vec::new(),
                 has_sql: run.has_sql,
                 needs_key: !run.has_key,
-                rows: members,
-                versions,
-                old_versions: None,
+                set,
                 descriptor,
             });
             self.send(py, executor, batch)?;
@@ -315,6 +314,7 @@ impl Flush {
         table: usize,
     ) -> PyResult<()> {
         let mut detector = SqlDetector::new();
+        let mut lane = UpdateLane::default();
         let mut run: Option<Run> = None;
         for row in rows {
             let descriptor = Rc::clone(self.descriptor(row.mapper));
@@ -323,8 +323,9 @@ impl Flush {
             let state = row.held.state();
             let mut shape = RowShape::for_table(table_descriptor);
             shape_update(py, state, table_descriptor, &mut detector, &mut shape)?;
-            let mut new_version = None;
+            let (mut new_version, mut old_version) = (None, None);
             if let (Some(column), Some(old)) = (version_column(&descriptor, table_descriptor), &row.old_version) {
+                old_version = Some((column, old.clone_ref(py)));
                 if shape.is_empty() && !has_net_change(state, &descriptor) {
                     continue;
                 }
@@ -357,60 +358,69 @@ impl Flush {
             if shape.is_empty() {
                 continue;
             }
-            let fits = run.as_ref().is_some_and(|run| run.fits(row.mapper, &shape, new_version.is_some()));
-            if !fits && let Some(run) = run.take() {
-                self.send_updates(py, executor, run)?;
+            let shape = RunShape { mapper: row.mapper, table_no, columns: shape, has_version: new_version.is_some() };
+            if run.as_ref().is_some_and(|run| !run.fits(&shape))
+                && let Some(run) = run.take()
+            {
+                self.send_updates(py, executor, &mut lane, run)?;
             }
-            let run = run.get_or_insert_with(|| Run {
-                mapper: row.mapper,
-                table_no,
-                shape,
-                rows: Vec::new(),
-                version: new_version.as_ref().map(|(column, _)| *column),
-                versions: Vec::new(),
-                old_versions: Vec::new(),
-            });
-            run.rows.push(row.held.clone());
-            run.versions.extend(new_version.map(|(_, version)| version));
-            run.old_versions.extend(row.old_version.as_ref().map(|version| version.clone_ref(py)));
+            run.get_or_insert_with(|| Run::new(shape)).set.push(row.held.clone(), new_version, old_version);
         }
-        run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
+        if let Some(run) = run {
+            self.send_updates(py, executor, &mut lane, run)?;
+        }
+        lane.close(py)
     }
 
-    pub(super) fn send_updates(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, run: Run) -> PyResult<()> {
-        let descriptor = Rc::clone(self.descriptor(run.mapper));
-        let table = &descriptor.tables[run.table_no];
-        let version = version_column(&descriptor, table);
+    pub(super) fn send_updates(
+        &mut self,
+        py: Python<'_>,
+        executor: &Bound<'_, PyAny>,
+        lane: &mut UpdateLane,
+        run: Run,
+    ) -> PyResult<()> {
+        let descriptor = Rc::clone(self.descriptor(run.shape.mapper));
+        let table = &descriptor.tables[run.shape.table_no];
+        if let Some(matched) = lane.send(py, &run)? {
+            if usize::try_from(matched) != Ok(run.set.len()) {
+                executor.call_method1(pyo3::intern!(py, "stale_update"), (&table.table, run.set.len(), matched))?;
+            }
+            return run.set.settle_versions(py, &descriptor);
+        }
         let mut where_columns = table.pk.clone();
-        where_columns.extend(version);
+        where_columns.extend(version_column(&descriptor, table));
+        let Run { shape, set } = run;
         let batch = Batch::new(BatchParts {
-            manager: self.mappers[run.mapper.index()].manager.clone_ref(py),
-            table_no: run.table_no,
+            manager: self.mappers[shape.mapper.index()].manager.clone_ref(py),
+            table_no: shape.table_no,
             kind: StatementKind::Update,
-            columns: run.shape.columns(table),
+            columns: shape.columns.columns(table),
             where_columns,
-            has_sql: run.shape.has_sql,
+            has_sql: shape.columns.has_sql,
             needs_key: false,
-            versions: run.version.map(|column| (column, run.versions)),
-            old_versions: version
-                .filter(|_| run.old_versions.len() == run.rows.len())
-                .map(|column| (column, run.old_versions)),
-            rows: run.rows,
-            descriptor,
+            set,
+            descriptor: Rc::clone(&descriptor),
         });
-        self.send(py, executor, batch)
+        let (batch, answer) = self.send(py, executor, batch)?;
+        lane.learn(shape, batch.get().row_set(), &descriptor, &answer)
     }
 
-    /// Hands one batch to the executor.
-    fn send(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, batch: Batch) -> PyResult<()> {
+    /// Hands one batch to the executor; returns what that answers.
+    fn send<'py>(
+        &mut self,
+        py: Python<'py>,
+        executor: &Bound<'py, PyAny>,
+        batch: Batch,
+    ) -> PyResult<(Bound<'py, Batch>, Bound<'py, PyAny>)> {
         let method = match batch.statement_kind() {
             StatementKind::Insert => pyo3::intern!(py, "insert"),
             StatementKind::Update => pyo3::intern!(py, "update"),
             StatementKind::Delete => pyo3::intern!(py, "delete"),
         };
         let batch = Bound::new(py, batch)?;
-        executor.call_method1(method, (&batch,))?;
-        batch.get().settle_versions(py)
+        let answer = executor.call_method1(method, (&batch,))?;
+        batch.get().settle_versions(py)?;
+        Ok((batch, answer))
     }
 
     // ---- DELETE --------------------------------------------------------------------------------------------------------
@@ -468,29 +478,36 @@ impl Flush {
             where_columns,
             has_sql: false,
             needs_key: false,
-            rows: rows.iter().map(|row| row.held.clone()).collect(),
-            versions: None,
-            old_versions: None,
+            set: RowSet::of(rows.iter().map(|row| row.held.clone()).collect()),
             descriptor,
         });
-        self.send(py, executor, batch)
+        self.send(py, executor, batch).map(drop)
     }
+}
+
+/// What rows of an UPDATE have in common that travel together.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct RunShape {
+    pub mapper: MapperId,
+    pub table_no: usize,
+    pub columns: RowShape,
+    /// The version is made here, and not the attribute's value.
+    pub has_version: bool,
 }
 
 /// Rows of an UPDATE that travel together.
 pub(super) struct Run {
-    pub mapper: MapperId,
-    pub table_no: usize,
-    pub shape: RowShape,
-    pub rows: Vec<Held>,
-    pub version: Option<u32>,
-    pub versions: Vec<Py<PyAny>>,
-    pub old_versions: Vec<Py<PyAny>>,
+    pub shape: RunShape,
+    pub set: RowSet,
 }
 
 impl Run {
-    pub(super) fn fits(&self, mapper: MapperId, shape: &RowShape, has_version: bool) -> bool {
-        self.mapper == mapper && self.shape == *shape && !shape.has_sql && self.version.is_some() == has_version
+    pub(super) fn new(shape: RunShape) -> Self {
+        Self { shape, set: RowSet::default() }
+    }
+
+    pub(super) fn fits(&self, shape: &RunShape) -> bool {
+        self.shape == *shape && !shape.columns.has_sql
     }
 }
 

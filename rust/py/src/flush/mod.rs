@@ -6,9 +6,11 @@ mod batch;
 mod execute;
 mod finish;
 mod key_switch;
+mod lane;
 mod plan;
 mod post_update;
 mod register;
+mod row_set;
 mod rows;
 mod secondary;
 mod sync;
@@ -31,6 +33,7 @@ use crate::state::StateRef;
 use crate::unit_of_work_core::UowRef;
 
 pub use batch::Batch;
+pub use lane::PreparedUpdate;
 pub use plan::{FlushPlan, PlanStep};
 
 /// A mapper that takes part.

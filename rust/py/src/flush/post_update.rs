@@ -8,7 +8,8 @@ use crate::bridge as attribute;
 use crate::flags::passive;
 use crate::held::Held;
 
-use super::execute::{Run, is_false, next_version};
+use super::execute::{Run, RunShape, is_false, next_version};
+use super::lane::UpdateLane;
 use super::rows::{RowShape, row_key, sort_by_key, version_column};
 use super::{Flush, committed_value_of};
 
@@ -30,6 +31,7 @@ impl Flush {
             .map(|&id| self.states[id.index()].clone())
             .collect();
         sort_by_key_if_persistent(py, &mut states)?;
+        let mut lane = UpdateLane::default();
         let mut run: Option<Run> = None;
         for held in states {
             let state = held.state();
@@ -53,39 +55,30 @@ impl Flush {
                 for &column in &table.pk {
                     row_key(py, state, &table.columns[column as usize])?;
                 }
-                let version = version_column(&descriptor, table);
                 let (mut old_version, mut new_version) = (None, None);
-                if let Some(column) = version {
+                if let Some(column) = version_column(&descriptor, table) {
                     let old = committed_value_of(py, state, table.columns[column as usize].attr)?.unbind();
                     let is_generated =
                         descriptor.version_generator.as_ref().is_none_or(|generator| !is_false(generator.bind(py)));
                     if state.has_key() && is_generated && !shape.sends(column as usize) {
-                        new_version = Some(next_version(py, &descriptor, Some(&old))?);
+                        new_version = Some((column, next_version(py, &descriptor, Some(&old))?));
                         shape.send(column as usize);
                     }
-                    old_version = Some(old);
+                    old_version = Some((column, old));
                 }
-                let fits = run
-                    .as_ref()
-                    .is_some_and(|run| run.table_no == table_no && run.fits(mapper, &shape, new_version.is_some()));
-                if !fits && let Some(run) = run.take() {
-                    self.send_updates(py, executor, run)?;
+                let shape = RunShape { mapper, table_no, columns: shape, has_version: new_version.is_some() };
+                if run.as_ref().is_some_and(|run| !run.fits(&shape))
+                    && let Some(run) = run.take()
+                {
+                    self.send_updates(py, executor, &mut lane, run)?;
                 }
-                let run = run.get_or_insert_with(|| Run {
-                    mapper,
-                    table_no,
-                    shape,
-                    rows: Vec::new(),
-                    version: version.filter(|_| new_version.is_some()),
-                    versions: Vec::new(),
-                    old_versions: Vec::new(),
-                });
-                run.rows.push(held.clone());
-                run.versions.extend(new_version);
-                run.old_versions.extend(old_version);
+                run.get_or_insert_with(|| Run::new(shape)).set.push(held.clone(), new_version, old_version);
             }
         }
-        run.map_or(Ok(()), |run| self.send_updates(py, executor, run))
+        if let Some(run) = run {
+            self.send_updates(py, executor, &mut lane, run)?;
+        }
+        lane.close(py)
     }
 }
 

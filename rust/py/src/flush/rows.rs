@@ -16,7 +16,7 @@ use crate::state::StateRef;
 type Mask = SmallVec<[u64; 1]>;
 
 /// What makes the statement of one row differ from another's.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct RowShape {
     mask: Mask,
     pub has_sql: bool,
