@@ -43,6 +43,7 @@ class World:
         self._make_savepoints_work()
         Base.metadata.create_all(self.engine)
         self.statements: list[str] = []
+        self.is_observed = observed
         if observed:
             event.listen(self.engine, "before_cursor_execute", self._note)
 

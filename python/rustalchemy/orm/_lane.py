@@ -178,12 +178,14 @@ class Lane:
         cursor.close()
         return matched
 
-    def fail(self, err: BaseException, sql: str, parameters: Sequence[Any], cursor: Any) -> None:
+    def fail(
+        self, err: BaseException, sql: str, parameters: Sequence[Any], cursor: Any, executemany: bool = False
+    ) -> None:
         """Raise what Core would, for an exception of the driver that the native core caught."""
         try:
             raise err
         except BaseException as raised:
-            self._raise(raised, sql, parameters, cursor)
+            self._raise(raised, sql, parameters, cursor, executemany)
 
     def _raise(
         self,
