@@ -49,6 +49,7 @@ def describe(mapper: Any) -> dict[str, Any]:
     return {
         "name": mapper._sort_key,
         "base": mapper.base_mapper.class_manager,
+        "identity": mapper._identity_class._sa_class_manager,
         "parent": mapper.inherits.class_manager if mapper.inherits else None,
         "primary_key": tuple(manager.allocate(prop.key) for prop in mapper._identity_key_props),
         "batch": mapper.batch,

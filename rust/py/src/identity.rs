@@ -348,7 +348,7 @@ pub fn look_up<'py>(
     } else {
         return Ok(LookedUp::Unclear);
     };
-    let base = std::ptr::from_ref(ManagerCore::of(mapper.base.bind(py)));
+    let base = std::ptr::from_ref(ManagerCore::of(mapper.identity.bind(py)));
     let Some(FoundState { state, object }) = uow.identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())? else {
         return Ok(absent(class, key));
     };
@@ -379,16 +379,16 @@ fn is_plain(py: Python<'_>, value: *mut ffi::PyObject) -> bool {
     compares_natively(class) || class == uuid_class(py)
 }
 
-/// The manager of a state's base mapper, which names its table.
+/// The manager that names the identity table of a state.
 pub fn base_of(py: Python<'_>, state: StateRef) -> *const ManagerCore {
     base_of_manager(py, state.manager())
 }
 
-/// The manager of the base mapper of a class; its own one while it is not configured.
+/// The manager that names the identities of a class; its own one while it is not configured.
 pub fn base_of_manager(py: Python<'_>, manager: &ManagerCore) -> *const ManagerCore {
     manager
         .descriptor()
-        .map_or(std::ptr::from_ref(manager), |mapper| std::ptr::from_ref(ManagerCore::of(mapper.base.bind(py))))
+        .map_or(std::ptr::from_ref(manager), |mapper| std::ptr::from_ref(ManagerCore::of(mapper.identity.bind(py))))
 }
 
 /// Whether the object of a state can still be handed out: not gone, and not on its way.

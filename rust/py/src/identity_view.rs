@@ -34,7 +34,7 @@ impl IdentityMapView {
         // SAFETY: the class is held here, and with it its manager.
         let Some(manager) = (unsafe { ManagerCore::lookup(py, class.as_type_ptr()).as_ref() }) else { return Ok(None) };
         let Some(descriptor) = manager.descriptor() else { return Ok(None) };
-        let base = ManagerCore::of(descriptor.base.bind(py));
+        let base = ManagerCore::of(descriptor.identity.bind(py));
         if parts.len() != descriptor.primary_key.len() || parts.is_empty() {
             return Ok(None);
         }

@@ -136,6 +136,9 @@ pub struct MapperDescriptor {
     pub name: String,
     /// Manager of the base mapper.
     pub base: Py<ClassManager>,
+    /// Manager of the class that names identities: the base mapper's, unless the mapper keeps identities of its own (concrete
+    /// inheritance, a class without polymorphic identity).
+    pub identity: Py<ClassManager>,
     /// Manager of the inherited mapper.
     pub parent: Option<Py<ClassManager>>,
     /// Attribute numbers of the primary key.
@@ -326,6 +329,10 @@ impl MapperDescriptor {
         crate::expiry::note_events(instance_events);
         Ok(Self {
             name: required(dict, "name")?.extract()?,
+            identity: match optional(dict, "identity")? {
+                Some(identity) => manager(identity)?.unbind(),
+                None => manager(required(dict, "base")?)?.unbind(),
+            },
             base: manager(required(dict, "base")?)?.unbind(),
             parent: optional(dict, "parent")?.map(manager).transpose()?.map(Bound::unbind),
             primary_key: required(dict, "primary_key")?.extract()?,
@@ -353,6 +360,7 @@ impl MapperDescriptor {
     /// Visits owned references.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
         visit.call(&self.base)?;
+        visit.call(&self.identity)?;
         visit.call(&self.parent)?;
         visit.call(&self.eager_defaults)?;
         visit.call(&self.version_generator)?;
@@ -369,10 +377,5 @@ impl MapperDescriptor {
             relationship.traverse(visit)?;
         }
         Ok(())
-    }
-
-    /// The base mapper's class, borrowed (first part of the identity key).
-    pub fn base_class(&self, py: Python<'_>) -> *mut ffi::PyObject {
-        ManagerCore::of(self.base.bind(py)).class_ptr().cast()
     }
 }

@@ -18,7 +18,7 @@ use crate::{expiry, history, names, relationship};
 pub fn identity_key(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyTuple>>> {
     let Some(identity) = identity(py, state)? else { return Ok(None) };
     let base = match state.manager().descriptor() {
-        Some(descriptor) => ManagerCore::of(descriptor.base.bind(py)).class(py)?,
+        Some(descriptor) => ManagerCore::of(descriptor.identity.bind(py)).class(py)?,
         None => state.manager().class(py)?,
     };
     // SAFETY: owned by the state, or null.

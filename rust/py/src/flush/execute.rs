@@ -21,7 +21,7 @@ use super::batch::{Batch, BatchParts};
 use super::lane::UpdateLane;
 use super::row_set::RowSet;
 use super::rows::{
-    RowShape, SqlDetector, inconsistent, row_key, shape_insert, shape_update, sort_by_key, version_column,
+    RowShape, SqlDetector, inconsistent, row_key, shape_insert, shape_update, sort_by_key, sort_states, version_column,
 };
 use super::{Flush, committed_value_of, key_of};
 
@@ -64,17 +64,12 @@ impl Flush {
     // ---- INSERT and UPDATE ---------------------------------------------------------------------------------------------
 
     fn save(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: &[StateId]) -> PyResult<()> {
-        let mut pending = Vec::with_capacity(states.len());
-        let mut persistent = Vec::new();
-        for &id in states {
-            if self.register.entry(id).list_only {
-                continue;
-            }
-            let held = self.states[id.index()].clone();
-            if held.state().has_key() { persistent.push(held) } else { pending.push(held) }
-        }
-        sort_by_key(py, &mut persistent)?;
-        pending.append(&mut persistent);
+        let mut pending: Vec<Held> = states
+            .iter()
+            .filter(|&&id| !self.register.entry(id).list_only)
+            .map(|&id| self.states[id.index()].clone())
+            .collect();
+        sort_states(py, &mut pending)?;
         let Some(first) = pending.first() else { return Ok(()) };
         let is_batch = first.state().manager().descriptor().is_none_or(|descriptor| descriptor.batch);
         if is_batch {

@@ -10,7 +10,7 @@ use crate::held::Held;
 
 use super::execute::{Run, RunShape, is_false, next_version};
 use super::lane::UpdateLane;
-use super::rows::{RowShape, row_key, sort_by_key, version_column};
+use super::rows::{RowShape, row_key, sort_states, version_column};
 use super::{Flush, committed_value_of};
 
 impl Flush {
@@ -30,7 +30,7 @@ impl Flush {
             .filter(|&&id| self.register.entry(id).is_delete == is_delete)
             .map(|&id| self.states[id.index()].clone())
             .collect();
-        sort_by_key_if_persistent(py, &mut states)?;
+        sort_states(py, &mut states)?;
         let mut lane = UpdateLane::default();
         let mut run: Option<Run> = None;
         for held in states {
@@ -80,13 +80,4 @@ impl Flush {
         }
         lane.close(py)
     }
-}
-
-/// Pending states were inserted in this flush and have their keys in attributes only; they keep their order.
-fn sort_by_key_if_persistent(py: Python<'_>, states: &mut Vec<Held>) -> PyResult<()> {
-    let mut persistent: Vec<Held> = states.iter().filter(|held| held.state().has_key()).cloned().collect();
-    states.retain(|held| !held.state().has_key());
-    sort_by_key(py, &mut persistent)?;
-    states.append(&mut persistent);
-    Ok(())
 }

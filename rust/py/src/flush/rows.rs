@@ -202,6 +202,17 @@ pub(super) fn version_column(descriptor: &MapperDescriptor, table: &TableDescrip
     (0..).zip(&table.columns).find(|(_, column)| column.attr == version).map(|(number, _)| number)
 }
 
+/// Pending states in the order they were added in, then persistent ones by identity.
+pub(super) fn sort_states(py: Python<'_>, states: &mut Vec<Held>) -> PyResult<()> {
+    let mut persistent: Vec<Held> = states.extract_if(.., |held| held.state().has_key()).collect();
+    if !states.is_sorted_by_key(|held| held.state().list_pos()) {
+        states.sort_by_key(|held| held.state().list_pos());
+    }
+    sort_by_key(py, &mut persistent)?;
+    states.append(&mut persistent);
+    Ok(())
+}
+
 /// Puts states in the order of their identities, as `UPDATE` and `DELETE` go.
 pub(super) fn sort_by_key(py: Python<'_>, states: &mut [Held]) -> PyResult<()> {
     if states.len() < 2 {
