@@ -59,7 +59,9 @@ pub fn identity_key<'py>(
 ) -> PyResult<Bound<'py, PyTuple>> {
     let descriptor = manager.descriptor();
     let (class, is_composite) = match &descriptor {
-        Some(descriptor) => (ManagerCore::of(descriptor.identity.bind(py)).class(py)?, descriptor.primary_key.len() != 1),
+        Some(descriptor) => {
+            (ManagerCore::of(descriptor.identity.bind(py)).class(py)?, descriptor.primary_key.len() != 1)
+        }
         None => (manager.class(py)?, false),
     };
     // SAFETY: the caller passes living objects; null stands for None.
