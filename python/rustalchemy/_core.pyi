@@ -86,6 +86,13 @@ class KeyedRelation:
     def load(self, state: InstanceState) -> Any: ...
 
 @final
+class RelatedRows:
+    """A relationship whose rows are found by columns of the parent."""
+
+    def __new__(cls, target: ClassManager, columns: Sequence[int]) -> RelatedRows: ...
+    def load(self, state: InstanceState) -> Any: ...
+
+@final
 class LoadContext:
     """What one result remembers from chunk to chunk."""
 
@@ -356,6 +363,7 @@ __all__ = [
     "PreparedRow",
     "PreparedUpdate",
     "Processor",
+    "RelatedRows",
     "RowPlan",
     "ScalarPlan",
     "UnitOfWork",

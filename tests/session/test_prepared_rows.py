@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ class Parent(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
+    children: Mapped[list[Child]] = relationship(order_by="Child.id", overlaps="parent")
 
 
 class Child(Base):
@@ -44,6 +46,7 @@ def engine() -> Iterator[sa.Engine]:
         parent = session.get(Parent, 1)
         child = session.get(Child, 2)
         assert parent is not None and child is not None and child.parent.id == 2
+        assert len(parent.children) == 1
         session.commit()
         assert parent.name == "n1"
     yield engine
@@ -75,6 +78,25 @@ def test_a_due_flush_comes_first(engine: sa.Engine) -> None:
         with session.no_autoflush:
             session.add(Parent(id=51, name="newer"))
             assert session.get(Parent, 51) is None
+
+
+def test_collections(engine: sa.Engine) -> None:
+    with Session(engine) as session:
+        parent = session.get(Parent, 3)
+        assert parent is not None
+        session.add(Child(id=30, parent_id=3))
+        known = session.get(Child, 3)
+        # a due flush comes first; rows of objects that are there become these
+        assert [child.id for child in parent.children] == [3, 30]
+        assert parent.children[0] is known
+        assert not session.is_modified(parent)
+        lonely = session.get(Parent, 4)
+        assert lonely is not None
+        session.execute(sa.delete(Child).where(Child.parent_id == 4))
+        assert lonely.children == []
+        pending = Parent(id=60, name="p")
+        session.add(pending)
+        assert pending.children == []
 
 
 def test_missing_row_of_an_expired_object(engine: sa.Engine) -> None:
@@ -119,16 +141,19 @@ def test_listeners_that_come_later(engine: sa.Engine) -> None:
     heard.clear()
     sa.event.listen(Parent, "load", on_load)
     sa.event.listen(Parent, "refresh", on_refresh)
+    sa.event.listen(Child, "load", on_load)
     try:
         with Session(engine) as session:
             parent = session.get(Parent, 1)
             assert parent is not None
             session.expire(parent)
             assert parent.name == "n1"
+            assert len(parent.children) == 1
     finally:
         sa.event.remove(Parent, "load", on_load)
         sa.event.remove(Parent, "refresh", on_refresh)
-    assert heard == [("load", True), ("refresh", True)]
+        sa.event.remove(Child, "load", on_load)
+    assert heard == [("load", True), ("refresh", True), ("load", True)]
 
 
 def test_overridden_flush_is_called(engine: sa.Engine) -> None:
@@ -143,3 +168,46 @@ def test_overridden_flush_is_called(engine: sa.Engine) -> None:
         assert session.get(Parent, 1) is not None
         assert session.get(Parent, 2) is not None
     assert len(flushes) == 2
+
+
+def test_a_commit_inside_a_commit_is_refused(engine: sa.Engine) -> None:
+    refused: list[str] = []
+    session = Session(engine)
+
+    def on_update(mapper: Any, connection: Any, target: Parent) -> None:
+        root = session.get_transaction()
+        assert root is not None
+        with pytest.raises(sa_exc.IllegalStateChangeError, match="method '_prepare_impl") as caught:
+            root.commit()
+        refused.append(str(caught.value))
+
+    sa.event.listen(Parent, "before_update", on_update)
+    try:
+        with session:
+            parent = session.get(Parent, 1)
+            assert parent is not None
+            parent.name = "changed"
+            session.commit()
+            assert parent.name == "changed"
+    finally:
+        sa.event.remove(Parent, "before_update", on_update)
+    assert len(refused) == 1
+
+
+def test_a_unit_of_work_leaves_nothing_to_the_collector(engine: sa.Engine) -> None:
+    def work(number: int) -> None:
+        with Session(engine) as session:
+            parent = session.get(Parent, number)
+            assert parent is not None and len(parent.children) == 1
+            parent.name += "!"
+            session.add(Parent(name="new"))
+            session.commit()
+
+    work(1)
+    gc.collect()
+    gc.disable()
+    try:
+        work(2)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Table, util
 
+from . import _statement_cache
 from . import exc as orm_exc
 from .interfaces import MANYTOMANY, MANYTOONE
 
@@ -34,6 +35,10 @@ def hand_over(mapper: Any) -> None:
     mapper._get_templates = {}
     # what get() and a refresh of the last dialect boil down to, for the core
     mapper._prepared_get = mapper._prepared_refresh = None
+    # and the lazy loads of relationships to this mapper
+    mapper._prepared_related = {}
+    # prepared statements know who listens to loads
+    _statement_cache.forget_statements()
     manager.configure_mapper(descriptor)
     for entry in descriptor["relationships"]:
         attribute = manager.get(entry["key"])

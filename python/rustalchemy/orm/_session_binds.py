@@ -70,8 +70,15 @@ class SessionBinds:
                 # a user's get_bind() may look at the statement, which does not exist in the lane
                 return None
             return Lane.of(self._connection_for_bind(self.get_bind(mapper)))
+        return self._open_lane()
+
+    def _open_lane(self) -> Lane | None:
+        """The lane on the session's only bind, in a transaction that begins with it where there is none."""
+        bind = self.bind
+        if bind is None or self.binds or type(self).get_bind is not SessionBinds.get_bind:
+            return None
         _sa.trans_ctx_check(self)
-        return (self._transaction or self._autobegin_t())._lane_for_bind(self.bind)  # type: ignore[arg-type]  # "only": it is there
+        return (self._transaction or self._autobegin_t())._lane_for_bind(bind)
 
     @property
     def _has_only_bind(self) -> bool:

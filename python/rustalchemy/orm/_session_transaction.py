@@ -97,9 +97,10 @@ class SessionTransaction(_StateChange, TransactionalContext):
         self._parent = parent
         self.nested = nested = origin is SessionTransactionOrigin.BEGIN_NESTED
         self.origin = origin
-        # the transaction that has the connections: itself, or for a subtransaction the one around it
-        self._connections_boundary: SessionTransaction = (
-            self if nested or parent is None else parent._connections_boundary
+        # the transaction around a subtransaction that has the connections; no reference to itself, which only the
+        # garbage collector could undo
+        self._outer_boundary: SessionTransaction | None = (
+            None if nested or parent is None else parent._connections_boundary
         )
 
         if session._close_state is _SessionCloseState.CLOSED:
@@ -148,6 +149,11 @@ class SessionTransaction(_StateChange, TransactionalContext):
         raise sa_exc.InvalidRequestError(
             f"This session is in '{state.name.lower()}' state; no further SQL can be emitted within this transaction."
         )
+
+    @property
+    def _connections_boundary(self) -> SessionTransaction:
+        """The transaction that has the connections: itself, or for a subtransaction the one around it."""
+        return self._outer_boundary or self
 
     # --- what it is ------------------------------------------------------------------------------------------------
 
@@ -430,6 +436,54 @@ class SessionTransaction(_StateChange, TransactionalContext):
 
         if _to_root and self._parent:
             self._parent.commit(_to_root=True)
+
+    def _commit_lane(self) -> bool:
+        """``commit()`` of a root nobody listens to that has a bare lane or no connection at all.
+
+        False if that is not, or after the flush no longer, what this transaction is: ``commit()`` then has to do it.
+        To whom the flush calls, and to other threads, the guards look as they do in ``commit()``.
+        """
+        session = self.session
+        if (
+            session._event_bits
+            or self._state is not ACTIVE
+            or self._parent is not None
+            or self._next_state is not _StateChangeStates.ANY
+            or session.twophase
+        ):
+            return False
+        self._next_state = _StateChangeStates.CHANGE_IN_PROGRESS
+        try:
+            if not session._uow_is_clean() and not session._flushing:
+                self._current_fn = SessionTransaction._prepare_impl
+                session.flush()
+            lane = self._lane
+            if (
+                self._entries
+                or session._event_bits
+                or self._state is not ACTIVE
+                or not session._uow_is_clean()
+                or session._transaction is not self
+            ):
+                return False
+            self._current_fn = SessionTransaction.commit
+            self._state = PREPARED
+            if lane is not None:
+                lane.commit()
+                self._lane_is_ended = True
+            self._state = COMMITTED
+            self._remove_snapshot()
+            session._transaction = None
+            if lane is not None:
+                self._lane = None
+                lane.release()
+            self._state = CLOSED
+        finally:
+            self._next_state = _StateChangeStates.ANY
+            self._current_fn = None
+        if session._event_bits:
+            session.dispatch.after_transaction_end(session, self)
+        return True
 
     @_StateChange.declare_states((ACTIVE, DEACTIVE, PREPARED), CLOSED)
     def rollback(self, _capture_exception: bool = False, _to_root: bool = False) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine.result import IteratorResult
 from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.selectable import Select
 
-from .._core import PreparedRow
+from .._core import PreparedRow, RelatedRows
 from . import loading
 from ._row_plans import RowSource, StatementPlan
 from ._statement_shape import statement_shape
@@ -354,6 +354,12 @@ def _cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]]
     return prepared or None
 
 
+def forget_statements() -> None:
+    """Start anew: what mappers say of themselves has changed."""
+    _caches.clear()
+    _shapes.clear()
+
+
 def prepare(session: Any, statement: Any) -> Optional[PreparedSelect]:
     """``statement`` compiled for the session's lane, for callers that keep it; None if it can't take the lane.
 
@@ -412,9 +418,19 @@ def plain_session(session: Any) -> bool:
 
 
 def owned_rows(
-    session: Any, owner: Any, mapper: Any, make: Callable[[], Any], values: Mapping[str, Any], autoflush: bool = True
+    session: Any,
+    owner: Any,
+    mapper: Any,
+    make: Callable[[], Any],
+    values: Mapping[str, Any],
+    autoflush: bool = True,
+    *,
+    relation: Optional[RelatedRows] = None,
 ) -> Any:
-    """Rows of a loader's own statement, made by ``make`` at first use; NO_LANE if it has to go through Core."""
+    """Rows of a loader's own statement, made by ``make`` at first use; NO_LANE if it has to go through Core.
+
+    With ``relation`` the statement is left to the native core, which then does the loads that are as plain as this one.
+    """
     if autoflush:
         session._autoflush()
     lane = session._lane(mapper)
@@ -428,6 +444,9 @@ def owned_rows(
     if parameters is None:
         return NO_LANE
     rows = prepared.run(session, lane, parameters, load_options=_LAZY_OPTIONS)
+    if relation is not None and (plan := prepared.context_free_plan(True)) is not None:
+        layout = prepared.layout(tuple(values))
+        mapper._prepared_related[relation] = PreparedRow(dialect, prepared.sql, *layout, plan.row_plan)
     if len(rows) > 1 and len(set(map(id, rows))) != len(rows):
         # joined collections, or a secondary table with a link twice
         rows = list({id(row): row for row in rows}.values())

@@ -122,8 +122,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
     __slots__ = (
         "_bind_to_col",
         "_equated_columns",
-        "_keyed",
         "_lazywhere",
+        "_native",
         "_order_by",
         "_quick",
         "_raise_always",
@@ -210,8 +210,9 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
     # loading
 
     def _load_at_class_level(self, state: Any, passive: Any) -> Any:
-        if passive == _PASSIVE_OFF and self._keyed is not None:
-            related = self._keyed.load(state)
+        if passive == _PASSIVE_OFF:
+            native = self._native
+            related = NO_LANE if native is None else native.load(state)
             if related is not NO_LANE:
                 return related
         override = _overridden_strategy(state, self.parent_property)
@@ -303,11 +304,14 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         attributes = tuple(manager[parent._columntoproperty[column].key]._index for _, column in pairs)
         return attributes, tuple(name for name, _ in pairs), constants
 
-    def _memoized_attr__keyed(self) -> Optional[_core.KeyedRelation]:
-        """The native loader of a plain many-to-one by primary key."""
-        if not self.use_get or self._quick is None:
+    def _memoized_attr__native(self) -> Any:
+        """The native loader of a plain many-to-one by primary key, or of a plain collection."""
+        if self._quick is None:
             return None
-        return _core.KeyedRelation(self.mapper.class_manager, self._quick[0])
+        places, _, constants = self._quick
+        if self.use_get:
+            return _core.KeyedRelation(self.mapper.class_manager, places)
+        return _core.RelatedRows(self.mapper.class_manager, places) if self.uselist and not constants else None
 
     def _quick_load(self, state: Any) -> Any:
         """A persistent parent in a session nobody listens to, its key loaded; NO_LANE in any other case."""
@@ -331,9 +335,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
                 return found if usable and not instance_state(found).expired else NO_LANE
             found = get_by_key(session, mapper, values)
             return found
-        rows = owned_rows(
-            session, self, mapper, self._quick_statement, dict(zip(names, values, strict=True), **dict(constants))
-        )
+        parameters = dict(zip(names, values, strict=True), **dict(constants))
+        rows = owned_rows(session, self, mapper, self._quick_statement, parameters, relation=self._native)
         return NO_LANE if rows is NO_LANE else self._value_of(rows)
 
     def _quick_statement(self) -> Any:

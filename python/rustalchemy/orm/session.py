@@ -265,7 +265,9 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
 
     def commit(self) -> None:
         """Flush, and commit the whole transaction."""
-        (self._transaction or self._autobegin_t()).commit(_to_root=True)
+        transaction = self._transaction or self._autobegin_t()
+        if not transaction._commit_lane():
+            transaction.commit(_to_root=True)
 
     def prepare(self) -> None:
         """Prepare a two-phase transaction for commit."""

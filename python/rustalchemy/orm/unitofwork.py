@@ -26,7 +26,6 @@ class UOWTransaction:
         self.session = session
         self.transaction: SessionTransaction | None = None
         self.plan: _core.FlushPlan | None = None
-        self._executor: FlushExecutor
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Run all stages; on failure the session's transaction is rolled back and remembers why."""
@@ -40,12 +39,12 @@ class UOWTransaction:
         try:
             session._warn_on_events = session._uow_warn_on_events = True
             try:
-                plan = self._execute(objects, transaction)
+                plan, executor = self._execute(objects, transaction)
             finally:
                 session._warn_on_events = session._uow_warn_on_events = False
             if session._event_bits:
                 session.dispatch.after_flush(session, self)
-            self._finish(plan)
+            self._finish(plan, executor)
             if session._event_bits:
                 session.dispatch.after_flush_postexec(session, self)
             transaction._end_flush()
@@ -53,21 +52,24 @@ class UOWTransaction:
             with util.safe_reraise():
                 transaction.rollback(_capture_exception=True)
 
-    def _execute(self, objects: Sequence[Any] | None, transaction: SessionTransaction) -> _core.FlushPlan:
+    def _execute(
+        self, objects: Sequence[Any] | None, transaction: SessionTransaction
+    ) -> tuple[_core.FlushPlan, FlushExecutor]:
         session = self.session
         self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
         try:
-            self._executor = executor = FlushExecutor(session, transaction, self)
+            # not kept: the executor knows this object, and both should go when the flush ends
+            executor = FlushExecutor(session, transaction, self)
             session._uow_execute(plan, executor)
         except BaseException:
             session._uow_abort(plan)
             raise
-        return plan
+        return plan, executor
 
-    def _finish(self, plan: _core.FlushPlan) -> None:
+    def _finish(self, plan: _core.FlushPlan, executor: FlushExecutor) -> None:
         reset = self.session._uow_finish(plan)
-        if self._executor.has_defaults_to_load:
-            self._executor.load_defaults()
+        if executor.has_defaults_to_load:
+            executor.load_defaults()
         if reset:
             util.warn(
                 f"Attribute history events accumulated on {reset} previously clean instances within inner-flush event "

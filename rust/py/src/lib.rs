@@ -35,6 +35,7 @@ pub mod imports;
 pub mod instance;
 pub mod instance_dict;
 pub mod instance_state;
+pub mod lane;
 pub mod list;
 pub mod load_batch;
 pub mod load_context;
@@ -47,6 +48,7 @@ pub mod prepared;
 pub mod processors;
 pub mod raw;
 pub mod related;
+pub mod related_rows;
 pub mod relationship;
 pub mod row_plan;
 pub mod scalar_object;
@@ -101,6 +103,8 @@ mod _core {
     use crate::prepared::{KeyedRelation, PreparedRow};
     #[pymodule_export]
     use crate::processors::Processor;
+    #[pymodule_export]
+    use crate::related_rows::RelatedRows;
     #[pymodule_export]
     use crate::row_plan::{EagerPlan, EntityPlan, RowPlan, ScalarPlan};
     #[pymodule_export]

@@ -16,6 +16,7 @@ use crate::hydrate::{self, HydrateOptions};
 use crate::identity::{FoundState, base_of_manager};
 use crate::imports;
 use crate::instance_state::InstanceState;
+use crate::lane;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::row_plan::RowPlan;
 use crate::state::StateRef;
@@ -85,6 +86,11 @@ impl PreparedRow {
 }
 
 impl PreparedRow {
+    /// The plan of its rows.
+    pub fn plan<'py>(&self, py: Python<'py>) -> &Bound<'py, RowPlan> {
+        self.plan.bind(py)
+    }
+
     /// What a mapper keeps under a name, if it is a prepared row.
     fn of<'py>(mapper: &Bound<'py, PyAny>, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, Self>>> {
         Ok(mapper.getattr(name)?.cast_into::<Self>().ok())
@@ -109,8 +115,8 @@ impl PreparedRow {
         PyTuple::new(py, values)
     }
 
-    /// The driver's rows, if the session's lane is open and of this dialect.
-    fn rows<'py>(
+    /// The driver's rows, if the session has a lane of this dialect.
+    pub fn rows<'py>(
         &self,
         session: &Bound<'py, PyAny>,
         uow: UowRef,
@@ -120,11 +126,11 @@ impl PreparedRow {
         if !uow.core().is_clean() && session.getattr(intern!(py, "autoflush"))?.is_truthy()? {
             return Ok(None);
         }
-        let Some(lane) = open_lane(session)? else { return Ok(None) };
+        let Some(lane) = lane::of_session(session)? else { return Ok(None) };
         if !lane.getattr(intern!(py, "dialect"))?.is(&self.dialect) {
             return Ok(None);
         }
-        fetch(&lane, self.sql.bind(py), &self.parameters(key)?).map(Some)
+        lane::fetch(&lane, self.sql.bind(py), &self.parameters(key)?).map(Some)
     }
 }
 
@@ -164,18 +170,7 @@ impl KeyedRelation {
         if !may_load(state) || state.is_outdated() {
             return Ok(None);
         }
-        let mut values: SmallVec<[Bound<'py, PyAny>; 2]> = SmallVec::new();
-        for &column in &self.columns {
-            // SAFETY: a slot's value is a valid object or null.
-            match unsafe { Bound::from_borrowed_ptr_or_opt(py, state.slot(column).value()) } {
-                Some(value) if !value.is_none() => values.push(value),
-                _ => return Ok(None),
-            }
-        }
-        let key = match values.as_slice() {
-            [value] => value.clone(),
-            values => PyTuple::new(py, values)?.into_any(),
-        };
+        let Some(key) = loaded_key(py, state, &self.columns)? else { return Ok(None) };
         // SAFETY: the owner of a state is a living unit of work; the session is held from the next line on.
         let uow = unsafe { UowRef::from_ptr(state.owner()) };
         let Some(session) = uow.session(py) else { return Ok(None) };
@@ -197,6 +192,22 @@ impl KeyedRelation {
             None => Ok(None),
         }
     }
+}
+
+/// The values of some columns as a key, a tuple if they are several; nothing if one is NULL or not loaded.
+pub fn loaded_key<'py>(py: Python<'py>, state: StateRef, columns: &[u32]) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let mut values: SmallVec<[Bound<'py, PyAny>; 2]> = SmallVec::new();
+    for &column in columns {
+        // SAFETY: a slot's value is a valid object or null.
+        match unsafe { Bound::from_borrowed_ptr_or_opt(py, state.slot(column).value()) } {
+            Some(value) if !value.is_none() => values.push(value),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(match values.as_slice() {
+        [value] => value.clone(),
+        values => PyTuple::new(py, values)?.into_any(),
+    }))
 }
 
 /// `get()` of an object that is not in the session; nothing if Python has to do it.
@@ -271,7 +282,7 @@ impl PreparedRow {
 }
 
 /// A state with an identity, in a session, whose loads no option has a say in.
-fn may_load(state: StateRef) -> bool {
+pub fn may_load(state: StateRef) -> bool {
     if !state.has_key() || state.owner().is_null() || !state.identity_token().is_null() {
         return false;
     }
@@ -281,7 +292,7 @@ fn may_load(state: StateRef) -> bool {
 }
 
 /// Whether nobody but us has a say in what the session's loads do: no listeners, no session-wide options, no overridden method.
-fn is_plain(session: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub fn is_plain(session: &Bound<'_, PyAny>) -> PyResult<bool> {
     static SESSION: PyOnceLock<(Py<PyType>, [Py<PyAny>; 2])> = PyOnceLock::new();
     let py = session.py();
     let names = [intern!(py, "flush"), intern!(py, "_identity_lookup")];
@@ -298,69 +309,4 @@ fn is_plain(session: &Bound<'_, PyAny>) -> PyResult<bool> {
     }
     let events: u32 = session.getattr(intern!(py, "_event_bits"))?.extract()?;
     Ok(events & EXECUTE_EVENT == 0 && !session.getattr(intern!(py, "execution_options"))?.is_truthy()?)
-}
-
-/// The lane that the session's transaction keeps, if it still is the way to go (`SessionBinds._kept_lane`).
-fn open_lane<'py>(session: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-    static ACTIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static CONNECTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let py = session.py();
-    let transaction = session.getattr(intern!(py, "_transaction"))?;
-    if transaction.is_none() {
-        return Ok(None);
-    }
-    let transaction = transaction.getattr(intern!(py, "_connections_boundary"))?;
-    let lane = transaction.getattr(intern!(py, "_lane"))?;
-    if lane.is_none() {
-        return Ok(None);
-    }
-    let active = ACTIVE.get_or_try_init(py, || {
-        let module = py.import("rustalchemy.orm._session_transaction")?;
-        PyResult::Ok(module.getattr("ACTIVE")?.unbind())
-    })?;
-    let engine = lane.getattr(intern!(py, "engine"))?;
-    if !engine.is(&session.getattr(intern!(py, "bind"))?)
-        || session.getattr(intern!(py, "binds"))?.is_truthy()?
-        || !transaction.getattr(intern!(py, "_state"))?.is(active)
-        || transaction.getattr(intern!(py, "session"))?.is_none()
-        || !session.getattr(intern!(py, "_trans_context_manager"))?.is_none()
-    {
-        return Ok(None);
-    }
-    let is_open = if lane.getattr(intern!(py, "_connection"))?.is_none() {
-        let has_events = intern!(py, "_has_events");
-        !lane.getattr(intern!(py, "_pooled"))?.getattr(intern!(py, "dbapi_connection"))?.is_none()
-            && !engine.getattr(has_events)?.is_truthy()?
-            && !lane.getattr(intern!(py, "dialect"))?.getattr(has_events)?.is_truthy()?
-            && !CONNECTION.import(py, "sqlalchemy.engine", "Connection")?.getattr(has_events)?.is_truthy()?
-    } else {
-        lane.call_method0(intern!(py, "is_open"))?.is_truthy()?
-    };
-    Ok(is_open.then_some(lane))
-}
-
-/// Executes on the lane's connection, and returns all rows. Errors of the driver are raised as Core raises them.
-fn fetch<'py>(
-    lane: &Bound<'py, PyAny>,
-    sql: &Bound<'py, PyString>,
-    parameters: &Bound<'py, PyTuple>,
-) -> PyResult<Bound<'py, PyList>> {
-    let py = lane.py();
-    let cursor = lane.getattr(intern!(py, "_dbapi_connection"))?.call_method0(intern!(py, "cursor"))?;
-    let rows = cursor
-        .call_method1(intern!(py, "execute"), (sql, parameters))
-        .and_then(|_| cursor.call_method0(intern!(py, "fetchall")));
-    match rows {
-        Ok(rows) => {
-            cursor.call_method0(intern!(py, "close"))?;
-            match rows.cast_into::<PyList>() {
-                Ok(rows) => Ok(rows),
-                Err(error) => PyList::new(py, error.into_inner().try_iter()?.collect::<PyResult<Vec<_>>>()?),
-            }
-        }
-        Err(error) => {
-            lane.call_method1(intern!(py, "fail"), (error.value(py), sql, parameters, cursor))?;
-            Err(error)
-        }
-    }
 }

@@ -1,0 +1,81 @@
+//! The statement lane, seen from the core: the lane that a session's transaction keeps, and one SELECT through it.
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyList, PyString, PyTuple, PyType};
+
+/// The lane of the session's transaction. One is opened, and a transaction begun, where there is none yet; nothing if
+/// statements have to go through Core.
+pub fn of_session<'py>(session: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if let Some(lane) = kept(session)? {
+        return Ok(Some(lane));
+    }
+    let lane = session.call_method0(intern!(session.py(), "_open_lane"))?;
+    Ok((!lane.is_none()).then_some(lane))
+}
+
+/// The lane that the session's transaction keeps, if it still is the way to go (`SessionBinds._kept_lane`).
+fn kept<'py>(session: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static ACTIVE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static CONNECTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = session.py();
+    let transaction = session.getattr(intern!(py, "_transaction"))?;
+    if transaction.is_none() {
+        return Ok(None);
+    }
+    let outer = transaction.getattr(intern!(py, "_outer_boundary"))?;
+    let transaction = if outer.is_none() { transaction } else { outer };
+    let lane = transaction.getattr(intern!(py, "_lane"))?;
+    if lane.is_none() {
+        return Ok(None);
+    }
+    let active = ACTIVE.get_or_try_init(py, || {
+        let module = py.import("rustalchemy.orm._session_transaction")?;
+        PyResult::Ok(module.getattr("ACTIVE")?.unbind())
+    })?;
+    let engine = lane.getattr(intern!(py, "engine"))?;
+    if !engine.is(&session.getattr(intern!(py, "bind"))?)
+        || session.getattr(intern!(py, "binds"))?.is_truthy()?
+        || !transaction.getattr(intern!(py, "_state"))?.is(active)
+        || transaction.getattr(intern!(py, "session"))?.is_none()
+        || !session.getattr(intern!(py, "_trans_context_manager"))?.is_none()
+    {
+        return Ok(None);
+    }
+    let is_open = if lane.getattr(intern!(py, "_connection"))?.is_none() {
+        let has_events = intern!(py, "_has_events");
+        !lane.getattr(intern!(py, "_pooled"))?.getattr(intern!(py, "dbapi_connection"))?.is_none()
+            && !engine.getattr(has_events)?.is_truthy()?
+            && !lane.getattr(intern!(py, "dialect"))?.getattr(has_events)?.is_truthy()?
+            && !CONNECTION.import(py, "sqlalchemy.engine", "Connection")?.getattr(has_events)?.is_truthy()?
+    } else {
+        lane.call_method0(intern!(py, "is_open"))?.is_truthy()?
+    };
+    Ok(is_open.then_some(lane))
+}
+
+/// Executes on the lane's connection, and returns all rows. Errors of the driver are raised as Core raises them.
+pub fn fetch<'py>(
+    lane: &Bound<'py, PyAny>,
+    sql: &Bound<'py, PyString>,
+    parameters: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyList>> {
+    let py = lane.py();
+    let cursor = lane.getattr(intern!(py, "_dbapi_connection"))?.call_method0(intern!(py, "cursor"))?;
+    let rows = cursor
+        .call_method1(intern!(py, "execute"), (sql, parameters))
+        .and_then(|_| cursor.call_method0(intern!(py, "fetchall")));
+    match rows {
+        Ok(rows) => {
+            cursor.call_method0(intern!(py, "close"))?;
+            match rows.cast_into::<PyList>() {
+                Ok(rows) => Ok(rows),
+                Err(error) => PyList::new(py, error.into_inner().try_iter()?.collect::<PyResult<Vec<_>>>()?),
+            }
+        }
+        Err(error) => {
+            lane.call_method1(intern!(py, "fail"), (error.value(py), sql, parameters, cursor))?;
+            Err(error)
+        }
+    }
+}
