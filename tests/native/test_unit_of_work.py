@@ -269,16 +269,16 @@ def test_045_row_switch(thing: Model) -> None:
 def test_plan_sends_nothing_and_prints(thing: Model) -> None:
     session = Session()
     session.add_all([make(thing, 1), make(thing, 2)])
-    plan = session._uow_plan(preview=True)
+    plan = session._uow_preview()
     assert len(plan) == 1 and plan.objects == 2
     [step] = plan.steps
     assert (step.number, step.kind, step.table, step.mapper, step.rows, step.reason) == (
         1, "insert", "thing", "Thing", 2, "first",
     )  # fmt: skip
-    assert str(plan).splitlines()[1].split() == ["1", "INSERT", "thing", "Thing", "2", "first"]
+    assert str(plan).splitlines()[1].split() == ["1", "INSERT", "thing", "Thing", "2", "new", "first"]
     del plan
     assert len(list(session.new)) == 2
-    assert str(Session()._uow_plan()) == "nothing to flush"
+    assert str(Session()._uow_preview()) == "nothing to flush"
 
 
 def test_interrupted_flush_leaves_a_consistent_session(thing: Model) -> None:

@@ -365,12 +365,17 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     # --- flush -----------------------------------------------------------------------------------------------------
 
     def plan(self) -> _core.FlushPlan:
-        """What a flush would do now, as a value that can be printed. Nothing is sent."""
+        """What a flush would do now, as a value that can be printed, drawn and asked.
+
+        Nothing is sent and nothing changes: what a flush would have to load first is named in ``plan.notes``, and
+        ``before_flush`` listeners do not run. Raises what the flush would raise when it puts its work in order
+        (``CircularDependencyError``, ``FlushError``).
+        """
         if self._flushing:
             raise sa_exc.InvalidRequestError("Session is already flushing")
         self._flushing = True
         try:
-            return self._uow_plan(preview=True)
+            return self._uow_preview()
         finally:
             self._flushing = False
 

@@ -25,7 +25,7 @@ class UOWTransaction:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.transaction: SessionTransaction | None = None
-        self.plan: _core.FlushPlan | None = None
+        self.plan: _core.OrderedFlush | None = None
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Run all stages; on failure the session's transaction is rolled back and remembers why."""
@@ -54,7 +54,7 @@ class UOWTransaction:
 
     def _execute(
         self, objects: Sequence[Any] | None, transaction: SessionTransaction
-    ) -> tuple[_core.FlushPlan, FlushExecutor]:
+    ) -> tuple[_core.OrderedFlush, FlushExecutor]:
         session = self.session
         self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
         try:
@@ -66,7 +66,7 @@ class UOWTransaction:
             raise
         return plan, executor
 
-    def _finish(self, plan: _core.FlushPlan, executor: FlushExecutor) -> None:
+    def _finish(self, plan: _core.OrderedFlush, executor: FlushExecutor) -> None:
         reset = self.session._uow_finish(plan)
         if executor.has_defaults_to_load:
             executor.load_defaults()

@@ -5,8 +5,13 @@ use crate::flush::Action;
 /// Why a flush cannot be planned. `E` is the caller's own error, passed through untouched.
 #[derive(Debug)]
 pub enum PlanError<E> {
-    /// Rows depend on each other; the actions that form the cycle.
-    Circular(Vec<Action>),
+    /// Rows depend on each other.
+    Circular {
+        /// The actions that form the cycle, in the order of a walk around it.
+        actions: Vec<Action>,
+        /// What has to come before what between them.
+        edges: Vec<(Action, Action)>,
+    },
     /// The caller's callback failed while it answered which states are related.
     Caller(E),
 }

@@ -20,6 +20,8 @@ pub enum Cascade {
     SaveUpdate,
     /// Towards deletion; loads what is not loaded.
     Delete,
+    /// Towards deletion, as far as can be seen without loading.
+    DeleteLoaded,
     /// Out of the session.
     Expunge,
     /// Expiry.
@@ -30,7 +32,7 @@ impl Cascade {
     fn bit(self) -> u32 {
         match self {
             Self::SaveUpdate => bits::SAVE_UPDATE,
-            Self::Delete => bits::DELETE,
+            Self::Delete | Self::DeleteLoaded => bits::DELETE,
             Self::Expunge => bits::EXPUNGE,
             Self::RefreshExpire => bits::REFRESH_EXPIRE,
         }

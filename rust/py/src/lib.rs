@@ -76,7 +76,9 @@ mod _core {
     #[pymodule_export]
     use crate::collection::{collection_adapter, warn_invalidated};
     #[pymodule_export]
-    use crate::flush::{Batch, FlushPlan, PlanStep, PreparedUpdate};
+    use crate::flush::{
+        Batch, CycleMember, Explanation, FlushPlan, OrderedFlush, PlanStep, PlannedChange, PreparedUpdate,
+    };
     #[pymodule_export]
     use crate::hooks::install_hooks;
     #[pymodule_export]

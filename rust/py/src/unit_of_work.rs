@@ -13,7 +13,7 @@ use crate::cascade::{self, Cascade};
 use crate::errors;
 use crate::expiry;
 use crate::flags;
-use crate::flush::FlushPlan;
+use crate::flush::{FlushPlan, OrderedFlush};
 use crate::held::Held;
 use crate::hydrate::HydrateOptions;
 use crate::identity::LookedUp;
@@ -320,26 +320,33 @@ impl UnitOfWork {
             None => Err(errors::unmapped_instance(slf.py(), state)),
         }
     }
-    /// Registers, groups and orders everything a flush would do. With `preview` nothing is loaded or changed by it.
-    #[pyo3(signature = (objects = None, *, preview = false))]
+    /// Registers and orders everything a flush has to do.
+    #[pyo3(signature = (objects = None))]
     fn _uow_plan<'py>(
         slf: &Bound<'py, Self>,
         objects: Option<&Bound<'py, PyAny>>,
-        preview: bool,
-    ) -> PyResult<Bound<'py, FlushPlan>> {
-        FlushPlan::make(slf.py(), Self::handle(slf), objects, preview)
+    ) -> PyResult<Bound<'py, OrderedFlush>> {
+        OrderedFlush::make(slf.py(), Self::handle(slf), objects)
     }
-    /// Sends the plan's rows, batch by batch, through the executor.
-    fn _uow_execute(slf: &Bound<'_, Self>, plan: &Bound<'_, FlushPlan>, executor: &Bound<'_, PyAny>) -> PyResult<()> {
-        FlushPlan::execute(plan, Self::handle(slf), executor)
+    /// What a flush would do now, as a value. Nothing is sent, loaded or changed.
+    fn _uow_preview<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, FlushPlan>> {
+        FlushPlan::make(slf.py(), Self::handle(slf))
+    }
+    /// Sends the rows, batch by batch, through the executor.
+    fn _uow_execute(
+        slf: &Bound<'_, Self>,
+        plan: &Bound<'_, OrderedFlush>,
+        executor: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        OrderedFlush::execute(plan, Self::handle(slf), executor)
     }
     /// Settles states, map and history after success. How many states were changed meanwhile and reset.
-    fn _uow_finish(slf: &Bound<'_, Self>, plan: &Bound<'_, FlushPlan>) -> PyResult<usize> {
-        FlushPlan::finish(plan, Self::handle(slf))
+    fn _uow_finish(slf: &Bound<'_, Self>, plan: &Bound<'_, OrderedFlush>) -> PyResult<usize> {
+        OrderedFlush::finish(plan, Self::handle(slf))
     }
     /// Forgets an unsuccessful flush.
-    fn _uow_abort(_slf: &Bound<'_, Self>, plan: &Bound<'_, FlushPlan>) {
-        FlushPlan::abort(plan);
+    fn _uow_abort(_slf: &Bound<'_, Self>, plan: &Bound<'_, OrderedFlush>) {
+        OrderedFlush::abort(plan);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -3,7 +3,8 @@
 
 use rustalchemy_core::error::PlanError;
 use rustalchemy_core::flush::{
-    FlushPlan, PlanStep, Register, Relations, StatementKind, plan, steps,
+    Action, Cause, FlushPlan, Part, PlanRow, PlanStep, Register, Relations, StatementKind, Waits,
+    Work, mermaid, plan, plan_with_waits, steps, table,
 };
 use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
 use rustalchemy_core::schema::{DependencySchema, Direction, MapperSchema, Schema};
@@ -17,6 +18,7 @@ pub struct Model {
     active: Vec<DependencyId>,
     links: Vec<(DependencyId, StateId, Option<StateId>)>,
     updates: Vec<StateId>,
+    switches: Vec<(StateId, StateId)>,
 }
 
 impl Model {
@@ -59,6 +61,26 @@ impl Model {
         self.register.enter(mapper, false, false)
     }
 
+    /// A subclass with a table of its own (joined inheritance) or, without a name, its base's only.
+    pub fn subclass(&mut self, name: &str, base: MapperId, table: Option<&str>) -> MapperId {
+        let id = self.mapper(name);
+        let mut tables = self.schema.mapper(base).tables.clone();
+        tables.extend(table.map(str::to_owned));
+        let mapper = self.schema.mapper_mut(id);
+        (mapper.base, mapper.tables) = (base, tables);
+        let inherited = self.schema.mapper(base).dependencies.clone();
+        self.schema.mapper_mut(id).dependencies = inherited;
+        id
+    }
+
+    /// A new state that takes over the row of a deleted one.
+    pub fn switch_row(&mut self, mapper: MapperId) -> (StateId, StateId) {
+        let old = self.delete(mapper);
+        let new = self.insert(mapper);
+        self.switches.push((new, old));
+        (new, old)
+    }
+
     pub fn update(&mut self, mapper: MapperId) -> StateId {
         let state = self.register.enter(mapper, false, false);
         self.updates.push(state);
@@ -82,41 +104,222 @@ impl Model {
         )
     }
 
-    pub fn steps(&self, plan: &FlushPlan) -> Vec<PlanStep> {
-        let updates: std::collections::HashSet<_> = self.updates.iter().collect();
-        steps(plan, &self.schema, |state, _| {
-            Some(if updates.contains(&state) {
-                StatementKind::Update
-            } else {
-                StatementKind::Insert
-            })
-        })
+    pub fn plan_with_waits(&self) -> Result<(FlushPlan, Waits), PlanError<()>> {
+        plan_with_waits(
+            &self.schema,
+            &self.register,
+            &self.active,
+            &mut Links::new(self),
+        )
     }
 
-    /// The plan as text: its statements, then its groups.
+    /// What each group would send: rows of the tables of a hierarchy, association rows of linked states, second UPDATEs.
+    fn work(&self, plan: &FlushPlan) -> Vec<Vec<Work>> {
+        plan.groups
+            .iter()
+            .map(|group| match group.action {
+                Action::SaveUpdateAll(_) => self.saves(&group.states),
+                Action::DeleteAll(_) => self.deletes(&group.states),
+                Action::ProcessAll(dependency, is_delete) => {
+                    self.association_rows(dependency, &group.states, is_delete)
+                }
+                Action::PostUpdateAll(mapper, is_delete) => {
+                    self.second_updates(plan, mapper, is_delete)
+                }
+                _ => Vec::new(),
+            })
+            .collect()
+    }
+
+    fn tables(&self, states: &[StateId]) -> Vec<String> {
+        let mut tables: Vec<String> = Vec::new();
+        for state in states {
+            for table in &self
+                .schema
+                .mapper(self.register.entry(*state).mapper)
+                .tables
+            {
+                if !tables.contains(table) {
+                    tables.push(table.clone());
+                }
+            }
+        }
+        tables
+    }
+
+    fn has_table(&self, state: StateId, table: &String) -> bool {
+        let mapper = self.schema.mapper(self.register.entry(state).mapper);
+        mapper.tables.contains(table)
+    }
+
+    fn saves(&self, states: &[StateId]) -> Vec<Work> {
+        let mut found = Vec::new();
+        for table in self.tables(states) {
+            for kind in [StatementKind::Update, StatementKind::Insert] {
+                let is_kind = |state: &StateId| {
+                    let is_update = self.updates.contains(state) || self.switch(*state).is_some();
+                    self.has_table(*state, &table) && is_update == (kind == StatementKind::Update)
+                };
+                let rows = states.iter().copied().filter(is_kind).map(|state| {
+                    let cause = match (kind, self.switch(state)) {
+                        (_, Some(old)) => Cause::RowSwitch(old),
+                        (StatementKind::Insert, _) => Cause::New,
+                        _ => Cause::Changed,
+                    };
+                    row(state, None, cause)
+                });
+                found.push(work(kind, Part::Row, &table, rows.collect()));
+            }
+        }
+        found
+    }
+
+    fn deletes(&self, states: &[StateId]) -> Vec<Work> {
+        let mut found = Vec::new();
+        for table in self.tables(states).into_iter().rev() {
+            let rows = states
+                .iter()
+                .filter(|&&state| self.has_table(state, &table));
+            let rows = rows.map(|&state| row(state, None, Cause::Marked)).collect();
+            found.push(work(StatementKind::Delete, Part::Row, &table, rows));
+        }
+        found
+    }
+
+    fn association_rows(
+        &self,
+        dependency: DependencyId,
+        states: &[StateId],
+        is_delete: bool,
+    ) -> Vec<Work> {
+        let schema = self.schema.dependency(dependency);
+        if schema.direction != Direction::ManyToMany {
+            return Vec::new();
+        }
+        let (kind, cause) = if is_delete {
+            (StatementKind::Delete, Cause::Unlinked(dependency))
+        } else {
+            (StatementKind::Insert, Cause::Linked(dependency))
+        };
+        let links = self.links.iter();
+        let rows = links.filter(|(by, from, _)| *by == dependency && states.contains(from));
+        let rows = rows.map(|&(_, from, to)| row(from, to, cause)).collect();
+        let table = schema.name.to_lowercase().replace('.', "_");
+        vec![work(kind, Part::Secondary(dependency), &table, rows)]
+    }
+
+    fn second_updates(&self, plan: &FlushPlan, mapper: MapperId, is_delete: bool) -> Vec<Work> {
+        let mut rows = Vec::new();
+        for group in &plan.groups {
+            let Action::ProcessAll(dependency, deletes) = group.action else {
+                continue;
+            };
+            let schema = self.schema.dependency(dependency);
+            if !schema.post_update || deletes != is_delete {
+                continue;
+            }
+            for &(by, from, to) in &self.links {
+                let written = match schema.direction {
+                    Direction::ManyToOne => Some(from),
+                    _ => to,
+                };
+                let Some(written) = written.filter(|_| by == dependency) else {
+                    continue;
+                };
+                let entry = self.register.entry(written);
+                if self.schema.base(entry.mapper) == mapper && entry.is_delete == is_delete {
+                    let cause = if is_delete {
+                        Cause::Before(dependency)
+                    } else {
+                        Cause::Later(dependency)
+                    };
+                    rows.push(row(written, None, cause));
+                }
+            }
+        }
+        let table = self.schema.mapper(mapper).tables[0].clone();
+        vec![work(StatementKind::Update, Part::PostUpdate, &table, rows)]
+    }
+
+    fn switch(&self, state: StateId) -> Option<StateId> {
+        let found = self.switches.iter().find(|(new, _)| *new == state);
+        found.map(|&(_, old)| old)
+    }
+
+    pub fn steps(&self) -> Result<Vec<PlanStep>, PlanError<()>> {
+        let (plan, waits) = self.plan_with_waits()?;
+        Ok(steps(&self.schema, &plan, &waits, self.work(&plan)))
+    }
+
+    /// The plan as text: its statements, how they wait for each other, then its groups.
     pub fn text(&self) -> String {
         let plan = match self.plan() {
             Ok(plan) => plan,
-            Err(error) => return format!("{error:?}\n"),
+            Err(PlanError::Circular { actions, edges }) => return self.cycle(&actions, &edges),
+            Err(PlanError::Caller(())) => return "the caller failed\n".to_owned(),
         };
-        let mut text = String::new();
-        for step in self.steps(&plan) {
-            let _ = writeln!(
-                text,
-                "{} {} ({}) rows={}: {}",
-                step.kind.verb(),
-                step.table,
-                step.mapper,
-                step.rows,
-                step.reason
-            );
-        }
+        let steps = self.steps().unwrap();
+        let mut text = table(&steps, &[]);
+        text += "\n--\n";
+        text += &mermaid(&self.schema, &steps);
         text += "--\n";
         for group in &plan.groups {
             let states: Vec<u32> = group.states.iter().map(|state| state.0).collect();
-            let _ = writeln!(text, "{:?} {states:?}", group.action);
+            let _ = writeln!(text, "{} {states:?}", self.name(group.action));
         }
         text
+    }
+
+    fn cycle(&self, actions: &[Action], edges: &[(Action, Action)]) -> String {
+        let mut text = "circular\n".to_owned();
+        for &action in actions {
+            let _ = writeln!(text, "    {}", self.name(action));
+        }
+        for &(before, after) in edges {
+            let _ = writeln!(text, "{} -> {}", self.name(before), self.name(after));
+        }
+        text
+    }
+
+    fn name(&self, action: Action) -> String {
+        let mapper = |id| &self.schema.mapper(id).name;
+        match action {
+            Action::SaveUpdateAll(id) => format!("save {}", mapper(id)),
+            Action::DeleteAll(id) => format!("delete {}", mapper(id)),
+            Action::ProcessAll(id, is_delete) => {
+                let what = if is_delete { "deletes" } else { "saves" };
+                format!("process {what} of {}", self.schema.dependency(id).name)
+            }
+            Action::PostUpdateAll(id, is_delete) => {
+                let what = if is_delete { "deleted " } else { "" };
+                format!("post update {what}{}", mapper(id))
+            }
+            Action::SaveUpdate(state) => format!("save {}", state.0),
+            Action::Delete(state) => format!("delete {}", state.0),
+            Action::Process(id, is_delete, state) => {
+                let what = if is_delete { "delete" } else { "save" };
+                let name = &self.schema.dependency(id).name;
+                format!("process {what} of {name} for {}", state.0)
+            }
+        }
+    }
+}
+
+fn row(state: StateId, other: Option<StateId>, cause: Cause) -> PlanRow {
+    PlanRow {
+        state,
+        other,
+        cause,
+    }
+}
+
+fn work(kind: StatementKind, part: Part, table: &str, rows: Vec<PlanRow>) -> Work {
+    Work {
+        kind,
+        part,
+        table: table.to_owned(),
+        columns: Vec::new(),
+        rows,
     }
 }
 

@@ -2,6 +2,7 @@
 //! target to its holders, so the identity map is searched, but only in flushes that change a key.
 use hashbrown::HashSet;
 use pyo3::prelude::*;
+use rustalchemy_core::flush::Cause;
 
 use crate::flags::passive;
 use crate::held::Held;
@@ -11,7 +12,6 @@ use crate::state::{StateRef, state_of};
 
 use super::Flush;
 use super::register::{Registration, keys_changed};
-use super::sync::populate;
 
 /// Must holders be looked for? With another side, that one registers them (unless the database does).
 fn is_searched(relationship: &RelationshipDescriptor) -> bool {
@@ -31,7 +31,7 @@ impl Flush {
             .filter(|&state| has_new_key(state))
             .map(|state| state.as_ptr() as usize)
             .collect();
-        if switched.is_empty() || self.is_preview {
+        if switched.is_empty() {
             return Ok(());
         }
         for holder in self.uow.core().identity.held(|_| true) {
@@ -52,13 +52,17 @@ impl Flush {
         relationship: &RelationshipDescriptor,
         switched: &HashSet<usize>,
     ) -> PyResult<()> {
-        let flags = if relationship.passive_updates { passive::NO_INITIALIZE } else { passive::OFF };
+        let may_load = !relationship.passive_updates && !self.is_preview();
+        let flags = if may_load { passive::OFF } else { passive::NO_INITIALIZE };
         for target in related::current(py, holder.state(), relationship, flags)? {
             let Some(target) = state_of(&target) else { continue };
-            if switched.contains(&(target.as_ptr() as usize)) && keys_changed(py, target, relationship) {
+            if switched.contains(&(target.as_ptr() as usize)) && keys_changed(target, relationship) {
                 let how = Registration { list_only: relationship.passive_updates, ..Registration::default() };
-                self.register_object(py, holder.clone(), how, relationship)?;
-                populate(py, target, holder.state(), relationship)?;
+                let dependency = self.dependency_of(relationship).unwrap_or(self.at_work);
+                let cause = Cause::Refers(dependency);
+                self.at_work = dependency;
+                self.register_object(py, holder.clone(), how.because(cause), relationship)?;
+                self.copy_keys(py, target, holder.state(), relationship, cause)?;
             }
         }
         Ok(())

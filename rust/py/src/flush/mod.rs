@@ -1,23 +1,31 @@
 //! One flush on the side of the objects: *register* → (pure) *plan* → *execute* → *finish*.
 //!
-//! [`Flush`] is owned by a [`FlushPlan`] and taken out of it while it works, so that nothing of it is borrowed from Python
-//! while Python code runs. Every state of a flush is held until the plan is dropped.
+//! [`Flush`] is owned by an [`OrderedFlush`] and taken out of it while it works, so that nothing of it is borrowed from Python
+//! while Python code runs. Every state of a flush is held until it is dropped.
+//! A preview goes the same way up to *execute*, which it walks through without sending or changing anything; what it has seen
+//! becomes a [`FlushPlan`].
 mod batch;
+mod circular;
 mod execute;
+mod explain;
 mod finish;
 mod key_switch;
 mod lane;
+mod ordered;
 mod plan;
 mod post_update;
+mod preview;
 mod register;
 mod row_set;
 mod rows;
 mod secondary;
 mod sync;
+mod trace;
 
 use std::rc::Rc;
 
 use hashbrown::{HashMap, HashSet};
+use indexmap::IndexSet;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustalchemy_core::flush::{self as core, Presort, Register};
@@ -32,8 +40,13 @@ use crate::mapper::{MapperDescriptor, RelationshipDescriptor};
 use crate::state::StateRef;
 use crate::unit_of_work_core::UowRef;
 
+use trace::Trace;
+
 pub use batch::Batch;
+pub use circular::CycleMember;
+pub use explain::{Explanation, PlannedChange};
 pub use lane::PreparedUpdate;
+pub use ordered::OrderedFlush;
 pub use plan::{FlushPlan, PlanStep};
 
 /// A mapper that takes part.
@@ -73,8 +86,8 @@ impl DependencyEntry {
 /// Everything one flush knows.
 pub struct Flush {
     uow: UowRef,
-    /// Only a plan is wanted: nothing may be loaded or changed.
-    is_preview: bool,
+    /// Kept where only a plan is wanted: nothing may be loaded or changed then.
+    trace: Option<Box<Trace>>,
     /// The whole session is flushed, not some named objects.
     is_complete: bool,
     states: Vec<Held>,
@@ -86,6 +99,8 @@ pub struct Flush {
     dependencies: Vec<DependencyEntry>,
     dependency_ids: HashMap<usize, DependencyId>,
     plan: core::FlushPlan,
+    /// The dependency processor that is at work.
+    at_work: DependencyId,
     /// Base mapper → states and foreign key attributes of its second UPDATE.
     post_updates: HashMap<MapperId, PostUpdates>,
     /// Many-to-many pairs that one side has dealt with, by the names of both sides.
@@ -95,7 +110,7 @@ pub struct Flush {
 /// States that need a second UPDATE, and the attributes it writes.
 #[derive(Default)]
 struct PostUpdates {
-    states: Vec<StateId>,
+    states: IndexSet<StateId>,
     attrs: Vec<u32>,
 }
 
@@ -104,7 +119,8 @@ impl Flush {
         let capacity = uow.core().new.len() + uow.core().dirty.len() + uow.core().deleted.len();
         Self {
             uow,
-            is_preview,
+            trace: is_preview.then(Box::default),
+            at_work: DependencyId(0),
             is_complete,
             states: Vec::with_capacity(capacity),
             ids: HashMap::with_capacity(capacity),
@@ -120,6 +136,14 @@ impl Flush {
         }
     }
 
+    /// *Register* and *order*; what every group waits for is known where this is a preview.
+    fn prepare(&mut self, py: Python<'_>, objects: Option<&Bound<'_, PyAny>>) -> PyResult<core::Waits> {
+        self.register_session(py, objects)?;
+        self.presort(py)?;
+        self.switch_keys(py, false)?;
+        self.order(py)
+    }
+
     fn state(&self, id: StateId) -> StateRef {
         self.states[id.index()].state()
     }
@@ -130,7 +154,7 @@ impl Flush {
 
     /// What a preview adds to passive flags.
     fn preview_flags(&self) -> u32 {
-        if self.is_preview { crate::related::UNRESOLVED } else { 0 }
+        if self.is_preview() { crate::related::UNRESOLVED } else { 0 }
     }
 
     fn is_deleted(&self, state: StateRef) -> bool {

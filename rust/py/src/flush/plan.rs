@@ -1,22 +1,32 @@
-//! `_core.FlushPlan` and `_core.PlanStep`: a flush as a value that can be printed before anything is sent.
-use std::cell::RefCell;
+//! `_core.FlushPlan` and `_core.PlanStep`: a flush as a value that can be printed, drawn and asked before anything is sent.
+use std::sync::Arc;
 
-use pyo3::exceptions::PyRuntimeError;
+use hashbrown::HashMap;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use rustalchemy_core::flush::{self as core, StatementKind};
-use rustalchemy_core::ids::{StateId, TableId};
+use rustalchemy_core::flush::{self as core, Part};
+use rustalchemy_core::schema::Schema;
 
+use crate::errors;
+use crate::state::state_of;
 use crate::unit_of_work_core::UowRef;
 
 use super::Flush;
+use super::explain::{Explanation, Facts};
 
 /// One line of a plan: statements of one kind on one table.
 #[pyclass(frozen, module = "rustalchemy._core")]
 pub struct PlanStep {
     number: usize,
-    step: core::PlanStep,
+    all: Arc<Vec<core::PlanStep>>,
+    waits_for: Vec<(usize, String)>,
+}
+
+impl PlanStep {
+    fn step(&self) -> &core::PlanStep {
+        &self.all[self.number - 1]
+    }
 }
 
 #[pymethods]
@@ -29,134 +39,91 @@ impl PlanStep {
     /// "insert", "update" or "delete".
     #[getter]
     fn kind(&self) -> &'static str {
-        self.step.kind.name()
+        self.step().kind.name()
+    }
+    /// Whose rows: "row", "secondary" or "post_update".
+    #[getter]
+    fn part(&self) -> &'static str {
+        match self.step().part {
+            Part::Row => "row",
+            Part::Secondary(_) => "secondary",
+            Part::PostUpdate => "post_update",
+        }
     }
     /// Name of the table.
     #[getter]
     fn table(&self) -> &str {
-        &self.step.table
+        &self.step().table
     }
-    /// Name of the class.
+    /// Name of the class, or of the relationship whose association rows they are.
     #[getter]
     fn mapper(&self) -> &str {
-        &self.step.mapper
+        &self.step().mapper
+    }
+    /// Names of the columns that an UPDATE sets.
+    #[getter]
+    fn columns<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.step().columns)
     }
     /// How many rows, as far as can be known before keys are copied.
     #[getter]
     fn rows(&self) -> usize {
-        self.step.rows
+        self.step().rows.len()
+    }
+    /// What the rows are written for.
+    #[getter]
+    fn what(&self) -> &str {
+        &self.step().what
     }
     /// Why it stands after the one before.
     #[getter]
     fn reason(&self) -> &str {
-        &self.step.reason
+        &self.step().reason
+    }
+    /// The steps that have to come before, as (number, why); nothing that follows from the others.
+    #[getter]
+    fn waits_for<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.waits_for)
     }
     fn __repr__(&self) -> String {
         format!(
-            "<PlanStep {}: {} {} rows={} ({})>",
+            "<PlanStep {}: {} {} rows={} ({}; {})>",
             self.number,
-            self.step.kind.verb(),
-            self.step.table,
-            self.step.rows,
-            self.step.reason
+            self.step().kind.verb(),
+            self.step().table,
+            self.step().rows.len(),
+            self.step().what,
+            self.step().reason
         )
     }
 }
 
-/// Everything one flush will do, in order.
+/// Everything a flush would do, in order, as it was seen when the plan was made.
 #[pyclass(frozen, module = "rustalchemy._core")]
 pub struct FlushPlan {
-    flush: RefCell<Option<Box<Flush>>>,
-    steps: RefCell<Option<Vec<core::PlanStep>>>,
+    schema: Schema,
+    steps: Arc<Vec<core::PlanStep>>,
+    notes: Vec<String>,
+    facts: Vec<Facts>,
+    /// Place in `facts` by the object's address; `facts` holds the objects.
+    by_object: HashMap<usize, usize>,
+    /// The session's address, to compare with.
+    session: usize,
 }
-
-// SAFETY: the module declares `gil_used`; cells are only touched with the GIL held and never across Python calls.
-unsafe impl Send for FlushPlan {}
-// SAFETY: as above.
-unsafe impl Sync for FlushPlan {}
 
 impl FlushPlan {
-    /// *Register*, *graph*, *plan*.
-    pub fn make<'py>(
-        py: Python<'py>,
-        uow: UowRef,
-        objects: Option<&Bound<'py, PyAny>>,
-        is_preview: bool,
-    ) -> PyResult<Bound<'py, Self>> {
-        let mut flush = Flush::new(uow, is_preview, objects.is_none());
-        flush.register_session(py, objects)?;
-        flush.presort(py)?;
-        flush.switch_keys(py, false)?;
-        flush.order(py)?;
-        Bound::new(py, Self { flush: RefCell::new(Some(Box::new(flush))), steps: RefCell::new(None) })
-    }
-
-    fn take(slf: &Bound<'_, Self>, uow: UowRef) -> PyResult<Box<Flush>> {
-        let flush = slf.get().flush.borrow_mut().take();
-        let flush =
-            flush.ok_or_else(|| PyRuntimeError::new_err("this plan was carried out, or is being carried out"))?;
-        if flush.uow != uow {
-            return Err(PyRuntimeError::new_err("this plan belongs to another session"));
-        }
-        Ok(flush)
-    }
-
-    /// *Execute*: sends every batch through the executor.
-    pub fn execute(slf: &Bound<'_, Self>, uow: UowRef, executor: &Bound<'_, PyAny>) -> PyResult<()> {
-        slf.get().remember_steps();
-        let mut flush = Self::take(slf, uow)?;
-        let result = flush.execute(slf.py(), executor);
-        slf.get().flush.replace(Some(flush));
-        result
-    }
-
-    /// *Finish*: settles states, map and history.
-    pub fn finish(slf: &Bound<'_, Self>, uow: UowRef) -> PyResult<usize> {
-        slf.get().remember_steps();
-        let mut flush = Self::take(slf, uow)?;
-        flush.finish(slf.py())
-    }
-
-    /// Lets go of the objects.
-    pub fn abort(slf: &Bound<'_, Self>) {
-        let flush = slf.get().flush.borrow_mut().take();
-        drop(flush);
-    }
-
-    /// The printable steps; kept, since a plan that was carried out no longer knows its objects.
-    fn remember_steps(&self) -> Vec<core::PlanStep> {
-        if let Some(steps) = &*self.steps.borrow() {
-            return steps.clone();
-        }
-        let steps = self.flush.borrow().as_ref().map(|flush| flush.steps()).unwrap_or_default();
-        self.steps.replace(Some(steps.clone()));
-        steps
-    }
-}
-
-impl Flush {
-    fn steps(&self) -> Vec<core::PlanStep> {
-        core::steps(&self.plan, &self.schema, |state, table| self.save_kind(state, table))
-    }
-
-    /// What a saved state's row in one table will need, as far as can be seen now.
-    fn save_kind(&self, id: StateId, table: TableId) -> Option<StatementKind> {
-        let state = self.state(id);
-        let table = self.descriptor(self.mapper_of(id)).tables.get(table.index())?;
-        if !state.has_key() {
-            return Some(StatementKind::Insert);
-        }
-        let is_changed = |attr: u32| state.slot(attr).is_modified();
-        let has_change = table.columns.iter().any(|column| is_changed(column.attr)) || self.is_synchronized(id);
-        has_change.then_some(StatementKind::Update)
-    }
-
-    /// Will a many-to-one copy another key into this state?
-    fn is_synchronized(&self, id: StateId) -> bool {
-        let state = self.state(id);
-        self.descriptor(self.mapper_of(id)).relationships.iter().any(|relationship| {
-            relationship.direction == crate::mapper::Direction::ManyToOne && state.slot(relationship.attr).is_modified()
-        })
+    /// Walks through a flush of everything the session has.
+    pub fn make(py: Python<'_>, uow: UowRef) -> PyResult<Bound<'_, Self>> {
+        let mut flush = Flush::new(uow, true, true);
+        let waits = flush.prepare(py, None)?;
+        flush.trace_cascades(py)?;
+        let work = flush.foresee(py)?;
+        let steps = core::steps(&flush.schema, &flush.plan, &waits, work);
+        let notes = flush.notes(py);
+        let facts = flush.facts(py, &steps)?;
+        let by_object = facts.iter().map(|facts| facts.address()).zip(0..).collect();
+        let session = uow.as_ptr() as usize;
+        Bound::new(py, Self { schema: flush.schema, steps: Arc::new(steps), notes, facts, by_object, session })
     }
 }
 
@@ -165,78 +132,49 @@ impl FlushPlan {
     /// The steps, in order.
     #[getter]
     fn steps<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        let steps: Vec<_> = (1..)
-            .zip(self.remember_steps())
-            .map(|(number, step)| Bound::new(py, PlanStep { number, step }))
-            .collect::<PyResult<_>>()?;
-        PyTuple::new(py, steps)
+        let step = |(number, step): (usize, &core::PlanStep)| {
+            let waits = step.waits.iter();
+            let waits_for = waits.map(|wait| (wait.step + 1, wait.reason.label(&self.schema))).collect();
+            Bound::new(py, PlanStep { number, all: Arc::clone(&self.steps), waits_for })
+        };
+        PyTuple::new(py, (1..).zip(self.steps.iter()).map(step).collect::<PyResult<Vec<_>>>()?)
+    }
+    /// What a reader should know beside the steps: what the flush loads first, what will not be written.
+    #[getter]
+    fn notes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.notes)
     }
     /// The number of objects that take part.
     #[getter]
     fn objects(&self) -> usize {
-        self.flush.borrow().as_ref().map_or(0, |flush| flush.states.len())
+        self.facts.len()
+    }
+    /// The steps as a mermaid flowchart; arrows carry the reason why one waits for another.
+    fn to_mermaid(&self) -> String {
+        core::mermaid(&self.schema, &self.steps)
+    }
+    /// Why, how and when an object is written, or why not.
+    fn explain(&self, instance: &Bound<'_, PyAny>) -> PyResult<Explanation> {
+        let py = instance.py();
+        let state = state_of(instance).ok_or_else(|| errors::unmapped_instance(py, instance))?;
+        match self.by_object.get(&(instance.as_ptr() as usize)) {
+            Some(&place) => self.facts[place].explain(py, &self.schema, self.steps.as_slice(), &self.facts),
+            None => Explanation::of_bystander(py, instance, state, state.owner() as usize == self.session),
+        }
     }
     fn __len__(&self) -> usize {
-        self.remember_steps().len()
+        self.steps.len()
     }
     fn __bool__(&self) -> bool {
-        self.__len__() > 0
+        !self.steps.is_empty()
     }
     fn __str__(&self) -> String {
-        table(&self.remember_steps())
+        core::table(&self.steps, &self.notes)
     }
     fn __repr__(&self) -> String {
-        format!("<FlushPlan of {} steps>", self.__len__())
+        format!("<FlushPlan of {} steps>", self.steps.len())
     }
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(flush) = self.flush.try_borrow()
-            && let Some(flush) = &*flush
-        {
-            for mapper in &flush.mappers {
-                visit.call(&mapper.manager)?;
-            }
-        }
-        Ok(())
+        self.facts.iter().try_for_each(|facts| facts.traverse(&visit))
     }
-}
-
-/// The steps as an aligned table.
-fn table(steps: &[core::PlanStep]) -> String {
-    if steps.is_empty() {
-        return "nothing to flush".to_owned();
-    }
-    let heads = ["step", "kind", "table", "class", "rows", "why here"];
-    let mut lines: Vec<[String; 6]> = vec![heads.map(str::to_owned)];
-    for (number, step) in (1..).zip(steps) {
-        lines.push([
-            format!("{number}"),
-            step.kind.verb().to_owned(),
-            step.table.clone(),
-            step.mapper.clone(),
-            step.rows.to_string(),
-            step.reason.clone(),
-        ]);
-    }
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let mut text = String::new();
-    for line in &lines {
-        for (column, cell) in line.iter().enumerate() {
-            let padding = widths[column] - cell.chars().count();
-            let is_number = column == 0 || column == 4;
-            if column > 0 {
-                text.push_str("  ");
-            }
-            if is_number {
-                text.extend(std::iter::repeat_n(' ', padding));
-            }
-            text.push_str(cell);
-            if !is_number && column < 5 {
-                text.extend(std::iter::repeat_n(' ', padding));
-            }
-        }
-        text.push('\n');
-    }
-    text.pop();
-    text
 }

@@ -5,22 +5,21 @@ use hashbrown::HashSet;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use rustalchemy_core::error::PlanError;
-use rustalchemy_core::flush::{Action, Presort, Relations, plan};
+use rustalchemy_core::flush::{Cause, Presort, Relations, Waits, plan, plan_with_waits};
 use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
 use rustalchemy_core::schema::{DependencySchema, Direction, MapperSchema};
 
-use crate::attach::state_str;
 use crate::bridge as attribute;
 use crate::cascade::{self, Cascade};
 use crate::errors;
 use crate::flags::{self, passive};
 use crate::held::Held;
-use crate::imports;
 use crate::manager::ManagerCore;
 use crate::mapper::{self, MapperDescriptor, RelationshipDescriptor, bits};
 use crate::related;
 use crate::state::{StateRef, state_of};
 
+use super::trace::Note;
 use super::{DependencyEntry, Flush, MapperEntry, ReadonlyAttr};
 
 /// How a state is registered; SQLAlchemy's keyword arguments of `register_object`.
@@ -31,10 +30,17 @@ pub(super) struct Registration {
     pub cancel_delete: bool,
     /// Named in the warning about an object that is not in the session.
     pub operation: Option<&'static str>,
+    /// Why, for a preview.
+    pub cause: Option<Cause>,
 }
 
 impl Registration {
-    pub(super) const DELETE: Self = Self { is_delete: true, list_only: false, cancel_delete: false, operation: None };
+    pub(super) const DELETE: Self =
+        Self { is_delete: true, list_only: false, cancel_delete: false, operation: None, cause: Some(Cause::Marked) };
+
+    pub(super) fn because(self, cause: Cause) -> Self {
+        Self { cause: Some(cause), ..self }
+    }
 }
 
 impl Flush {
@@ -52,13 +58,21 @@ impl Flush {
             }
             let is_orphan = attribute::is_orphan(py, state)?;
             if is_orphan && !state.has_key() && state.has(flags::ORPHANED_OUTSIDE) {
-                if !self.is_preview {
-                    self.uow.expunge(py, vec![held], false)?;
+                match &mut self.trace {
+                    Some(trace) => {
+                        trace.pending_orphans.push(state.as_ptr() as usize);
+                        trace.note(Note::PendingOrphan(held.object(py).get_type().name()?.to_string()));
+                    }
+                    None => self.uow.expunge(py, vec![held], false)?,
                 }
                 continue;
             }
-            let how = Registration { is_delete: is_orphan && state.has_key(), ..Registration::default() };
-            self.enter(py, held, how);
+            let (is_delete, cause) = match (state.has_key(), is_orphan) {
+                (true, true) => (true, Cause::LetGo),
+                (true, false) => (false, Cause::Changed),
+                (false, _) => (false, Cause::New),
+            };
+            self.enter(py, held, Registration { is_delete, ..Registration::default() }.because(cause));
         }
         for held in deleted {
             if is_chosen(held.state()) {
@@ -73,6 +87,7 @@ impl Flush {
         let state = held.state();
         if let Some(id) = self.id(state) {
             self.register.enter_again(id, how.is_delete, how.list_only, how.cancel_delete);
+            self.note_cause(id, how.cause);
             return;
         }
         let Some(mapper) = self.mapper(py, state.manager()) else { return };
@@ -80,6 +95,13 @@ impl Flush {
         debug_assert_eq!(id.index(), self.states.len());
         self.ids.insert(state.as_ptr() as usize, id);
         self.states.push(held);
+        self.note_cause(id, how.cause);
+    }
+
+    fn note_cause(&mut self, id: StateId, cause: Option<Cause>) {
+        if let (Some(trace), Some(cause)) = (&mut self.trace, cause) {
+            trace.because(id, cause);
+        }
     }
 
     /// `register_object`: false, with a warning, for an object that is not in the session.
@@ -97,18 +119,33 @@ impl Flush {
         }
         if let Some(operation) = how.operation
             && !state.is_deleted()
-            && !self.is_preview
         {
-            let class = held.object(py).get_type().name()?.to_string();
-            errors::warn(
-                py,
-                &format!(
-                    "Object of type <{class}> not in session, {operation} operation along '{}' will not proceed",
-                    relationship_str(py, relationship)
-                ),
-            )?;
+            self.warn_outside(py, &held, relationship, operation, "will not")?;
         }
         Ok(false)
+    }
+
+    /// Says that a related object is not in the session: by a warning, or by a note of a preview.
+    pub(super) fn warn_outside(
+        &mut self,
+        py: Python<'_>,
+        held: &Held,
+        relationship: &RelationshipDescriptor,
+        operation: &'static str,
+        verb: &str,
+    ) -> PyResult<()> {
+        let class = held.object(py).get_type().name()?.to_string();
+        let relationship = relationship_str(py, relationship);
+        if let Some(trace) = &mut self.trace {
+            trace.note(Note::Outside { class, operation, relationship });
+            return Ok(());
+        }
+        errors::warn(
+            py,
+            &format!(
+                "Object of type <{class}> not in session, {operation} operation along '{relationship}' {verb} proceed"
+            ),
+        )
     }
 
     // ---- schema --------------------------------------------------------------------------------------------------------
@@ -161,11 +198,7 @@ impl Flush {
             mapper::Direction::ManyToMany if relationship.secondary.is_none() => return None,
             mapper::Direction::ManyToMany => Direction::ManyToMany,
         };
-        let identity = relationship
-            .prop
-            .as_ref()
-            .map_or_else(|| std::ptr::from_ref(relationship) as usize, |prop| prop.as_ptr() as usize);
-        if let Some(&id) = self.dependency_ids.get(&identity) {
+        if let Some(id) = self.dependency_of(relationship) {
             return Some(id);
         }
         let owner = self.schema.mapper(mapper);
@@ -178,7 +211,7 @@ impl Flush {
             sort_key: format!("{sort_key}_{}", relationship.key),
             name: format!("{name}.{}", relationship.key),
         });
-        self.dependency_ids.insert(identity, id);
+        self.dependency_ids.insert(identity(relationship), id);
         self.dependencies.push(DependencyEntry {
             descriptor: Rc::clone(descriptor),
             place,
@@ -191,6 +224,11 @@ impl Flush {
         self.schema.dependency_mut(id).target = target;
         self.dependencies[id.index()].target = target;
         Some(id)
+    }
+
+    /// The number of a relationship's dependency processor, if it takes part already.
+    pub(super) fn dependency_of(&self, relationship: &RelationshipDescriptor) -> Option<DependencyId> {
+        self.dependency_ids.get(&identity(relationship)).copied()
     }
 
     // ---- presort -------------------------------------------------------------------------------------------------------
@@ -230,6 +268,10 @@ impl Flush {
         let entry = &self.dependencies[id.index()];
         let (descriptor, place) = (Rc::clone(&entry.descriptor), entry.place);
         let relationship = &descriptor.relationships[place];
+        self.at_work = id;
+        if self.is_preview() {
+            self.note_unloaded(states, relationship, is_delete);
+        }
         match (relationship.direction, is_delete) {
             (mapper::Direction::OneToMany, true) => {
                 for &state in states {
@@ -261,7 +303,7 @@ impl Flush {
 
     /// Passive flags of reading an attribute of a deleted object.
     pub(super) fn delete_flags(&self, relationship: &RelationshipDescriptor) -> u32 {
-        if self.is_preview || relationship.passive_deletes != 0 {
+        if self.is_preview() || relationship.passive_deletes != 0 {
             passive::NO_INITIALIZE | self.preview_flags()
         } else {
             passive::OFF
@@ -275,22 +317,22 @@ impl Flush {
         relationship: &RelationshipDescriptor,
     ) -> PyResult<()> {
         let nulls_keys = relationship.cascade & bits::DELETE == 0 && relationship.passive_deletes != 2;
-        let parent = self.state(parent);
+        let (id, parent) = (parent, self.state(parent));
         let links = related::links(py, parent, relationship, self.delete_flags(relationship))?;
         for child in &links.deleted {
             let Some(child) = related::held(py, child)? else { continue };
             if !attribute::has_parent(parent, relationship, child.state()) {
-                let how = Registration {
-                    is_delete: relationship.cascade & bits::DELETE_ORPHAN != 0,
-                    ..Registration::default()
-                };
+                let is_delete = relationship.cascade & bits::DELETE_ORPHAN != 0;
+                let cause = if is_delete { Cause::Orphan(self.at_work, id) } else { Cause::Removed(self.at_work, id) };
+                let how = Registration { is_delete, ..Registration::default() }.because(cause);
                 self.register_object(py, child, how, relationship)?;
             }
         }
         if nulls_keys {
             for child in &links.unchanged {
                 if let Some(child) = related::held(py, child)? {
-                    let how = Registration { operation: Some("delete"), ..Registration::default() };
+                    let how = Registration { operation: Some("delete"), ..Registration::default() }
+                        .because(Cause::ParentDeleted(self.at_work, id));
                     self.register_object(py, child, how, relationship)?;
                 }
             }
@@ -305,18 +347,19 @@ impl Flush {
         parent: StateId,
         relationship: &RelationshipDescriptor,
     ) -> PyResult<()> {
-        let parent = self.state(parent);
-        let keys_changed = keys_changed(py, parent, relationship);
+        let (parent_id, parent) = (parent, self.state(parent));
+        let keys_changed = keys_changed(parent, relationship);
         if !keys_changed && related::is_untouched(parent, relationship) {
             return Ok(());
         }
-        let loads = keys_changed && !relationship.passive_updates && !self.is_preview;
+        let loads = keys_changed && !relationship.passive_updates && !self.is_preview();
         let flags = self.preview_flags() | if loads { passive::OFF } else { passive::NO_INITIALIZE };
         let links = related::links(py, parent, relationship, flags | passive::INCLUDE_PENDING_MUTATIONS)?;
         for child in &links.added {
             let Some(child) = related::held(py, child)? else { continue };
             self.dependencies[id.index()].children_added.insert(child.state().as_ptr() as usize);
-            let how = Registration { cancel_delete: true, operation: Some("add"), ..Registration::default() };
+            let how = Registration { cancel_delete: true, operation: Some("add"), ..Registration::default() }
+                .because(Cause::Added(id, parent_id));
             self.register_object(py, child, how, relationship)?;
         }
         let deletes_orphans = relationship.cascade & bits::DELETE_ORPHAN != 0;
@@ -324,11 +367,12 @@ impl Flush {
             let Some(child) = related::held(py, child)? else { continue };
             if !deletes_orphans {
                 if relationship.passive_deletes != 2 {
-                    let how = Registration { operation: Some("delete"), ..Registration::default() };
+                    let how = Registration { operation: Some("delete"), ..Registration::default() }
+                        .because(Cause::Removed(id, parent_id));
                     self.register_object(py, child, how, relationship)?;
                 }
             } else if !attribute::has_parent(parent, relationship, child.state()) {
-                self.register_orphan(py, child, relationship)?;
+                self.register_orphan(py, child, relationship, Cause::Orphan(id, parent_id))?;
             }
         }
         if keys_changed {
@@ -338,7 +382,8 @@ impl Flush {
                         list_only: relationship.passive_updates,
                         operation: Some("pk change"),
                         ..Registration::default()
-                    };
+                    }
+                    .because(Cause::KeyChanged(id, parent_id));
                     self.register_object(py, child, how, relationship)?;
                 }
             }
@@ -352,13 +397,16 @@ impl Flush {
         py: Python<'_>,
         child: Held,
         relationship: &RelationshipDescriptor,
+        cause: Cause,
     ) -> PyResult<()> {
-        let cascaded =
-            if self.is_preview { Vec::new() } else { cascade::collect(py, child.state(), Cascade::Delete, |_| false)? };
+        let kind = if self.is_preview() { Cascade::DeleteLoaded } else { Cascade::Delete };
+        let orphan = child.state();
+        let cascaded = cascade::collect(py, orphan, kind, |_| false)?;
         let how = Registration { operation: Some("delete"), ..Registration::DELETE };
-        self.register_object(py, child, how, relationship)?;
+        self.register_object(py, child, how.because(cause), relationship)?;
+        let below = self.id(orphan).map(|orphan| Cause::BelowOrphan(self.at_work, orphan));
         for member in cascaded {
-            self.register_object(py, member, Registration::DELETE, relationship)?;
+            self.register_object(py, member, Registration { cause: below, ..Registration::DELETE }, relationship)?;
         }
         Ok(())
     }
@@ -370,9 +418,10 @@ impl Flush {
         relationship: &RelationshipDescriptor,
         is_delete: bool,
     ) -> PyResult<()> {
-        let holder = self.state(holder);
+        let (id, holder) = (holder, self.state(holder));
         let links = related::links(py, holder, relationship, self.delete_flags(relationship))?;
         let deletes_orphans = relationship.cascade & bits::DELETE_ORPHAN != 0;
+        let deletes = relationship.cascade & bits::DELETE != 0;
         let mut doomed = Vec::new();
         if is_delete {
             doomed.extend(links.added.iter().chain(&links.unchanged));
@@ -385,7 +434,11 @@ impl Flush {
         for target in doomed {
             let Some(target) = related::held(py, target)? else { continue };
             if is_delete || !attribute::has_parent(holder, relationship, target.state()) {
-                self.register_orphan(py, target, relationship)?;
+                let cause = match is_delete && deletes {
+                    true => Cause::Cascaded(self.at_work, id),
+                    false => Cause::Orphan(self.at_work, id),
+                };
+                self.register_orphan(py, target, relationship, cause)?;
             }
         }
         Ok(())
@@ -396,7 +449,7 @@ impl Flush {
         let entry = &self.dependencies[id.index()];
         let relationship = entry.relationship();
         let flags = match relationship.direction {
-            _ if !is_delete || relationship.passive_deletes != 0 || self.is_preview => {
+            _ if !is_delete || relationship.passive_deletes != 0 || self.is_preview() => {
                 passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS
             }
             mapper::Direction::ManyToOne => passive::NO_FETCH_RELATED,
@@ -411,43 +464,24 @@ impl Flush {
         Ok(!states.is_empty() && !relationship.self_referential && !self.register.members(entry.target).is_empty())
     }
 
-    /// *Graph* and *plan*.
-    pub(super) fn order(&mut self, py: Python<'_>) -> PyResult<()> {
+    /// *Graph* and *plan*; for a preview with what every group waits for.
+    pub(super) fn order(&mut self, py: Python<'_>) -> PyResult<Waits> {
         let active: Vec<DependencyId> = (0..self.dependencies.len())
             .filter(|&number| self.dependencies[number].presort.is_active)
             .map(DependencyId::from_index)
             .collect();
-        let ordered = plan(&self.schema, &self.register, &active, &mut FlushRelations { py, flush: self });
-        self.plan = ordered.map_err(|error| match error {
-            PlanError::Caller(error) => error,
-            PlanError::Circular(actions) => self.circular(py, &actions),
-        })?;
-        Ok(())
-    }
-
-    fn circular(&self, py: Python<'_>, actions: &[Action]) -> PyErr {
-        let name = |action: &Action| match *action {
-            Action::SaveUpdate(state) => format!("SaveUpdateState({})", state_str(py, self.state(state))),
-            Action::Delete(state) => format!("DeleteState({})", state_str(py, self.state(state))),
-            Action::Process(dependency, is_delete, state) => format!(
-                "ProcessState({}, {}, delete={})",
-                self.schema.dependency(dependency).name,
-                state_str(py, self.state(state)),
-                if is_delete { "True" } else { "False" },
-            ),
-            Action::SaveUpdateAll(mapper) => format!("SaveUpdateAll({})", self.schema.mapper(mapper).name),
-            Action::DeleteAll(mapper) => format!("DeleteAll({})", self.schema.mapper(mapper).name),
-            Action::ProcessAll(dependency, _) => format!("ProcessAll({})", self.schema.dependency(dependency).name),
-            Action::PostUpdateAll(mapper, _) => format!("PostUpdateAll({})", self.schema.mapper(mapper).name),
+        let mut relations = FlushRelations { py, flush: self };
+        let ordered = if self.is_preview() {
+            plan_with_waits(&self.schema, &self.register, &active, &mut relations)
+        } else {
+            plan(&self.schema, &self.register, &active, &mut relations).map(|plan| (plan, Waits::default()))
         };
-        let names: Vec<String> = actions.iter().map(name).collect();
-        match imports::CIRCULAR_DEPENDENCY.get(py) {
-            Ok(class) => PyErr::from_type(
-                class.clone(),
-                ("Circular dependency detected.", names, Vec::<(String, String)>::new()),
-            ),
-            Err(error) => error,
-        }
+        let (plan, waits) = ordered.map_err(|error| match error {
+            PlanError::Caller(error) => error,
+            PlanError::Circular { actions, edges } => self.circular(py, &actions, &edges),
+        })?;
+        self.plan = plan;
+        Ok(waits)
     }
 }
 
@@ -468,6 +502,14 @@ fn readonly_attrs(py: Python<'_>, manager: &ManagerCore) -> PyResult<Vec<Readonl
         });
     }
     Ok(found)
+}
+
+/// What tells relationships apart, whichever inheriting mapper describes them.
+fn identity(relationship: &RelationshipDescriptor) -> usize {
+    match &relationship.prop {
+        Some(prop) => prop.as_ptr() as usize,
+        None => std::ptr::from_ref(relationship) as usize,
+    }
 }
 
 /// The objects a caller of `flush(objects)` named, by the addresses of their states.
@@ -492,7 +534,7 @@ pub(super) fn relationship_str(py: Python<'_>, relationship: &RelationshipDescri
 }
 
 /// Did a value that a relationship copies change from one value to another?
-pub(super) fn keys_changed(_py: Python<'_>, source: StateRef, relationship: &RelationshipDescriptor) -> bool {
+pub(super) fn keys_changed(source: StateRef, relationship: &RelationshipDescriptor) -> bool {
     source.has_key()
         && relationship.sync.iter().any(|&(attr, _)| {
             source.committed(attr).is_some_and(|old| {

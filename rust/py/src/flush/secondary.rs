@@ -4,10 +4,10 @@ use std::rc::Rc;
 use hashbrown::HashSet;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
+use rustalchemy_core::flush::{Cause, StatementKind};
 use rustalchemy_core::ids::{DependencyId, StateId};
 
 use crate::bridge as attribute;
-use crate::errors;
 use crate::flags::passive;
 use crate::held::Held;
 use crate::manager::ManagerCore;
@@ -15,7 +15,6 @@ use crate::mapper::{RelationshipDescriptor, bits};
 use crate::related;
 use crate::state::StateRef;
 
-use super::register::relationship_str;
 use super::{Flush, committed_value_of, value_of};
 
 /// Which columns of an association table take which attribute's value.
@@ -56,6 +55,17 @@ struct Rows<'py> {
     deletes: Bound<'py, PyList>,
 }
 
+impl<'py> Rows<'py> {
+    /// In the order in which they are sent.
+    fn by_kind(self) -> [(StatementKind, Bound<'py, PyList>); 3] {
+        [
+            (StatementKind::Delete, self.deletes),
+            (StatementKind::Update, self.updates),
+            (StatementKind::Insert, self.inserts),
+        ]
+    }
+}
+
 impl Flush {
     /// Deletes load what they must let go of; saves delete orphans.
     pub(super) fn presort_many_to_many(
@@ -65,7 +75,7 @@ impl Flush {
         relationship: &RelationshipDescriptor,
         is_delete: bool,
     ) -> PyResult<()> {
-        let state = self.state(state);
+        let (id, state) = (state, self.state(state));
         if is_delete {
             if relationship.passive_deletes == 0 {
                 related::links(py, state, relationship, self.delete_flags(relationship))?;
@@ -79,7 +89,7 @@ impl Flush {
         for child in &links.deleted {
             let Some(child) = related::held(py, child)? else { continue };
             if !attribute::has_parent(state, relationship, child.state()) {
-                self.register_orphan(py, child, relationship)?;
+                self.register_orphan(py, child, relationship, Cause::Orphan(self.at_work, id))?;
             }
         }
         Ok(())
@@ -94,10 +104,45 @@ impl Flush {
         states: &[StateId],
         is_delete: bool,
     ) -> PyResult<()> {
+        let descriptor = Rc::clone(&self.dependencies[id.index()].descriptor);
+        let relationship = &descriptor.relationships[self.dependencies[id.index()].place];
+        let association = Association::of(py, relationship)?;
+        let rows = self.link_rows(py, id, &association, states, is_delete)?;
+        let Some(prop) = relationship.prop.as_ref().map(|prop| prop.bind(py)) else { return Ok(()) };
+        let keys = PyTuple::new(py, association.keys())?;
+        for (kind, rows) in rows.by_kind() {
+            if !rows.is_empty() {
+                executor.call_method1("secondary", (prop, kind.name(), &keys, rows))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What `process_many_to_many` would send: the two objects of each row.
+    pub(super) fn foreseen_links<'py>(
+        &mut self,
+        py: Python<'py>,
+        id: DependencyId,
+        states: &[StateId],
+        is_delete: bool,
+    ) -> PyResult<[(StatementKind, Bound<'py, PyList>); 3]> {
+        let descriptor = Rc::clone(&self.dependencies[id.index()].descriptor);
+        let association = Association::of(py, &descriptor.relationships[self.dependencies[id.index()].place])?;
+        Ok(self.link_rows(py, id, &association, states, is_delete)?.by_kind())
+    }
+
+    /// The rows of an association table that change, each from one side only.
+    fn link_rows<'py>(
+        &mut self,
+        py: Python<'py>,
+        id: DependencyId,
+        association: &Association,
+        states: &[StateId],
+        is_delete: bool,
+    ) -> PyResult<Rows<'py>> {
         let entry = &self.dependencies[id.index()];
         let (descriptor, place) = (Rc::clone(&entry.descriptor), entry.place);
         let relationship = &descriptor.relationships[place];
-        let association = Association::of(py, relationship)?;
         let rows = Rows { inserts: PyList::empty(py), updates: PyList::empty(py), deletes: PyList::empty(py) };
         let name = reversed_name(py, relationship);
         let mut done = name.as_ref().map(|name| self.linked.remove(name).unwrap_or_default());
@@ -108,7 +153,7 @@ impl Flush {
                 continue;
             }
             result =
-                self.collect_links(py, state, relationship, &association, is_delete, &rows, done.as_ref(), &mut seen);
+                self.collect_links(py, state, relationship, association, is_delete, &rows, done.as_ref(), &mut seen);
             if result.is_err() {
                 break;
             }
@@ -117,20 +162,12 @@ impl Flush {
             done.extend(seen);
             self.linked.insert(name, done);
         }
-        result?;
-        let Some(prop) = relationship.prop.as_ref().map(|prop| prop.bind(py)) else { return Ok(()) };
-        let keys = PyTuple::new(py, association.keys())?;
-        for (kind, rows) in [("delete", rows.deletes), ("update", rows.updates), ("insert", rows.inserts)] {
-            if !rows.is_empty() {
-                executor.call_method1("secondary", (prop, kind, &keys, rows))?;
-            }
-        }
-        Ok(())
+        result.map(|()| rows)
     }
 
     #[allow(clippy::too_many_arguments)] // the parts of one loop body
     fn collect_links(
-        &self,
+        &mut self,
         py: Python<'_>,
         state: StateId,
         relationship: &RelationshipDescriptor,
@@ -144,10 +181,10 @@ impl Flush {
         let moves = !is_delete && !relationship.passive_updates && association_moves(parent, association);
         let flags = match (is_delete, moves) {
             (true, _) => self.delete_flags(relationship),
-            (false, true) => passive::OFF,
-            (false, false) => passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS,
+            (false, true) if !self.is_preview() => passive::OFF,
+            (false, _) => passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS,
         };
-        let links = related::links(py, parent, relationship, flags)?;
+        let links = related::links(py, parent, relationship, flags | self.preview_flags())?;
         let address = |state: StateRef| state.as_ptr() as usize;
         let nothing = Vec::new();
         let (added, removed) = if is_delete {
@@ -166,6 +203,10 @@ impl Flush {
                 if is_done || !self.is_linkable(py, &child, relationship, operation)? {
                     continue;
                 }
+                if self.is_preview() {
+                    target.append((parent.object(py), child.object(py)))?;
+                    continue;
+                }
                 let values: Vec<_> = association
                     .sides(parent, child.state())
                     .map(|(state, attr)| value_of(py, state, attr))
@@ -176,6 +217,10 @@ impl Flush {
         if moves {
             for child in &links.unchanged {
                 let Some(child) = related::held(py, child)? else { continue };
+                if self.is_preview() {
+                    rows.updates.append((parent.object(py), child.object(py)))?;
+                    continue;
+                }
                 let mut values = Vec::new();
                 for (state, attr) in association.sides(parent, child.state()) {
                     values.push(value_of(py, state, attr)?);
@@ -191,26 +236,17 @@ impl Flush {
 
     /// Is the other object in the session? A warning if not.
     fn is_linkable(
-        &self,
+        &mut self,
         py: Python<'_>,
         child: &Held,
         relationship: &RelationshipDescriptor,
-        operation: &str,
+        operation: &'static str,
     ) -> PyResult<bool> {
-        if self.uow.contains(child.state()) {
-            return Ok(true);
+        let is_inside = self.uow.contains(child.state());
+        if !is_inside && !child.state().is_deleted() {
+            self.warn_outside(py, child, relationship, operation, "won't")?;
         }
-        if !child.state().is_deleted() {
-            let class = child.object(py).get_type().name()?.to_string();
-            errors::warn(
-                py,
-                &format!(
-                    "Object of type <{class}> not in session, {operation} operation along '{}' won't proceed",
-                    relationship_str(py, relationship)
-                ),
-            )?;
-        }
-        Ok(false)
+        Ok(is_inside)
     }
 }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use pyo3::exceptions::PyAssertionError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use rustalchemy_core::flush::Cause;
 use rustalchemy_core::ids::{DependencyId, StateId};
 
 use crate::attach::state_str;
@@ -18,6 +19,7 @@ use crate::slots;
 use crate::state::StateRef;
 
 use super::register::{keys_changed, relationship_str};
+use super::trace::loaded_value;
 use super::{Flush, value_of};
 
 impl Flush {
@@ -32,6 +34,7 @@ impl Flush {
         let entry = &self.dependencies[id.index()];
         let (descriptor, place) = (Rc::clone(&entry.descriptor), entry.place);
         let relationship = &descriptor.relationships[place];
+        self.at_work = id;
         for &state in states {
             if self.register.entry(state).list_only {
                 continue;
@@ -53,28 +56,29 @@ impl Flush {
         parent: StateId,
         relationship: &RelationshipDescriptor,
     ) -> PyResult<()> {
-        let parent = self.state(parent);
-        let keys_changed = keys_changed(py, parent, relationship);
+        let (id, parent) = (parent, self.state(parent));
+        let keys_changed = keys_changed(parent, relationship);
         if !keys_changed && related::is_untouched(parent, relationship) {
             return Ok(());
         }
-        let links = related::links(py, parent, relationship, passive::NO_INITIALIZE)?;
+        let links = related::links(py, parent, relationship, passive::NO_INITIALIZE | self.preview_flags())?;
         for child in &links.added {
-            self.copy_to_child(py, parent, child, relationship)?;
+            self.copy_to_child(py, parent, child, relationship, Cause::Added(self.at_work, id))?;
         }
         let nulls_keys = relationship.cascade & bits::DELETE_ORPHAN == 0 && relationship.passive_deletes != 2;
         if nulls_keys {
             for child in &links.deleted {
                 let Some(child) = related::held(py, child)? else { continue };
                 if !attribute::has_parent(parent, relationship, child.state()) {
-                    self.clear_child(py, child.state(), relationship)?;
+                    self.clear_child(py, child.state(), relationship, Cause::Removed(self.at_work, id))?;
                 }
             }
         }
         if keys_changed {
             for child in &links.unchanged {
-                self.copy_to_child(py, parent, child, relationship)?;
+                self.copy_to_child(py, parent, child, relationship, Cause::KeyChanged(self.at_work, id))?;
                 if relationship.passive_updates
+                    && !self.is_preview()
                     && let Some(child) = related::held(py, child)?
                 {
                     self.keys_cascaded(child.state(), relationship);
@@ -94,13 +98,13 @@ impl Flush {
         if !relationship.post_update && relationship.passive_deletes == 2 {
             return Ok(());
         }
-        let parent = self.state(parent);
+        let (parent_id, parent) = (parent, self.state(parent));
         let links = related::links(py, parent, relationship, self.delete_flags(relationship))?;
         let Links { unchanged, deleted, .. } = links;
         for child in &deleted {
             let Some(child) = related::held(py, child)? else { continue };
             if !attribute::has_parent(parent, relationship, child.state()) {
-                self.clear_child(py, child.state(), relationship)?;
+                self.clear_child(py, child.state(), relationship, Cause::Removed(id, parent_id))?;
             }
         }
         if relationship.post_update || relationship.cascade & bits::DELETE == 0 {
@@ -108,7 +112,7 @@ impl Flush {
                 let Some(child) = related::held(py, child)? else { continue };
                 let address = child.state().as_ptr() as usize;
                 if !self.dependencies[id.index()].children_added.contains(&address) {
-                    self.clear_child(py, child.state(), relationship)?;
+                    self.clear_child(py, child.state(), relationship, Cause::ParentDeleted(id, parent_id))?;
                 }
             }
         }
@@ -121,29 +125,69 @@ impl Flush {
         parent: StateRef,
         child: &Bound<'_, PyAny>,
         relationship: &RelationshipDescriptor,
+        cause: Cause,
     ) -> PyResult<()> {
         self.verify_canload(py, child, relationship)?;
         let Some(child) = related::held(py, child)? else { return Ok(()) };
         let child = child.state();
         if relationship.post_update {
-            populate(py, parent, child, relationship)?;
+            self.copy_keys(py, parent, child, relationship, cause)?;
             self.register_post_update(child, relationship);
             return Ok(());
         }
         if self.is_deleted(child) {
             return Ok(());
         }
-        populate(py, parent, child, relationship)
+        self.copy_keys(py, parent, child, relationship, cause)
     }
 
-    fn clear_child(&mut self, py: Python<'_>, child: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
+    fn clear_child(
+        &mut self,
+        py: Python<'_>,
+        child: StateRef,
+        relationship: &RelationshipDescriptor,
+        cause: Cause,
+    ) -> PyResult<()> {
         if !relationship.post_update && self.is_deleted(child) {
             return Ok(());
         }
-        clear(py, child, relationship)?;
+        self.clear_keys(py, child, relationship, cause)?;
         if relationship.post_update {
             self.register_post_update(child, relationship);
         }
+        Ok(())
+    }
+
+    /// Copies keys, or notes that it would.
+    pub(super) fn copy_keys(
+        &mut self,
+        py: Python<'_>,
+        source: StateRef,
+        dest: StateRef,
+        relationship: &RelationshipDescriptor,
+        cause: Cause,
+    ) -> PyResult<()> {
+        if self.is_traced(py, Some(source), dest, relationship, cause) {
+            return Ok(());
+        }
+        populate(py, source, dest, relationship)
+    }
+
+    /// Sets foreign keys to NULL, or notes that it would.
+    fn clear_keys(
+        &mut self,
+        py: Python<'_>,
+        dest: StateRef,
+        relationship: &RelationshipDescriptor,
+        cause: Cause,
+    ) -> PyResult<()> {
+        if !self.is_preview() {
+            return clear(py, dest, relationship);
+        }
+        for number in 0..relationship.sync.len() {
+            refuse_null_key(py, dest, relationship, number, |attr| Ok(loaded_value(py, dest, attr)))?;
+        }
+        self.is_traced(py, None, dest, relationship, cause);
         Ok(())
     }
 
@@ -157,7 +201,7 @@ impl Flush {
         if related::is_untouched(holder, relationship) && !relationship.post_update {
             return Ok(());
         }
-        let links = related::links(py, holder, relationship, passive::NO_INITIALIZE)?;
+        let links = related::links(py, holder, relationship, passive::NO_INITIALIZE | self.preview_flags())?;
         if links.is_empty() {
             return Ok(());
         }
@@ -166,7 +210,7 @@ impl Flush {
         }
         if links.added.is_empty() {
             if !links.deleted.is_empty() {
-                clear(py, holder, relationship)?;
+                self.clear_keys(py, holder, relationship, Cause::Refers(self.at_work))?;
             }
         } else {
             for target in &links.added {
@@ -186,19 +230,13 @@ impl Flush {
         target: &Bound<'_, PyAny>,
         relationship: &RelationshipDescriptor,
     ) -> PyResult<()> {
-        let Some(held) = related::held(py, target)? else { return clear(py, holder, relationship) };
+        let cause = Cause::Refers(self.at_work);
+        let Some(held) = related::held(py, target)? else { return self.clear_keys(py, holder, relationship, cause) };
         if !self.uow.contains(held.state()) {
-            let class = target.get_type().name()?.to_string();
-            return errors::warn(
-                py,
-                &format!(
-                    "Object of type <{class}> not in session, add operation along '{}' won't proceed",
-                    relationship_str(py, relationship)
-                ),
-            );
+            return self.warn_outside(py, &held, relationship, "add", "won't");
         }
         self.verify_canload(py, target, relationship)?;
-        populate(py, held.state(), holder, relationship)
+        self.copy_keys(py, held.state(), holder, relationship, cause)
     }
 
     fn many_to_one_delete(
@@ -214,7 +252,7 @@ impl Flush {
             return Ok(());
         }
         let holder = self.state(holder);
-        clear(py, holder, relationship)?;
+        self.clear_keys(py, holder, relationship, Cause::Before(self.at_work))?;
         let links = related::links(py, holder, relationship, self.delete_flags(relationship))?;
         if links.added.iter().chain(&links.unchanged).chain(&links.deleted).any(|target| !target.is_none()) {
             self.register_post_update(holder, relationship);
@@ -226,9 +264,7 @@ impl Flush {
         let Some(id) = self.id(state) else { return };
         let base = self.schema.base(self.mapper_of(id));
         let work = self.post_updates.entry(base).or_default();
-        if !work.states.contains(&id) {
-            work.states.push(id);
-        }
+        work.states.insert(id);
         for &(_, attr) in &relationship.sync {
             if !work.attrs.contains(&attr) {
                 work.attrs.push(attr);
@@ -315,18 +351,31 @@ pub(super) fn populate(
 /// Sets foreign keys to NULL (`sync.clear`).
 fn clear(py: Python<'_>, dest: StateRef, relationship: &RelationshipDescriptor) -> PyResult<()> {
     for (number, &(_, to)) in relationship.sync.iter().enumerate() {
-        if let Some((table, column)) = primary_key_column(dest, to)
-            && !value_of(py, dest, to)?.is_none()
-        {
-            return Err(PyAssertionError::new_err(format!(
-                "Dependency rule on column '{}' tried to blank-out primary key column '{table}.{column}' on instance '{}'",
-                source_column(py, relationship, number),
-                state_str(py, dest),
-            )));
-        }
+        refuse_null_key(py, dest, relationship, number, |attr| value_of(py, dest, attr).map(Some))?;
         set_column(py, dest, to, &py.None().into_bound(py))?;
     }
     Ok(())
+}
+
+/// A foreign key that belongs to a primary key cannot become NULL.
+fn refuse_null_key<'py>(
+    py: Python<'py>,
+    dest: StateRef,
+    relationship: &RelationshipDescriptor,
+    number: usize,
+    value: impl Fn(u32) -> PyResult<Option<Bound<'py, PyAny>>>,
+) -> PyResult<()> {
+    let (_, attr) = relationship.sync[number];
+    match primary_key_column(dest, attr) {
+        Some((table, column)) if value(attr)?.is_some_and(|value| !value.is_none()) => {
+            Err(PyAssertionError::new_err(format!(
+                "Dependency rule on column '{}' tried to blank-out primary key column '{table}.{column}' on instance '{}'",
+                source_column(py, relationship, number),
+                state_str(py, dest),
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn primary_key_column(state: StateRef, attr: u32) -> Option<(String, String)> {

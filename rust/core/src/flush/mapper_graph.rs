@@ -1,0 +1,127 @@
+//! The order of whole mappers: one node per action of a mapper or dependency processor.
+
+use indexmap::IndexMap;
+
+use crate::error::PlanError;
+use crate::graph::{Graph, levels};
+use crate::ids::{DependencyId, MapperId};
+use crate::schema::Schema;
+
+use super::dependency::{Action, EdgeSink, mapper_edges};
+use super::plan::{FlushPlan, Group, circular, sort_key, states_of};
+use super::register::Register;
+use super::waits::{Reason, Waits};
+
+/// Actions of whole mappers and what stands between them.
+pub(super) struct MapperGraph {
+    pub graph: Graph,
+    pub actions: IndexMap<Action, ()>,
+    /// Why each edge is there.
+    pub reasons: Vec<Reason>,
+}
+
+impl MapperGraph {
+    pub(super) fn build(schema: &Schema, register: &Register, active: &[DependencyId]) -> Self {
+        let mut this = Self {
+            graph: Graph::default(),
+            actions: IndexMap::new(),
+            reasons: Vec::new(),
+        };
+        for &mapper in register.mappers() {
+            let base = schema.base(mapper);
+            this.connect(
+                Action::SaveUpdateAll(base),
+                Action::DeleteAll(base),
+                Reason::SavesFirst,
+            );
+        }
+        for &dependency in active {
+            mapper_edges(schema, dependency, &mut this);
+            for base in [
+                schema.base(schema.dependency(dependency).parent),
+                schema.base(schema.dependency(dependency).target),
+            ] {
+                this.connect(
+                    Action::SaveUpdateAll(base),
+                    Action::DeleteAll(base),
+                    Reason::SavesFirst,
+                );
+            }
+            for is_delete in [false, true] {
+                this.node(Action::ProcessAll(dependency, is_delete));
+            }
+        }
+        this
+    }
+
+    fn node(&mut self, action: Action) -> u32 {
+        let (index, is_new) = {
+            let before = self.actions.len();
+            let (index, _) = self.actions.insert_full(action, ());
+            (index, index == before)
+        };
+        if is_new {
+            self.graph.add_node();
+        }
+        u32::try_from(index).unwrap_or(u32::MAX)
+    }
+
+    fn connect(&mut self, before: Action, after: Action, reason: Reason) {
+        let (before, after) = (self.node(before), self.node(after));
+        self.graph.add_edge(before, after);
+        self.reasons.push(reason);
+    }
+
+    pub(super) fn action(&self, node: u32) -> Action {
+        self.actions
+            .get_index(node as usize)
+            .map_or(Action::DeleteAll(MapperId(0)), |(action, ())| *action)
+    }
+
+    pub(super) fn into_plan<E>(
+        self,
+        schema: &Schema,
+        register: &Register,
+        waits: Option<&mut Waits>,
+    ) -> Result<FlushPlan, PlanError<E>> {
+        let level = levels(&self.graph)
+            .map_err(|nodes| circular(&self.graph, &nodes, |node| self.action(node)))?;
+        let mut order: Vec<u32> = (0..).take(self.graph.len()).collect();
+        order.sort_by_key(|&node| (level[node as usize], sort_key(schema, self.action(node))));
+        let mut groups = Vec::new();
+        let mut group_of = vec![None; self.graph.len()];
+        for node in order {
+            let action = self.action(node);
+            let states = states_of(schema, register, action);
+            if !states.is_empty() || matches!(action, Action::PostUpdateAll(..)) {
+                group_of[node as usize] = u32::try_from(groups.len()).ok();
+                groups.push(Group {
+                    action,
+                    states,
+                    level: level[node as usize],
+                });
+            }
+        }
+        if let Some(waits) = waits {
+            let edges = self
+                .graph
+                .edges()
+                .iter()
+                .copied()
+                .zip(self.reasons.iter().copied());
+            waits.fill(
+                groups.len(),
+                edges,
+                |node| group_of[node as usize],
+                |node| self.action(node),
+            );
+        }
+        Ok(FlushPlan { groups })
+    }
+}
+
+impl EdgeSink for MapperGraph {
+    fn edge(&mut self, before: Action, after: Action, because: DependencyId) {
+        self.connect(before, after, Reason::Dependency(because));
+    }
+}
