@@ -349,8 +349,10 @@ __all__ = [
     "Batch",
     "ClassManager",
     "CollectionAdapter",
+    "CycleMember",
     "EagerPlan",
     "EntityPlan",
+    "Explanation",
     "FlushPlan",
     "IdentityMap",
     "Instance",
@@ -359,7 +361,9 @@ __all__ = [
     "InstrumentedList",
     "KeyedRelation",
     "LoadContext",
+    "OrderedFlush",
     "PlanStep",
+    "PlannedChange",
     "PreparedRow",
     "PreparedUpdate",
     "Processor",
@@ -607,6 +611,7 @@ class Batch:
     def expire_columns(self, columns: Sequence[int]) -> None: ...
     def slice(self, position: int) -> Batch: ...
 
+@final
 class PreparedUpdate:
     """A compiled UPDATE whose rows need nothing but parameters."""
 
