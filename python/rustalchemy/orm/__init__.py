@@ -23,6 +23,8 @@ from ._orm_constructors import backref as backref
 from ._orm_constructors import clear_mappers as clear_mappers
 from ._orm_constructors import column_property as column_property
 from ._orm_constructors import composite as composite
+from ._orm_constructors import contains_alias as contains_alias
+from ._orm_constructors import create_session as create_session
 from ._orm_constructors import deferred as deferred
 from ._orm_constructors import dynamic_loader as dynamic_loader
 from ._orm_constructors import mapped_column as mapped_column
@@ -68,6 +70,7 @@ from .descriptor_props import Composite as Composite
 from .descriptor_props import CompositeProperty as CompositeProperty
 from .descriptor_props import Synonym as Synonym
 from .descriptor_props import SynonymProperty as SynonymProperty
+from .dynamic import AppenderQuery as AppenderQuery
 from .events import AttributeEvents as AttributeEvents
 from .events import InstanceEvents as InstanceEvents
 from .events import InstrumentationEvents as InstrumentationEvents
@@ -159,3 +162,4 @@ from .util import was_deleted as was_deleted
 from .util import with_loader_criteria as with_loader_criteria
 from .util import with_parent as with_parent
 from .util import with_polymorphic as with_polymorphic
+from .writeonly import WriteOnlyCollection as WriteOnlyCollection

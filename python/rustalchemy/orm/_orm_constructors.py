@@ -33,9 +33,13 @@ from .properties import MappedColumn, MappedSQLExpression, UnmappedColumn
 from .relationships import RelationshipProperty, _RelationshipDeclared
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
     from ._composite import _CC, _CompositeAttrType
     from ._typing import _ORMColumnExprArgument
     from .interfaces import PropComparator
+    from .query import AliasOption
+    from .session import Session
 
 _T = TypeVar("_T")
 
@@ -561,6 +565,22 @@ def _mapper_fn(*arg: Any, **kw: Any) -> NoReturn:
         "classical "
         "mapping."
     )
+
+
+def create_session(bind: Optional[Union[Engine, Connection]] = None, **kwargs: Any) -> Session:
+    """Return a Session that neither flushes nor expires by itself, unless told otherwise."""
+    from .session import Session
+
+    kwargs.setdefault("autoflush", False)
+    kwargs.setdefault("expire_on_commit", False)
+    return Session(bind=bind, **kwargs)
+
+
+def contains_alias(alias: Any) -> AliasOption:
+    """Return an option that does nothing; aliases of statements are found without it."""
+    from .query import AliasOption
+
+    return AliasOption(alias)
 
 
 def clear_mappers() -> None:

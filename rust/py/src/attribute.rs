@@ -14,7 +14,7 @@ use crate::names;
 use crate::slots;
 use crate::state::StateRef;
 use crate::unit_of_work_core::UnitOfWorkCore;
-use crate::{collection, errors, expiry, hooks, raw, scalar_object};
+use crate::{collection, errors, expiry, hooks, raw, scalar_object, write_only};
 
 /// What an attribute holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,6 +110,8 @@ pub struct AttrCore {
     pub token: Cell<usize>,
     /// Name of the other side's attribute, where no relationship says it.
     pub backref: RefCell<Option<Py<PyString>>>,
+    /// A collection that is never loaded: `write_only.rs`.
+    pub write_only: Cell<bool>,
     /// A relationship stands behind it: unset values of objects without a row are known without asking the loader.
     pub has_relationship: Cell<bool>,
     /// Loader of the attribute, called `(state, passive)`.
@@ -147,6 +149,7 @@ impl AttrCore {
             load_on_pending: Cell::new(false),
             token: Cell::new(0),
             backref: RefCell::default(),
+            write_only: Cell::new(false),
             has_relationship: Cell::new(false),
             loader: RefCell::default(),
             loader_needs_options: Cell::new(false),
@@ -292,6 +295,9 @@ pub fn get<'py>(
     passive: u32,
 ) -> PyResult<Bound<'py, PyAny>> {
     expiry::apply_pending(py, state)?;
+    if attr.write_only.get() {
+        return write_only::read(py, state, attr, passive);
+    }
     let index = attr.index();
     let value = state.slot(index).value();
     if !value.is_null() {

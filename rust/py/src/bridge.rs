@@ -8,8 +8,8 @@ use crate::history;
 use crate::mapper::RelationshipDescriptor;
 use crate::names;
 use crate::related::Links;
-use crate::relationship;
 use crate::state::{Parent, StateRef};
+use crate::{relationship, write_only};
 
 fn attr_of(state: StateRef, index: u32) -> Option<&'static AttrCore> {
     state.manager().attr(index)
@@ -75,6 +75,24 @@ pub fn history<'py>(py: Python<'py>, state: StateRef, index: u32, passive: u32) 
     let Some(attr) = attr_of(state, index) else { return Ok(Links::default()) };
     let history::History { added, unchanged, deleted } = history::of(py, state, attr, passive)?;
     Ok(Links { added, unchanged, deleted })
+}
+
+/// Is the attribute a collection that is never loaded?
+pub fn is_write_only(state: StateRef, index: u32) -> bool {
+    attr_of(state, index).is_some_and(|attr| attr.write_only.get())
+}
+
+/// The members of such a collection as cascades see them: recorded ones, with the rows' objects if the flags ask for them.
+pub fn write_only_members<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    index: u32,
+    passive: u32,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    match attr_of(state, index) {
+        Some(attr) => Ok(write_only::known(py, state, attr, passive)?.members()),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Sets a column attribute with its events.

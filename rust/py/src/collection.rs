@@ -10,8 +10,9 @@ use crate::adapter::{self, AdapterCore, CollectionAdapter, EventSource, adapter_
 use crate::attribute::{self, AttrCore, Initiator, Op, fire, listen, modified_event, related_state, store};
 use crate::flags::passive;
 use crate::list;
+use crate::pending::{IdentityList, PendingMutations};
 use crate::state::StateRef;
-use crate::{errors, expiry, hooks, names, relationship, token};
+use crate::{errors, expiry, hooks, names, relationship, token, write_only};
 
 /// A new collection tied to its attribute.
 fn make<'py>(
@@ -102,6 +103,10 @@ fn take_empty(state: StateRef, index: u32) -> Option<*mut ffi::PyObject> {
 
 /// Records that a collection changes: keeps its members of before once.
 pub fn modified(py: Python<'_>, state: StateRef, attr: &'static AttrCore) -> PyResult<()> {
+    if attr.write_only.get() {
+        modified_event(py, state, attr, std::ptr::null_mut())?;
+        return write_only::mark(py, state, attr);
+    }
     let slot = state.slot(attr.index());
     if attr.send_modified_events.get() && !slot.is_modified() && !slot.value().is_null() {
         // SAFETY: owned by the slot, held during the copy.
@@ -202,6 +207,10 @@ pub fn append<'py>(
     initiator: Option<Initiator>,
     passive: u32,
 ) -> PyResult<()> {
+    if attr.write_only.get() {
+        expiry::apply_pending(py, state)?;
+        return write_only::append(py, state, attr, value, initiator);
+    }
     let collection = attribute::get(py, state, attr, passive)?;
     if !names::PASSIVE_NO_RESULT.is(collection.as_ptr()) {
         return append_to(&collection, value.clone(), &EventSource::From(initiator));
@@ -221,6 +230,10 @@ pub fn remove<'py>(
     initiator: Option<Initiator>,
     passive: u32,
 ) -> PyResult<()> {
+    if attr.write_only.get() {
+        expiry::apply_pending(py, state)?;
+        return write_only::remove(py, state, attr, value, initiator);
+    }
     let collection = attribute::get(py, state, attr, passive)?;
     if !names::PASSIVE_NO_RESULT.is(collection.as_ptr()) {
         return remove_from(&collection, value, &EventSource::From(initiator));
@@ -242,27 +255,21 @@ fn refuse_loaded(state: StateRef, attr: &AttrCore) -> PyResult<()> {
 fn queue(state: StateRef, attr: &AttrCore, item: Bound<'_, PyAny>, is_append: bool) {
     state.track(item.as_ptr());
     let index = attr.index();
-    let pending = &mut state.extra_mut().pending;
-    let at = pending.iter().position(|(at, _)| *at == index).unwrap_or_else(|| {
-        pending.push((index, crate::state::PendingMutations::default()));
-        pending.len() - 1
-    });
-    let mutations = &mut pending[at].1;
+    let mutations = state.pending_mutations(index);
     let (opposite, own) = if is_append {
         (&mut mutations.removed, &mut mutations.added)
     } else {
         (&mut mutations.added, &mut mutations.removed)
     };
-    if let Some(at) = opposite.iter().position(|known| *known == item.as_ptr()) {
-        let known = opposite.remove(at);
+    if opposite.take(item.as_ptr()) {
         // SAFETY: the queue owned it; `item` keeps the object alive, so nothing runs here.
-        unsafe { ffi::Py_DECREF(known) }
-    } else if !own.contains(&item.as_ptr()) {
-        own.push(item.into_ptr());
+        unsafe { ffi::Py_DECREF(item.as_ptr()) }
+    } else if own.push(item.as_ptr()) {
+        let _owned_by_queue = item.into_ptr();
     }
 }
 
-fn take_pending(state: StateRef, index: u32) -> Option<crate::state::PendingMutations> {
+fn take_pending(state: StateRef, index: u32) -> Option<PendingMutations> {
     let pending = &mut state.extra_opt_mut()?.pending;
     let at = pending.iter().position(|(at, _)| *at == index)?;
     Some(pending.swap_remove(at).1)
@@ -285,6 +292,9 @@ pub fn set_committed<'py>(
     attr: &'static AttrCore,
     value: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    if attr.write_only.get() {
+        return Err(write_only::refuse_population());
+    }
     let (collection, _adapter) = make(py, state, attr)?;
     if value.is_truthy()? {
         for item in value.try_iter()? {
@@ -314,7 +324,7 @@ pub fn apply_queue<'py>(
     collection: &Bound<'py, PyAny>,
 ) -> PyResult<()> {
     let Some(pending) = take_pending(state, attr.index()) else { return Ok(()) };
-    let own = |objects: Vec<*mut ffi::PyObject>| -> Vec<Bound<'py, PyAny>> {
+    let own = |objects: IdentityList| -> Vec<Bound<'py, PyAny>> {
         // SAFETY: queued objects were owned by the queue.
         objects.into_iter().map(|object| unsafe { Bound::from_owned_ptr(py, object) }).collect()
     };
@@ -377,6 +387,9 @@ pub fn set<'py>(
         return Ok(());
     }
     expiry::apply_pending(py, state)?;
+    if attr.write_only.get() {
+        return write_only::replace(py, state, attr, value, passive);
+    }
     let (collection, _adapter) = make(py, state, attr)?;
     let (mut values, keys) = adapt(py, attr, value, check)?;
     let source = Initiator { attr, op: Op::BulkReplace };
@@ -455,6 +468,9 @@ fn bulk_replace<'py>(
 
 /// `del obj.collection`: empties it with events; nothing happens when it is not loaded.
 pub fn delete(py: Python<'_>, state: StateRef, attr: &'static AttrCore) -> PyResult<()> {
+    if attr.write_only.get() {
+        return Err(pyo3::exceptions::PyNotImplementedError::new_err(()));
+    }
     let value = state.slot(attr.index()).value();
     // SAFETY: owned by the slot; held during the events.
     let Some(collection) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, value) }) else { return Ok(()) };
@@ -476,6 +492,9 @@ pub fn invalidate(collection: &Bound<'_, PyAny>) -> PyResult<()> {
 
 /// Is an item more than once in a loaded collection?
 pub fn has_duplicate(py: Python<'_>, state: StateRef, attr: &AttrCore, item: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if attr.write_only.get() {
+        return Ok(false);
+    }
     let value = state.slot(attr.index()).value();
     // SAFETY: owned by the slot.
     let Some(collection) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, value) }) else { return Ok(false) };

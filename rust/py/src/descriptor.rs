@@ -314,6 +314,10 @@ fn bind(slf: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>, kwargs: Option<&Bound
         attr.send_modified_events.set(flag("send_modified_events", true)?);
         attr.track_parent.set(flag("trackparent", false)?);
         attr.deferred_history.set(flag("_deferred_history", false)?);
+        if kind == AttrKind::Collection && flag("_write_only", false)? {
+            attr.write_only.set(true);
+            attr.fast_class.set(ptr::null_mut()); // what stands in its slot is not what a reader gets
+        }
         if let Ok(token) = source.getattr("parent_token")
             && !token.is(&source)
         {

@@ -5,7 +5,7 @@ use pyo3::types::{PyList, PyTuple};
 use crate::attribute::{self, AttrCore, AttrKind, is_no_state};
 use crate::flags::passive;
 use crate::state::StateRef;
-use crate::{collection, expiry, names};
+use crate::{collection, expiry, names, write_only};
 
 /// The three parts of one attribute's history.
 #[derive(Default)]
@@ -155,6 +155,9 @@ fn of_collection<'py>(
     attr: &'static AttrCore,
     passive: u32,
 ) -> PyResult<(History<'py>, [bool; 3])> {
+    if attr.write_only.get() {
+        return Ok((write_only::history(py, state, attr, passive)?, [true; 3]));
+    }
     let current = attribute::get(py, state, attr, passive)?;
     let mut history = History::default();
     if names::PASSIVE_NO_RESULT.is(current.as_ptr()) {

@@ -43,6 +43,7 @@ pub mod loaded_values;
 pub mod manager;
 pub mod mapper;
 pub mod names;
+pub mod pending;
 pub mod pickling;
 pub mod prepared;
 pub mod processors;
@@ -59,6 +60,7 @@ pub mod token;
 pub mod transaction;
 pub mod unit_of_work;
 pub mod unit_of_work_core;
+pub mod write_only;
 
 /// The native core of rustalchemy.
 #[pymodule(gil_used = true)]

@@ -53,7 +53,7 @@ pub fn set_state(object: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResu
 
 /// Collections come out of a pickle without adapter: they belong to this object now.
 fn tie_collections(py: Python<'_>, state: StateRef) -> PyResult<()> {
-    for attr in state.manager().attrs().filter(|attr| attr.kind == AttrKind::Collection) {
+    for attr in state.manager().attrs().filter(|attr| attr.kind == AttrKind::Collection && !attr.write_only.get()) {
         let value = state.slot(attr.index()).value();
         if !value.is_null() {
             // SAFETY: a loaded value is a living object; the handle keeps it so while Python code runs.

@@ -98,6 +98,9 @@ pub fn current<'py>(
     relationship: &RelationshipDescriptor,
     flags: u32,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if attribute::is_write_only(state, relationship.attr) {
+        return attribute::write_only_members(py, state, relationship.attr, flags);
+    }
     match value(py, state, relationship.attr, flags)? {
         Some(value) if relationship.uselist => members(py, &value),
         Some(value) if !value.is_none() => Ok(vec![value]),
@@ -111,6 +114,10 @@ pub fn all_pending<'py>(
     state: StateRef,
     relationship: &RelationshipDescriptor,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    if attribute::is_write_only(state, relationship.attr) {
+        let links = attribute::history(py, state, relationship.attr, passive::NO_INITIALIZE)?;
+        return Ok(links.added.into_iter().chain(links.deleted).collect());
+    }
     let Some(current) = loaded(py, state, relationship.attr) else { return Ok(Vec::new()) };
     // SAFETY: the committed value is owned by the state, or null.
     let original = state
@@ -154,7 +161,8 @@ pub fn links<'py>(
     flags: u32,
 ) -> PyResult<Links<'py>> {
     let index = relationship.attr;
-    let Some(current) = loaded(py, state, index) else {
+    let current = if attribute::is_write_only(state, index) { None } else { loaded(py, state, index) };
+    let Some(current) = current else {
         let may_load = flags & passive::CALLABLES_OK != 0 && (state.has_key() || state.slot(index).is_modified());
         let has_queue = state.extra().is_some_and(|extra| extra.pending.iter().any(|(at, _)| *at == index));
         if !may_load && !has_queue && !state.slot(index).is_modified() {
@@ -226,6 +234,9 @@ pub fn has_history(
     relationship: &RelationshipDescriptor,
     flags: u32,
 ) -> PyResult<bool> {
+    if attribute::is_write_only(state, relationship.attr) {
+        return Ok(!links(py, state, relationship, flags)?.is_empty());
+    }
     match loaded(py, state, relationship.attr) {
         Some(_) if !relationship.uselist => Ok(true),
         Some(value) if !state.slot(relationship.attr).is_modified() => match value.cast::<PyList>() {

@@ -11,6 +11,7 @@ use crate::instance::{self, InstanceObject};
 use crate::instance_state;
 use crate::manager::ManagerCore;
 use crate::names;
+use crate::pending::PendingMutations;
 use crate::slots::{self, Slot};
 use crate::unit_of_work_core::UnitOfWorkCore;
 
@@ -75,15 +76,6 @@ pub struct StateExtra {
     pub info: *mut ffi::PyObject,
     /// Identity token (third part of the identity key); null means `None`.
     pub identity_token: *mut ffi::PyObject,
-}
-
-/// Appends and removals queued on one unloaded collection, by identity, in order.
-#[derive(Default)]
-pub struct PendingMutations {
-    /// Added objects, owned.
-    pub added: Vec<*mut ffi::PyObject>,
-    /// Removed objects, owned.
-    pub removed: Vec<*mut ffi::PyObject>,
 }
 
 /// What is known about the parent of an object along one relationship.
@@ -436,6 +428,15 @@ impl StateRef {
         // SAFETY: as above.
         unsafe { (*self.0.as_ptr()).extra.get_or_insert_default() }
     }
+    /// The changes queued on one collection, made when there are none. Not to be kept across Python calls.
+    pub fn pending_mutations(self, index: u32) -> &'static mut PendingMutations {
+        let pending = &mut self.extra_mut().pending;
+        let at = pending.iter().position(|(at, _)| *at == index).unwrap_or_else(|| {
+            pending.push((index, PendingMutations::default()));
+            pending.len() - 1
+        });
+        &mut pending[at].1
+    }
     /// The handle that outlives this state.
     pub fn tombstone(self) -> Rc<Tombstone> {
         let core = self.0.as_ptr();
@@ -567,7 +568,7 @@ impl StateCore {
                 visit!(*value);
             }
             for (_, pending) in &extra.pending {
-                for object in pending.added.iter().chain(&pending.removed) {
+                for object in pending.added.iter().chain(pending.removed.iter()) {
                     visit!(*object);
                 }
             }

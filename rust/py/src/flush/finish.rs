@@ -7,6 +7,7 @@ use pyo3::types::PyTuple;
 use rustalchemy_core::ids::StateId;
 
 use crate::attach::{events, identity_key, state_str};
+use crate::bridge as attribute;
 use crate::errors;
 use crate::flags;
 use crate::held::Held;
@@ -81,6 +82,9 @@ impl Flush {
         let key_is_old =
             state.has(flags::IN_MAP) && descriptor.primary_key.iter().all(|&attr| !state.slot(attr).is_modified());
         if key_is_old {
+            if descriptor.primary_key.iter().any(|&attr| state.slot(attr).is_expired()) {
+                attribute::load_expired(py, state)?; // nothing of its row was written; its key is read all the same
+            }
             return Ok(());
         }
         let key = key_of(py, state, descriptor)?;

@@ -1,0 +1,60 @@
+"""Runs one scenario on SQLAlchemy's ORM and on rustalchemy: results, errors and statements must be the same."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from orm_models import Statements
+
+Scenario = Callable[[SimpleNamespace, Any], Any]
+ORMS = ("sqlalchemy.orm", "rustalchemy.orm")
+
+
+class Comparison:
+    """One set of models on both ORMs. A scenario gets the models' namespace and an open session."""
+
+    def __init__(
+        self, make_models: Callable[[ModuleType], SimpleNamespace], make_database: Callable[[SimpleNamespace], Any]
+    ) -> None:
+        self.make_database = make_database
+        self.models = {name: make_models(importlib.import_module(name)) for name in ORMS}
+
+    def check(self, scenario: Scenario) -> Any:
+        """Run a scenario twice on each, the second time with warm caches; return what it returned."""
+        theirs, ours = (self._run(models, scenario) for models in self.models.values())
+        for expected, seen in zip(theirs, ours, strict=True):
+            assert seen["outcome"] == expected["outcome"]
+            assert seen["sent"] == expected["sent"]
+            assert seen["warned"] == expected["warned"]
+        return ours[0]["outcome"]
+
+    def _run(self, models: SimpleNamespace, scenario: Scenario) -> list[dict[str, Any]]:
+        runs = []
+        for _ in range(2):
+            engine = self.make_database(models)
+            statements = Statements(engine)
+            with models.orm.Session(engine) as session, warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                outcome = scenario(models, session)
+            runs.append(
+                {
+                    "outcome": outcome,
+                    "sent": statements.take(),
+                    "warned": [str(warning.message).split(" at 0x")[0] for warning in caught],
+                }
+            )
+            engine.dispose()
+        return runs
+
+
+def error_of(call: Callable[[], Any]) -> tuple[str, str]:
+    """Class and message of what a call raises, without addresses of objects."""
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__, str(error).split(" at 0x")[0]
+    raise AssertionError("nothing was raised")
