@@ -1,8 +1,9 @@
-"""Collections that are never in memory, ``lazy="dynamic"`` and ``"write_only"``: reading, changing, flushing, cascades."""
+"""Collections that are never in memory, ``lazy="dynamic"`` and ``"write_only"``: reads, changes, flush, cascades."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -271,10 +272,9 @@ def test_rollback_forgets_recorded_changes(kind: Comparison) -> None:
 @BOTH
 def test_options_refuse_to_fill_them(kind: Comparison) -> None:
     def scenario(m: SimpleNamespace, session: Any) -> Any:
-        return [
-            error_of(lambda: session.scalars(select(m.Crate).options(load(m.Crate.parts))).all())
-            for load in (m.orm.joinedload, m.orm.selectinload, m.orm.subqueryload)
-        ]
+        loads = (m.orm.joinedload, m.orm.selectinload, m.orm.subqueryload)
+        statements = [select(m.Crate).options(load(m.Crate.parts)) for load in loads]
+        return [error_of(partial(session.scalars, statement)) for statement in statements]
 
     kind.check(scenario)
 

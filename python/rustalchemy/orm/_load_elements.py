@@ -356,6 +356,12 @@ class _AttributeStrategyLoad(_LoadElement):
         current = context.query._generate_cache_key()
         return current._apply_params_to_element(cached, and_(*self._extra_criteria))
 
+    def _with_current_criteria(self, context: Any) -> Any:
+        """This element for objects of one execution, which keep it for their own loads."""
+        copy = self._clone()
+        copy._extra_criteria = (self._generate_extra_criteria(context),)
+        return copy
+
     def _set_of_type_info(self, attributes: dict[Any, Any], current_path: PathRegistry) -> None:
         entity = self._of_type
         if not entity.is_aliased_class:

@@ -202,6 +202,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             self._immediate_plan_row(builder, query_entity, path, loadopt, mapper, adapter, parts)
             return
         if not self.is_class_level or (loadopt and loadopt._extra_criteria):
+            if loadopt and loadopt._extra_criteria:
+                loadopt = loadopt._with_current_criteria(context)
             parts.overrides[self.key] = (self.strategy_key, loadopt)
             parts.reset.append(mapper.class_manager[self.key]._index)
         elif context.populate_existing or mapper.always_refresh:

@@ -33,7 +33,17 @@ class _DynamicAttributeImpl(_WriteOnlyAttributeImpl):
         return mixin_user_query(query_class)
 
     def _existing(self, state: Any, passive: Any) -> Sequence[Any]:
-        return list(AppenderQuery(self, state).autoflush(False))
+        session = state.session
+        if session is None or not session._flushing:
+            return list(AppenderQuery(self, state).autoflush(False))
+        # once in a flush, however many of its stages ask
+        known = session._flush_members
+        if known is None:
+            known = session._flush_members = {}
+        members: list[Any] | None = known.get((state, self.key))
+        if members is None:
+            members = known[(state, self.key)] = list(AppenderQuery(self, state).autoflush(False))
+        return members
 
     def _current_members(self, state: Any, passive: Any) -> Any:
         return self.get(state, None, passive)
@@ -110,7 +120,7 @@ class _AppenderMixin(_AbstractCollectionWriter[_T]):
         query._where_criteria = self._where_criteria
         query._from_obj = self._from_obj
         query._order_by_clauses = self._order_by_clauses
-        return query  # type: ignore[no-any-return]
+        return query
 
     def add_all(self, iterator: Iterable[_T]) -> None:
         """Record many new members."""

@@ -76,8 +76,12 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
         context.invoke_all_eagers,
     )
     options = context.propagated_loader_options
+    # options with other values than the cached statement's are for this execution's objects only
+    own_options = not options or all(
+        opt is cached for opt, cached in zip(options, _propagated(compile_state), strict=True)
+    )
     plans: dict[Any, StatementPlan] = compile_state.__dict__.setdefault("_row_plans", {})
-    plan = plans.get(key) if context.identity_token is None else None
+    plan = plans.get(key) if own_options and context.identity_token is None else None
     if plan is not None:
         return plan
 
@@ -87,7 +91,6 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
     )
     builder = RowPlanBuilder(context, source())
     plan = StatementPlan(builder, entities, single_entity)
-    own_options = all(opt is cached for opt, cached in zip(options, _propagated(compile_state), strict=True))
     if cacheable and builder.cacheable and own_options:
         plans[key] = plan
     return plan

@@ -129,6 +129,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     _given_query_cls: type[Query[Any]] | None = None
     _close_state: _SessionCloseState = _SessionCloseState.CLOSE_IS_RESET
     _flushing: bool = False
+    # what a flush looked up of dynamic collections: (state, attribute) -> members
+    _flush_members: dict[Any, list[Any]] | None = None
     # how often all objects were expunged
     _identity_epoch: int = 0
     _warn_on_events: bool = False
@@ -393,6 +395,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
             UOWTransaction(self).flush(objects)
         finally:
             self._flushing = False
+            if self._flush_members is not None:
+                self._flush_members = None
 
     def _is_clean(self) -> bool:
         return self._uow_is_clean()

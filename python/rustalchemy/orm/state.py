@@ -15,7 +15,7 @@ from .. import _core
 from .._sa import _self_inspects
 from . import interfaces
 from ._history import History
-from .base import NO_VALUE, PASSIVE_NO_INITIALIZE, PASSIVE_OFF
+from .base import INIT_OK, NO_VALUE, PASSIVE_NO_INITIALIZE, PASSIVE_OFF
 
 
 @_self_inspects
@@ -119,4 +119,4 @@ class AttributeState:
 
     def load_history(self) -> History:
         """The same, after loading the value if it is not there."""
-        return self.state.get_history(self.key, PASSIVE_OFF)
+        return self.state.get_history(self.key, PASSIVE_OFF ^ INIT_OK)
