@@ -80,7 +80,7 @@ pub fn mermaid(schema: &Schema, steps: &[PlanStep]) -> String {
         };
         let _ = writeln!(
             text,
-            "    s{number}[\"{number}. {} {}<br/>{}, {rows}<br/>{}\"]",
+            "    s{number}[\"{number}: {} {}<br/>{}, {rows}<br/>{}\"]",
             step.kind.verb(),
             escaped(&step.table),
             escaped(&step.mapper),

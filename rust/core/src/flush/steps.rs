@@ -313,15 +313,42 @@ impl<'a> Sources<'a> {
 
 /// Takes out what follows from other waits: a step that waits for b need not say that it waits for what b waits for.
 fn reduce(steps: &mut [PlanStep]) {
+    /// Beyond this many steps only what follows directly is taken out: the full answer grows with their square.
+    const MANY: usize = 4_096;
+    let words = steps.len().div_ceil(64);
+    let is_full = steps.len() <= MANY;
+    let mut before: Vec<u64> = vec![0; if is_full { words * steps.len() } else { 0 }];
+    if is_full {
+        for number in 0..steps.len() {
+            for wait in &steps[number].waits {
+                let (done, mine) = before.split_at_mut(number * words);
+                let theirs = &done[wait.step * words..][..words];
+                mine.iter_mut()
+                    .zip(theirs)
+                    .for_each(|(mine, theirs)| *mine |= theirs);
+                mine[wait.step / 64] |= 1 << (wait.step % 64);
+            }
+        }
+    }
     // Backwards, so that the waits of earlier steps are still complete.
     for number in (0..steps.len()).rev() {
-        let mut implied: HashSet<usize> = HashSet::new();
-        for wait in &steps[number].waits {
-            implied.extend(steps[wait.step].waits.iter().map(|before| before.step));
-        }
-        steps[number]
-            .waits
-            .retain(|wait| !implied.contains(&wait.step));
+        let waits = std::mem::take(&mut steps[number].waits);
+        let direct: HashSet<usize> = if is_full {
+            HashSet::new()
+        } else {
+            let earlier = waits.iter().flat_map(|wait| &steps[wait.step].waits);
+            earlier.map(|wait| wait.step).collect()
+        };
+        let follows = |step: usize| {
+            let is_before =
+                |last: usize| before[last * words + step / 64] & (1 << (step % 64)) != 0;
+            direct.contains(&step) || (is_full && waits.iter().any(|wait| is_before(wait.step)))
+        };
+        steps[number].waits = waits
+            .iter()
+            .copied()
+            .filter(|wait| !follows(wait.step))
+            .collect();
     }
 }
 

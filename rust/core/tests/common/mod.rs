@@ -66,8 +66,9 @@ impl Model {
         let id = self.mapper(name);
         let mut tables = self.schema.mapper(base).tables.clone();
         tables.extend(table.map(str::to_owned));
+        let root = self.schema.base(base);
         let mapper = self.schema.mapper_mut(id);
-        (mapper.base, mapper.tables) = (base, tables);
+        (mapper.base, mapper.tables) = (root, tables);
         let inherited = self.schema.mapper(base).dependencies.clone();
         self.schema.mapper_mut(id).dependencies = inherited;
         id
@@ -91,17 +92,22 @@ impl Model {
         self.register.enter(mapper, true, false)
     }
 
+    /// The links of a relationship: (from, to).
+    pub fn links(&self) -> impl Iterator<Item = (DependencyId, StateId, StateId)> + '_ {
+        let links = self.links.iter();
+        links.filter_map(|&(by, from, to)| to.map(|to| (by, from, to)))
+    }
+
     pub fn link(&mut self, dependency: DependencyId, from: StateId, to: StateId) {
         self.links.push((dependency, from, Some(to)));
     }
 
     pub fn plan(&self) -> Result<FlushPlan, PlanError<()>> {
-        plan(
-            &self.schema,
-            &self.register,
-            &self.active,
-            &mut Links::new(self),
-        )
+        self.plan_by(&mut Links::new(self))
+    }
+
+    pub fn plan_by(&self, links: &mut Links) -> Result<FlushPlan, PlanError<()>> {
+        plan(&self.schema, &self.register, &self.active, links)
     }
 
     pub fn plan_with_waits(&self) -> Result<(FlushPlan, Waits), PlanError<()>> {
@@ -323,17 +329,22 @@ fn work(kind: StatementKind, part: Part, table: &str, rows: Vec<PlanRow>) -> Wor
     }
 }
 
-struct Links {
-    by_state: std::collections::HashMap<(DependencyId, StateId), Vec<Option<StateId>>>,
+/// The links, ready to answer the planner.
+pub struct Links {
+    by_dependency: Vec<Vec<Vec<Option<StateId>>>>,
 }
 
 impl Links {
-    fn new(model: &Model) -> Self {
-        let mut by_state = std::collections::HashMap::<_, Vec<_>>::new();
+    pub fn new(model: &Model) -> Self {
+        let mut by_dependency = vec![Vec::new(); model.schema.dependency_count()];
         for &(dependency, from, to) in &model.links {
-            by_state.entry((dependency, from)).or_default().push(to);
+            let by_state: &mut Vec<Vec<_>> = &mut by_dependency[dependency.index()];
+            if by_state.is_empty() {
+                by_state.resize(model.register.len(), Vec::new());
+            }
+            by_state[from.index()].push(to);
         }
-        Self { by_state }
+        Self { by_dependency }
     }
 }
 
@@ -347,7 +358,7 @@ impl Relations for Links {
         _is_delete: bool,
         found: &mut Vec<Option<StateId>>,
     ) -> Result<(), ()> {
-        if let Some(related) = self.by_state.get(&(dependency, state)) {
+        if let Some(related) = self.by_dependency[dependency.index()].get(state.index()) {
             found.extend(related);
         }
         Ok(())
