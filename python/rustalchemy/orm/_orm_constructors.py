@@ -27,19 +27,16 @@ from sqlalchemy.sql.schema import SchemaConst
 from .. import _sa
 from .._sa import _NoArg
 from ._attribute_options import _AttributeOptions
+from ._on_lazy import OnLazy
 from .descriptor_props import Composite, Synonym
 from .mapper import _all_registries, _dispose_registries
 from .properties import MappedColumn, MappedSQLExpression, UnmappedColumn
 from .relationships import RelationshipProperty, _RelationshipDeclared
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Connection, Engine
-
     from ._composite import _CC, _CompositeAttrType
     from ._typing import _ORMColumnExprArgument
     from .interfaces import PropComparator
-    from .query import AliasOption
-    from .session import Session
 
 _T = TypeVar("_T")
 
@@ -450,6 +447,7 @@ def relationship(
     info: _Info = None,
     omit_join: Literal[None, False] = None,
     sync_backref: Optional[bool] = None,
+    on_lazy: Optional[OnLazy] = None,
     dataclass_metadata: _Metadata = _NoArg.NO_ARG,
     **kw: Any,
 ) -> _RelationshipDeclared[Any]:
@@ -469,6 +467,8 @@ def relationship(
         refresh-expire, all.
     :param lazy: how the attribute is loaded: "select", "joined", "selectin", "subquery", "immediate", "raise",
         "raise_on_sql", "noload", "dynamic", "write_only".
+    :param on_lazy: what happens where the attribute would be loaded lazily, in place of the session's setting: "load",
+        "warn", "raise", or "batch", which loads it for all objects of the same result.
     :param viewonly: only read; changes are not written.
     :param passive_deletes: leave children that are not loaded to the database's ON DELETE; "all": loaded ones as well.
     :param post_update: write the foreign key by a second UPDATE, for rows that refer to each other.
@@ -507,6 +507,7 @@ def relationship(
         info=info,
         omit_join=omit_join,
         sync_backref=sync_backref,
+        on_lazy=on_lazy,
         **kw,
     )
 
@@ -565,22 +566,6 @@ def _mapper_fn(*arg: Any, **kw: Any) -> NoReturn:
         "classical "
         "mapping."
     )
-
-
-def create_session(bind: Optional[Union[Engine, Connection]] = None, **kwargs: Any) -> Session:
-    """Return a Session that neither flushes nor expires by itself, unless told otherwise."""
-    from .session import Session
-
-    kwargs.setdefault("autoflush", False)
-    kwargs.setdefault("expire_on_commit", False)
-    return Session(bind=bind, **kwargs)
-
-
-def contains_alias(alias: Any) -> AliasOption:
-    """Return an option that does nothing; aliases of statements are found without it."""
-    from .query import AliasOption
-
-    return AliasOption(alias)
 
 
 def clear_mappers() -> None:

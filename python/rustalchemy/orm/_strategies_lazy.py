@@ -12,9 +12,10 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import Select
 
 from .. import _core
+from . import _on_lazy, interfaces, relationships
 from . import exc as orm_exc
-from . import interfaces, relationships
 from . import util as orm_util
+from ._lazy_peers import instead_of_load
 from ._statement_cache import NO_LANE, get_by_key, owned_rows, plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_state, state_str
 from .context import QueryContext, _ORMCompileState
@@ -213,6 +214,10 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
 
     def _load_at_class_level(self, state: Any, passive: Any) -> Any:
         if passive == _PASSIVE_OFF:
+            if _on_lazy.is_watched:
+                found = instead_of_load(self, state)
+                if found is not NO_LANE:
+                    return found
             native = self._native
             related = NO_LANE if native is None else native.load(state)
             if related is not NO_LANE:
@@ -351,6 +356,12 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         statement = statement._add_compile_state_func(self._lazyload_reverse, self.parent_property)
         statement._where_criteria = (self._simple_lazy_clause[0],)
         return statement
+
+    def _needs_sql(self, session: Any, state: Any) -> bool:
+        if not self.use_get:
+            return True
+        identity = self._get_ident_for_use_get(state, PassiveFlag.PASSIVE_OFF)
+        return self._answer_without_sql(session, state, identity, PassiveFlag.PASSIVE_OFF) is _SQL_NEEDED
 
     def _answer_without_sql(self, session: Any, state: Any, identity: list[Any], passive: Any) -> Any:
         """The object from the identity map, None for a NULL key; _SQL_NEEDED if the row has to be looked up."""

@@ -148,7 +148,9 @@ class _ImmediateLoader(_PostLoader):
 
 
 def _execution_options(strategy: Any, context: Any, recursion_depth: Optional[int]) -> Any:
-    options = util.immutabledict({"sa_top_level_orm_context": context._get_top_level_context()})
+    top = context._get_top_level_context()
+    # without one the load is the outermost: it runs the loads that follow itself
+    options: Any = util.EMPTY_DICT if top is None else util.immutabledict({"sa_top_level_orm_context": top})
     if recursion_depth is not None and recursion_depth != -1:
         options = options.union({f"_recursion_depth_{id(strategy)}": recursion_depth - 1})
     return options

@@ -30,6 +30,7 @@ from . import attributes
 from ._cascades import CascadeOptions
 from ._join_annotations import _ColInAnnotations as _ColInAnnotations
 from ._join_condition import _JoinCondition
+from ._on_lazy import OnLazy, watch_lazy_loads
 from ._relationship_annotations import _RelationshipAnnotations
 from ._relationship_args import _RelationshipArg as _RelationshipArg
 from ._relationship_args import _RelationshipArgs
@@ -155,6 +156,7 @@ class RelationshipProperty(
     _join_condition: _JoinCondition
     _lazy_strategy: Any
     _overlaps: Any
+    on_lazy: OnLazy | None = None
 
     def __init__(
         self,
@@ -190,6 +192,7 @@ class RelationshipProperty(
         info: dict[Any, Any] | None = None,
         omit_join: bool | None = None,
         sync_backref: bool | None = None,
+        on_lazy: OnLazy | None = None,
         doc: str | None = None,
         bake_queries: Literal[True] = True,
         cascade_backrefs: Literal[False] = False,
@@ -248,6 +251,8 @@ class RelationshipProperty(
                 "conditions under which it is supported."
             )
         self.omit_join = omit_join
+        if on_lazy is not None:
+            self.on_lazy = watch_lazy_loads(on_lazy)
         self.local_remote_pairs = _local_remote_pairs or ()
         self._load_on_pending = load_on_pending
         self.comparator_factory = comparator_factory or RelationshipProperty.Comparator

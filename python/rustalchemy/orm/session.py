@@ -20,6 +20,7 @@ from sqlalchemy.event import EventTarget
 from .. import _core, _sa
 from . import attributes, exc
 from ._execute_state import ORMExecuteState
+from ._on_lazy import OnLazy, watch_lazy_loads
 from ._session_bulk import BulkOperations
 from ._session_loading import ObjectLoading
 from ._session_transaction import (
@@ -131,6 +132,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     _flushing: bool = False
     # what a flush looked up of dynamic collections: (state, attribute) -> members
     _flush_members: dict[Any, list[Any]] | None = None
+    # what happens where an attribute would be loaded lazily
+    on_lazy: OnLazy = "load"
     # how often all objects were expunged
     _identity_epoch: int = 0
     _warn_on_events: bool = False
@@ -156,6 +159,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         join_transaction_mode: JoinTransactionMode = "conditional_savepoint",
         close_resets_only: bool | _sa._NoArg = _sa._NoArg.NO_ARG,
         execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        on_lazy: OnLazy = "load",
     ) -> None:
         if autocommit:
             raise sa_exc.ArgumentError("autocommit=True is no longer supported")
@@ -177,6 +181,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
             self.twophase = twophase
         if not enable_baked_queries:
             self.enable_baked_queries = enable_baked_queries
+        if on_lazy != "load":
+            self.on_lazy = watch_lazy_loads(on_lazy)
         if execution_options:
             self.execution_options = util.immutabledict({**self.execution_options, **execution_options})
         if not close_resets_only:

@@ -43,6 +43,7 @@ pub mod loaded_values;
 pub mod manager;
 pub mod mapper;
 pub mod names;
+pub mod peers;
 pub mod pending;
 pub mod pickling;
 pub mod prepared;

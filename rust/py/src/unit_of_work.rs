@@ -20,6 +20,8 @@ use crate::identity::LookedUp;
 use crate::identity_view::IdentityMapView;
 use crate::instance_state::InstanceState;
 use crate::load_context::LoadContext;
+use crate::manager::{ClassManager, ManagerCore};
+use crate::peers;
 use crate::prepared;
 use crate::row_plan::RowPlan;
 use crate::state::{StateRef, state_of};
@@ -273,6 +275,18 @@ impl UnitOfWork {
     #[getter]
     fn _uow_in_transaction(slf: &Bound<'_, Self>) -> bool {
         Self::handle(slf).core().in_transaction
+    }
+    /// Objects brought by the same result as this state's that lack an attribute of `holder` too.
+    fn _uow_peers<'py>(
+        slf: &Bound<'py, Self>,
+        state: &Bound<'py, PyAny>,
+        holder: &Bound<'py, ClassManager>,
+        attr: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        match named_state(state) {
+            Some(state) => peers::of(slf.py(), Self::handle(slf), state, ManagerCore::of(holder), attr),
+            None => Ok(PyList::empty(slf.py())),
+        }
     }
     /// Nothing new, dirty or deleted.
     fn _uow_is_clean(slf: &Bound<'_, Self>) -> bool {
