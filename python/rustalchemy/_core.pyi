@@ -365,7 +365,7 @@ __all__ = [
     "PlanStep",
     "PlannedChange",
     "PreparedRow",
-    "PreparedUpdate",
+    "PreparedWrite",
     "Processor",
     "RelatedRows",
     "RowPlan",
@@ -613,10 +613,12 @@ class Batch:
     def slice(self, position: int) -> Batch: ...
 
 @final
-class PreparedUpdate:
-    """A compiled UPDATE whose rows need nothing but parameters."""
+class PreparedWrite:
+    """A compiled INSERT or UPDATE whose rows need nothing but parameters."""
 
-    def __new__(cls, sql: str, order: Sequence[int], processors: Sequence[Processor | None]) -> PreparedUpdate: ...
+    def __new__(
+        cls, sql: str, order: Sequence[int], processors: Sequence[Processor | None], key: int | None = None
+    ) -> PreparedWrite: ...
 
 def make_transient(instance: object) -> None: ...
 def make_transient_to_detached(instance: object) -> None: ...

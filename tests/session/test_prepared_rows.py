@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -195,19 +196,24 @@ def test_a_commit_inside_a_commit_is_refused(engine: sa.Engine) -> None:
 
 
 def test_a_unit_of_work_leaves_nothing_to_the_collector(engine: sa.Engine) -> None:
-    def work(number: int) -> None:
+    def work(number: int) -> list[Any]:
         with Session(engine) as session:
             parent = session.get(Parent, number)
             assert parent is not None and len(parent.children) == 1
             parent.name += "!"
             session.add(Parent(name="new"))
+            left: list[Any] = [
+                weakref.ref(session),
+                weakref.ref(session.get_transaction()),
+                weakref.ref(parent),
+            ]
             session.commit()
+        return left
 
     work(1)
-    gc.collect()
     gc.disable()
     try:
-        work(2)
-        assert gc.collect() == 0
+        left = work(2)
+        assert [ref() for ref in left] == [None, None, None]
     finally:
         gc.enable()

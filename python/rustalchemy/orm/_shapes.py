@@ -126,9 +126,14 @@ class LaneStatement:
         pick = self._picker(self.permutation)
         return [pick(row + extra) for row, extra in zip(rows, zip(*bound, strict=True), strict=True)], made
 
-    def prepared(self) -> _core.PreparedUpdate:
-        """The statement as the native core sends it, where no value is made in Python."""
-        return _core.PreparedUpdate(self.sql, self.order, self.processors)
+    def prepared(self, key: int | None = None) -> _core.PreparedWrite | None:
+        """The statement as the native core sends it; None if values are made in Python or have to be read.
+
+        ``key``: number of the column that gets the key an INSERT generates.
+        """
+        if self.defaults or self.postfetch or self.returning:
+            return None
+        return _core.PreparedWrite(self.sql, self.order, self.processors, key)
 
     @staticmethod
     def _picker(permutation: tuple[int, ...]) -> Callable[[Row], Row]:
@@ -180,6 +185,11 @@ class Shape:
         self.loads_now = self.mapper.base_mapper.eager_defaults is True or (
             self.mapper.version_id_col is not None and self.mapper.version_id_generator is False
         )
+
+    @property
+    def acts_afterwards(self) -> bool:
+        """Whether something has to be done with the objects once their rows are written."""
+        return self.has_readonly or self.loads_now or self.tells_refreshed
 
     def column(self, number: int) -> Column[Any]:
         return self.table.c[self.keys[number]]
@@ -264,6 +274,17 @@ class InsertShape(Shape):
     def single(self) -> tuple[LaneStatement, int | None] | None:
         """One row; the key is the cursor's ``lastrowid`` (its column number is given), or comes in RETURNING."""
         return self._text("single", self._compile_single)
+
+    @property
+    def prepared(self) -> _core.PreparedWrite | None:
+        """The statement of one row that needs nothing but parameters; None if anything else is done."""
+        return self._text("prepared", self._prepare)
+
+    def _prepare(self) -> _core.PreparedWrite | None:
+        if self.acts_afterwards:
+            return None
+        text, key = (self.plain, None) if self.plain is not None else self.single or (None, None)
+        return None if text is None else text.prepared(key)
 
     @property
     def multi(self) -> tuple[LaneStatement, tuple[str, str, str], int] | None:
@@ -383,16 +404,11 @@ class UpdateShape(Shape):
         return self._lane
 
     @property
-    def prepared(self) -> _core.PreparedUpdate | None:
+    def prepared(self) -> _core.PreparedWrite | None:
         """The lane's statement for rows that need nothing but parameters; None if anything is done after it."""
         if self._prepared is _UNMADE:
-            text = self.lane
-            is_simple = (
-                text is not None
-                and not (text.defaults or text.postfetch)
-                and not (self.has_readonly or self.loads_now or self.tells_refreshed)
-            )
-            self._prepared = text.prepared() if text is not None and is_simple else None
+            text = None if self.acts_afterwards else self.lane
+            self._prepared = None if text is None else text.prepared()
         return self._prepared
 
 

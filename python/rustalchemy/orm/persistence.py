@@ -7,6 +7,7 @@ batch by row.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -62,22 +63,25 @@ class FlushExecutor:
         self._flush_context = flush_context
         self._transaction = transaction
         self._targets: dict[Mapper[Any], _Target] = {}
-        self._only_target = self._find_only_target()
         self._written: list[Any] = []
 
     # --- called by the native core -----------------------------------------------------------------------------------
 
-    def insert(self, batch: _core.Batch) -> None:
+    def insert(self, batch: _core.Batch) -> tuple[_core.PreparedWrite, Lane] | None:
+        """Send a batch; what is returned is all that single rows of its shape need, if they need no more."""
         target = self._target(batch.mapper.mapper)
         shape = self._shape(InsertShape, batch, target.dialect)
         lane = target.lane
         through_core = lane is None or batch.has_sql or shape.tells_refreshed
         if lane is None or through_core or not self._insert_in_lane(lane, shape, batch):
             self._insert_through_core(target.connection, shape, batch)
+        elif len(batch) == 1 and shape.prepared is not None:
+            return shape.prepared, lane
         if shape.has_readonly or shape.loads_now:
             self._note_written(shape, batch)
+        return None
 
-    def update(self, batch: _core.Batch) -> tuple[_core.PreparedUpdate, Lane] | None:
+    def update(self, batch: _core.Batch) -> tuple[_core.PreparedWrite, Lane] | None:
         """Send a batch; what is returned is all that further rows of its shape need, if they need no more."""
         target = self._target(batch.mapper.mapper)
         shape = self._shape(UpdateShape, batch, target.dialect)
@@ -158,8 +162,9 @@ class FlushExecutor:
     # --- connections and shapes --------------------------------------------------------------------------------------
 
     def _target(self, mapper: Mapper[Any]) -> _Target:
-        if self._only_target is not None:
-            return self._only_target
+        only = self._only_target
+        if only is not None:
+            return only
         base = mapper.base_mapper
         target = self._targets.get(base)
         if target is None:
@@ -167,7 +172,8 @@ class FlushExecutor:
             target = self._targets[base] = _Target(Lane.of(connection), connection)
         return target
 
-    def _find_only_target(self) -> _Target | None:
+    @functools.cached_property
+    def _only_target(self) -> _Target | None:
         """Where every statement goes, if the session has one bind and a lane on it."""
         session = self._session
         transaction = self._transaction._connections_boundary

@@ -80,7 +80,7 @@ mod _core {
     use crate::collection::{collection_adapter, warn_invalidated};
     #[pymodule_export]
     use crate::flush::{
-        Batch, CycleMember, Explanation, FlushPlan, OrderedFlush, PlanStep, PlannedChange, PreparedUpdate,
+        Batch, CycleMember, Explanation, FlushPlan, OrderedFlush, PlanStep, PlannedChange, PreparedWrite,
     };
     #[pymodule_export]
     use crate::hooks::install_hooks;

@@ -5,6 +5,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use crate::flush::KnownWrites;
 use crate::manager::{ClassManager, ManagerCore};
 
 /// Bits of `MapperDescriptor::inline_events` and `RelationshipDescriptor::cascade`.
@@ -171,6 +172,8 @@ pub struct MapperDescriptor {
     pub tables: Vec<TableDescriptor>,
     /// Relationships, in order of configuration.
     pub relationships: Vec<RelationshipDescriptor>,
+    /// Statements of flushes.
+    pub known_writes: KnownWrites,
     /// The dictionary itself, for entries that are read later.
     pub dict: Py<PyDict>,
 }
@@ -353,6 +356,7 @@ impl MapperDescriptor {
                 .iter()
                 .map(RelationshipDescriptor::from_dict)
                 .collect::<PyResult<_>>()?,
+            known_writes: KnownWrites::default(),
             dict: dict.clone().unbind(),
         })
     }

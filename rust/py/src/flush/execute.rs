@@ -18,6 +18,7 @@ use crate::mapper::{MapperDescriptor, bits};
 use crate::state::StateRef;
 
 use super::batch::{Batch, BatchParts};
+use super::known_writes::{WriteShape, insert_one};
 use super::lane::UpdateLane;
 use super::row_set::RowSet;
 use super::rows::{
@@ -284,19 +285,27 @@ impl Flush {
                 let made = (0..set.len()).map(|_| next_version(py, &descriptor, None)).collect::<PyResult<_>>()?;
                 set.versions = Some((column, made));
             }
+            let is_one = set.len() == 1;
+            let has_version = version.is_some();
+            let (has_sql, needs_key, columns) = (run.has_sql, !run.has_key, run.columns(table_descriptor));
+            let shape = WriteShape { kind: StatementKind::Insert, table_no, columns: run, has_version };
+            at = end;
+            if is_one && insert_one(py, self.uow, &descriptor, &shape, &set)? {
+                continue;
+            }
             let batch = Batch::new(BatchParts {
                 manager: self.mappers[first.mapper.index()].manager.clone_ref(py),
                 table_no,
                 kind: StatementKind::Insert,
-                columns: run.columns(table_descriptor),
+                columns,
                 where_columns: Vec::new(),
-                has_sql: run.has_sql,
-                needs_key: !run.has_key,
+                has_sql,
+                needs_key,
                 set,
-                descriptor,
+                descriptor: Rc::clone(&descriptor),
             });
-            self.send(py, executor, batch)?;
-            at = end;
+            let (_, answer) = self.send(py, executor, batch)?;
+            descriptor.known_writes.learn(shape, &answer)?;
         }
         Ok(())
     }
@@ -376,7 +385,7 @@ impl Flush {
     ) -> PyResult<()> {
         let descriptor = Rc::clone(self.descriptor(run.shape.mapper));
         let table = &descriptor.tables[run.shape.table_no];
-        if let Some(matched) = lane.send(py, &run)? {
+        if let Some(matched) = lane.send(py, self.uow, &descriptor, &run)? {
             if usize::try_from(matched) != Ok(run.set.len()) {
                 executor.call_method1(pyo3::intern!(py, "stale_update"), (&table.table, run.set.len(), matched))?;
             }
@@ -488,6 +497,18 @@ pub(super) struct RunShape {
     pub columns: RowShape,
     /// The version is made here, and not the attribute's value.
     pub has_version: bool,
+}
+
+impl RunShape {
+    /// The shape as the mapper keeps it.
+    pub(super) fn write(&self) -> WriteShape {
+        WriteShape {
+            kind: StatementKind::Update,
+            table_no: self.table_no,
+            columns: self.columns.clone(),
+            has_version: self.has_version,
+        }
+    }
 }
 
 /// Rows of an UPDATE that travel together.

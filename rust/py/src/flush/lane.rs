@@ -1,7 +1,7 @@
 //! Runs of UPDATE rows that go to the lane's cursor without Python in between.
 //!
 //! Rows keep the order of their keys, as triggers, unique constraints and the text of an error can tell; where neighbours change
-//! different columns, a run is a row or two. The first run of a shape goes through the executor. If it answers with a prepared
+//! different columns, a run is a row or two. The first run of a shape ever goes through the executor. If it answers with a prepared
 //! statement, further runs of that shape are one call of the driver each, all on one cursor.
 use hashbrown::HashMap;
 use pyo3::PyTraverseError;
@@ -9,36 +9,62 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::PyString;
 
-use crate::mapper::MapperDescriptor;
+use crate::mapper::{MapperDescriptor, TableDescriptor};
 use crate::processors::Processor;
+use crate::unit_of_work_core::UowRef;
 
 use super::execute::{Run, RunShape};
 use super::row_set::{Parameter, RowSet};
 
-/// A compiled UPDATE whose rows need nothing but parameters: nothing comes back, and Python makes no values.
+/// A compiled INSERT or UPDATE whose rows need nothing but parameters: Python makes no values, and nothing comes back but the
+/// key that the cursor knows.
 #[pyclass(frozen, module = "rustalchemy._core")]
-pub struct PreparedUpdate {
+pub struct PreparedWrite {
     sql: Py<PyString>,
     order: Vec<i64>,
     processors: Vec<Option<Py<Processor>>>,
+    key: Option<u32>,
 }
 
 #[pymethods]
-impl PreparedUpdate {
-    /// `order` and `processors` are those of `Batch.rows`.
+impl PreparedWrite {
+    /// `order` and `processors` are those of `Batch.rows`; `key` is the column that an INSERT's `lastrowid` goes to.
     #[new]
-    fn new(sql: Py<PyString>, order: Vec<i64>, processors: Vec<Option<Py<Processor>>>) -> PyResult<Self> {
+    #[pyo3(signature = (sql, order, processors, key = None))]
+    fn new(
+        sql: Py<PyString>,
+        order: Vec<i64>,
+        processors: Vec<Option<Py<Processor>>>,
+        key: Option<u32>,
+    ) -> PyResult<Self> {
         if processors.len() != order.len() {
             return Err(PyTypeError::new_err("one processor, or None, for every entry of the order"));
         }
-        Ok(Self { sql, order, processors })
+        Ok(Self { sql, order, processors, key })
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.processors.iter().try_for_each(|processor| visit.call(processor))
+    }
+}
+
+impl PreparedWrite {
+    /// The text.
+    pub(super) fn sql<'py>(&self, py: Python<'py>) -> &Bound<'py, PyString> {
+        self.sql.bind(py)
+    }
+
+    /// The column that an INSERT's `lastrowid` goes to.
+    pub(super) fn key(&self) -> Option<u32> {
+        self.key
+    }
+
+    /// Where the parameters of these rows come from.
+    pub(super) fn resolve(&self, py: Python<'_>, set: &RowSet, table: &TableDescriptor) -> PyResult<Vec<Parameter>> {
+        set.resolve(py, table, &self.order, &self.processors)
     }
 }
 
@@ -66,20 +92,41 @@ impl UpdateLane {
         descriptor: &MapperDescriptor,
         answer: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let py = answer.py();
-        let Ok(answer) = answer.cast::<PyTuple>() else { return Ok(()) };
-        let (prepared, lane) = answer.extract::<(Bound<'_, PreparedUpdate>, Bound<'_, PyAny>)>()?;
+        match descriptor.known_writes.learn(shape.write(), answer)? {
+            Some(answer) => self.know(shape, set, descriptor, answer),
+            None => Ok(()),
+        }
+    }
+
+    fn know(
+        &mut self,
+        shape: RunShape,
+        set: &RowSet,
+        descriptor: &MapperDescriptor,
+        (prepared, lane): (Bound<'_, PreparedWrite>, Bound<'_, PyAny>),
+    ) -> PyResult<()> {
+        let py = lane.py();
         if !self.lane.get_or_insert_with(|| lane.clone().unbind()).is(&lane) {
             return Ok(());
         }
-        let PreparedUpdate { sql, order, processors } = prepared.get();
-        let parameters = set.resolve(py, &descriptor.tables[shape.table_no], order, processors)?;
-        self.known.insert(shape, Known { sql: sql.clone_ref(py), parameters });
+        let parameters = prepared.get().resolve(py, set, &descriptor.tables[shape.table_no])?;
+        self.known.insert(shape, Known { sql: prepared.get().sql.clone_ref(py), parameters });
         Ok(())
     }
 
     /// Sends a run, and returns how many rows were matched; `None` if the executor has to do it.
-    pub(super) fn send(&mut self, py: Python<'_>, run: &Run) -> PyResult<Option<i64>> {
+    pub(super) fn send(
+        &mut self,
+        py: Python<'_>,
+        uow: UowRef,
+        descriptor: &MapperDescriptor,
+        run: &Run,
+    ) -> PyResult<Option<i64>> {
+        if !self.known.contains_key(&run.shape)
+            && let Some(found) = descriptor.known_writes.recall(py, uow, &run.shape.write())?
+        {
+            self.know(run.shape.clone(), &run.set, descriptor, found)?;
+        }
         let (Some(lane), Some(known)) = (&self.lane, self.known.get(&run.shape)) else { return Ok(None) };
         let is_many = run.set.len() != 1;
         // A value that cannot be processed: Core says so in its own words.

@@ -10,6 +10,7 @@ mod execute;
 mod explain;
 mod finish;
 mod key_switch;
+mod known_writes;
 mod lane;
 mod ordered;
 mod plan;
@@ -45,7 +46,8 @@ use trace::Trace;
 pub use batch::Batch;
 pub use circular::CycleMember;
 pub use explain::{Explanation, PlannedChange};
-pub use lane::PreparedUpdate;
+pub use known_writes::KnownWrites;
+pub use lane::PreparedWrite;
 pub use ordered::OrderedFlush;
 pub use plan::{FlushPlan, PlanStep};
 

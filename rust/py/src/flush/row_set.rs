@@ -54,6 +54,10 @@ impl RowSet {
         Self { rows, ..Self::default() }
     }
 
+    pub(super) fn state(&self, row: usize) -> StateRef {
+        self.rows[row].state()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
