@@ -1,14 +1,17 @@
-"""A small world for the rows of the semantics table: three tables, their classes, an engine, the statements sent."""
+"""What the rows of the semantics table are tested on: a small world with fixed classes, or a bench for a test's own."""
 
 from __future__ import annotations
 
+import importlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from bench import Bench
 from sqlalchemy import create_engine, event
 
 
@@ -98,3 +101,13 @@ def world(orm: ModuleType, tmp_path: Path) -> World:
     w = World(orm, tmp_path)
     w.seed()
     return w
+
+
+@pytest.fixture(params=["sqlalchemy.orm", "rustalchemy.orm", "rustalchemy.orm lane"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """A bench on SQLAlchemy's ORM; on ours, statements going through Core; and on ours with nobody listening."""
+    module, _, lane = request.param.partition(" ")
+    bench = Bench(importlib.import_module(module), tmp_path, observed=not lane)
+    yield bench
+    bench.orm.close_all_sessions()
+    bench.engine.dispose()

@@ -175,12 +175,19 @@ impl ManagerCore {
             return Ok(());
         }
         let Some(descriptor) = self.descriptor() else { return Ok(()) };
-        if let (Some(index), Some(identity)) = (descriptor.polymorphic_attr, &descriptor.polymorphic_identity)
-            && let Some(attr) = self.attr(index)
-        {
-            crate::attribute::set(py, state, attr, identity.bind(py), None)?;
+        let Some(identity) = &descriptor.polymorphic_identity else {
+            // An abstract class: Python says so.
+            return match self.mapper(py) {
+                Some(mapper) => {
+                    mapper.call_method1(pyo3::intern!(py, "_set_polymorphic_identity"), (state.view(py)?,)).map(drop)
+                }
+                None => Ok(()),
+            };
+        };
+        match descriptor.polymorphic_attr.and_then(|index| self.attr(index)) {
+            Some(attr) => crate::attribute::set(py, state, attr, identity.bind(py), None),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn find_index(&self, key: &Bound<'_, PyString>) -> PyResult<Option<u32>> {
@@ -332,7 +339,7 @@ impl ClassManager {
     fn configure_mapper(slf: &Bound<'_, Self>, descriptor: &Bound<'_, PyDict>) -> PyResult<()> {
         let core = ManagerCore::of(slf);
         let new = Rc::new(MapperDescriptor::from_dict(descriptor)?);
-        core.is_polymorphic.set(new.polymorphic_attr.is_some() && new.polymorphic_identity.is_some());
+        core.is_polymorphic.set(new.polymorphic_attr.is_some() && (new.polymorphic_identity.is_some() || new.polymorphic_abstract));
         let old = core.descriptor.replace(Some(new));
         drop(old);
         Ok(())

@@ -162,6 +162,8 @@ pub struct MapperDescriptor {
     pub polymorphic_attr: Option<u32>,
     /// The discriminator's value for this class.
     pub polymorphic_identity: Option<Py<PyAny>>,
+    /// Objects of this very class are not made.
+    pub polymorphic_abstract: bool,
     /// Row-level mapper events with listeners.
     pub inline_events: u32,
     /// Instance events with listeners.
@@ -348,6 +350,7 @@ impl MapperDescriptor {
             version_generator: optional(dict, "version_generator")?.map(Bound::unbind),
             polymorphic_attr: optional(dict, "polymorphic_attr")?.map(|value| value.extract()).transpose()?,
             polymorphic_identity: optional(dict, "polymorphic_identity")?.map(Bound::unbind),
+            polymorphic_abstract: truth(dict, "polymorphic_abstract", false)?,
             inline_events: number(dict, "inline_events")?,
             instance_events,
             load_hook: optional(dict, "load_hook")?.map(Bound::unbind),

@@ -14,7 +14,7 @@ use crate::flags;
 use crate::held::Held;
 use crate::identity::base_of_manager;
 use crate::imports;
-use crate::mapper::{MapperDescriptor, bits};
+use crate::mapper::{ColumnDescriptor, MapperDescriptor, bits};
 use crate::state::StateRef;
 
 use super::batch::{Batch, BatchParts};
@@ -101,6 +101,7 @@ impl Flush {
                     (bits::BEFORE_INSERT, "before_insert")
                 },
             )?;
+            check_discriminator(py, self.descriptor(mapper), state)?;
             let switched =
                 if has_identity || !has_persistent { None } else { self.find_row_switch(py, state, mapper)? };
             if has_identity || switched.is_some() {
@@ -269,10 +270,17 @@ impl Flush {
             let mut next = run.clone();
             shape_insert(py, first.held.state(), table_descriptor, version, &mut detector, &mut run)?;
             let mut end = at + 1;
+            let mut last = first.mapper;
             // A row with SQL expressions travels alone.
             while !run.has_sql
-                && let Some(row) = rows.get(end).filter(|row| row.mapper == first.mapper)
+                && let Some(row) = rows.get(end)
             {
+                if row.mapper != last {
+                    if !is_same_insert(&descriptor, table_no, self.descriptor(row.mapper), table) {
+                        break;
+                    }
+                    last = row.mapper;
+                }
                 shape_insert(py, row.held.state(), table_descriptor, version, &mut detector, &mut next)?;
                 if next != run {
                     break;
@@ -525,6 +533,48 @@ impl Run {
     pub(super) fn fits(&self, shape: &RunShape) -> bool {
         self.shape == *shape && !shape.columns.has_sql
     }
+}
+
+/// Do rows of two classes of a hierarchy become the same INSERT into a table they share?
+fn is_same_insert(descriptor: &MapperDescriptor, table_no: usize, other: &MapperDescriptor, table: usize) -> bool {
+    let Some(other_no) = table_number(other, table) else { return false };
+    let (columns, others) = (&descriptor.tables[table_no].columns, &other.tables[other_no].columns);
+    let same_column = |(column, other): (&ColumnDescriptor, &ColumnDescriptor)| {
+        column.attr == other.attr
+            && column.eval_none == other.eval_none
+            && column.default == other.default
+            && column.server_default == other.server_default
+    };
+    let generator = |descriptor: &MapperDescriptor| descriptor.version_generator.as_ref().map(Py::as_ptr);
+    columns.len() == others.len()
+        && columns.iter().zip(others).all(same_column)
+        && descriptor.version_id == other.version_id
+        && generator(descriptor) == generator(other)
+        && descriptor.instance_events == 0
+        && other.instance_events == 0
+}
+
+/// Warns about a discriminator that says another class than the object's.
+fn check_discriminator(py: Python<'_>, descriptor: &MapperDescriptor, state: StateRef) -> PyResult<()> {
+    let (Some(attr), Some(identity)) = (descriptor.polymorphic_attr, &descriptor.polymorphic_identity) else {
+        return Ok(());
+    };
+    let value = state.slot(attr).value();
+    if value.is_null() || value == identity.as_ptr() || state.is_outdated() {
+        return Ok(());
+    }
+    // SAFETY: the slot owns its value; it is held from here on.
+    let value = unsafe { Bound::from_borrowed_ptr(py, value) };
+    if value.is_exact_instance_of::<pyo3::types::PyString>() && value.eq(identity.bind(py))? {
+        return Ok(());
+    }
+    let Some(mapper) = state.manager().mapper(py) else { return Ok(()) };
+    let check = mapper.getattr(pyo3::intern!(py, "_validate_polymorphic_identity"))?;
+    if !check.is_none() {
+        let view = state.view(py)?;
+        check.call1((&mapper, &view, view.getattr(pyo3::intern!(py, "dict"))?))?;
+    }
+    Ok(())
 }
 
 fn table_number(descriptor: &MapperDescriptor, address: usize) -> Option<usize> {
