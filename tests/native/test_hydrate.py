@@ -218,7 +218,7 @@ def test_polymorphic_branches(uow: Any) -> None:
     )
     branch = EntityPlan(manager, (0,), [(0, 0, None), (1, 1, None), (2, 2, None)])
 
-    def missing(identity: Row) -> None:
+    def missing(identity: Row, discriminator: object) -> None:
         raise LookupError(identity)
 
     plan = single(model.entity(polymorphic=(1, None, {"base": None, "sub": branch}, missing)))

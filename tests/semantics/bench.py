@@ -111,5 +111,6 @@ class Bench:
             except Exception as error:
                 seen.append(error)
         told = [f"{w.category.__name__}: {w.message}" for w in caught]
-        told += [f"{type(error).__name__}: {error}" for error in seen]
+        # without statement and parameters, which `told` has
+        told += [f"{type(error).__name__}: {getattr(error, 'orig', None) or error}" for error in seen]
         return [_ADDRESS.sub("0x", " ".join(text.split())) for text in told]

@@ -70,7 +70,7 @@ def test_039_get_of_a_sibling_class_that_is_expired(bench: Any) -> None:
     bench.told()
     assert session.get(a.Cat, 1) is None
     assert session.get(a.Dog, 7) is None
-    assert bench.told() == ['SELECT animals', 'SELECT animals']
+    assert bench.told() == ["SELECT animals", "SELECT animals"]
 
 
 def test_046_row_switch_with_a_version(bench: Any) -> None:
@@ -82,13 +82,15 @@ def test_046_row_switch_with_a_version(bench: Any) -> None:
     session.add(second)
     bench.told()
     session.flush()
-    assert bench.told() == ["UPDATE documents SET version=2, title='new' WHERE documents.id = 1 AND documents.version = 1"]
-    assert (second.version, bench.states(first, second)) == (2, ['deleted', 'persistent'])
+    assert bench.told() == [
+        "UPDATE documents SET version=2, title='new' WHERE documents.id = 1 AND documents.version = 1"
+    ]
+    assert (second.version, bench.states(first, second)) == (2, ["deleted", "persistent"])
     assert second.text is None
     session.commit()
-    assert bench.rows("documents") == [(1, 2, 'new', 'kept')]
+    assert bench.rows("documents") == [(1, 2, "new", "kept")]
     assert second.text == "kept"
-    assert (bench.states(first), sa.inspect(first).was_deleted) == (['detached'], True)
+    assert (bench.states(first), sa.inspect(first).was_deleted) == (["detached"], True)
 
 
 def test_046_row_switch_of_a_stale_version(bench: Any) -> None:
@@ -99,9 +101,11 @@ def test_046_row_switch_of_a_stale_version(bench: Any) -> None:
     session.delete(first)
     second = Document(id=1, title="new")
     session.add(second)
-    assert bench.outcome(session.flush) == ["StaleDataError: UPDATE statement on table 'documents' expected to update 1 row(s); 0 were matched."]
+    assert bench.outcome(session.flush) == [
+        "StaleDataError: UPDATE statement on table 'documents' expected to update 1 row(s); 0 were matched."
+    ]
     session.rollback()
-    assert (first.version, bench.states(first, second)) == (1, ['persistent', 'transient'])
+    assert (first.version, bench.states(first, second)) == (1, ["persistent", "transient"])
 
 
 def test_046_row_switch_with_a_version_of_ones_own(bench: Any) -> None:
@@ -113,7 +117,9 @@ def test_046_row_switch_with_a_version_of_ones_own(bench: Any) -> None:
     session.add(second)
     bench.told()
     session.flush()
-    assert bench.told() == ["UPDATE documents SET version=7, title='new' WHERE documents.id = 1 AND documents.version = 1"]
+    assert bench.told() == [
+        "UPDATE documents SET version=7, title='new' WHERE documents.id = 1 AND documents.version = 1"
+    ]
     assert second.version == 7
 
 
@@ -126,12 +132,12 @@ def test_049_conflicting_object_turns_out_to_be_gone(bench: Any) -> None:
     new = a.Cat(id=2, name="kitty")
     session.add(new)
     assert bench.outcome(session.flush) == []
-    assert bench.told() == ['SELECT animals', "INSERT INTO animals (id, kind, name) VALUES (2, 'cat', 'kitty')"]
-    assert bench.states(tom, new) == ['deleted', 'persistent']
+    assert bench.told() == ["SELECT animals", "INSERT INTO animals (id, kind, name) VALUES (2, 'cat', 'kitty')"]
+    assert bench.states(tom, new) == ["deleted", "persistent"]
     assert session.get(a.Cat, 2) is new
     session.commit()
-    assert bench.rows("animals") == [(2, 'cat', 'kitty')]
-    assert bench.states(tom, new) == ['detached', 'persistent']
+    assert bench.rows("animals") == [(2, "cat", "kitty")]
+    assert bench.states(tom, new) == ["detached", "persistent"]
 
 
 def test_049_then_rolled_back(bench: Any) -> None:
@@ -144,8 +150,8 @@ def test_049_then_rolled_back(bench: Any) -> None:
     session.add(new)
     session.flush()
     session.rollback()
-    assert bench.states(tom, new) == ['persistent', 'transient']
-    assert (tom.name, session.get(a.Cat, 2) is tom) == ('tom', True)
+    assert bench.states(tom, new) == ["persistent", "transient"]
+    assert (tom.name, session.get(a.Cat, 2) is tom) == ("tom", True)
 
 
 def test_050_identity_taken_during_the_flush(bench: Any) -> None:
@@ -155,15 +161,19 @@ def test_050_identity_taken_during_the_flush(bench: Any) -> None:
 
     @sa.event.listens_for(a.Cat, "after_insert")
     def load(mapper: Any, connection: Any, target: Any) -> None:
-        other = session.scalars(
-            sa.select(a.Cat).where(a.Cat.name == "tom").execution_options(autoflush=False)
-        ).one()
+        other = session.scalars(sa.select(a.Cat).where(a.Cat.name == "tom").execution_options(autoflush=False)).one()
         loaded.append(other)
 
     new = a.Cat(name="tom")
     session.add(new)
-    assert bench.outcome(session.flush) == ["SAWarning: Identity map already had an identity for (<class 'test_rows_039_050_switches.animals.<locals>.Animal'>, (1,), None), replacing it with newly flushed object. Are there load operations occurring inside of an event handler within the flush?"]
+    assert bench.outcome(session.flush) == [
+        (
+            "SAWarning: Identity map already had an identity for (<class 'test_rows_039_050_switches.animals.<locals>.Animal'>, "
+            "(1,), None), replacing it with newly flushed object. "
+            "Are there load operations occurring inside of an event handler within the flush?"
+        )
+    ]
     assert loaded[0] is not new
-    assert (bench.states(new, loaded[0]), session.get(a.Cat, 1) is new) == (['persistent', 'persistent'], True)
+    assert (bench.states(new, loaded[0]), session.get(a.Cat, 1) is new) == (["persistent", "persistent"], True)
     session.commit()
-    assert bench.rows("animals") == [(1, 'cat', 'tom')]
+    assert bench.rows("animals") == [(1, "cat", "tom")]

@@ -60,7 +60,7 @@ def test_053_swapped_keys_are_two_updates(bench: Any) -> None:
     a, b = session.get(Seat, (1, 1)), session.get(Seat, (1, 2))
     a.place, b.place = 2, 1
     bench.told()
-    assert bench.outcome(session.flush) == ['IntegrityError: (sqlite3.IntegrityError) UNIQUE constraint failed: seats.row, seats.place [SQL: UPDATE seats SET place=? WHERE seats."row" = ? AND seats.place = ?] [parameters: [(2, 1, 1), (1, 1, 2)]] (Background on this error at: https://sqlalche.me/e/21/gkpj)']
+    assert bench.outcome(session.flush) == ["IntegrityError: UNIQUE constraint failed: seats.row, seats.place"]
     assert bench.told() == ['UPDATE seats SET place=2 WHERE seats."row" = 1 AND seats.place = 1']
     session.rollback()
     assert ((a.place, b.place), session.get(Seat, (1, 1)) is a) == ((1, 2), True)
@@ -79,14 +79,19 @@ def test_053_key_taken_over_from_an_object_that_leaves_it(bench: Any) -> None:
     a, b, c = (session.get(Thing, n) for n in (1, 2, 3))
     c.id, b.id, a.id = 4, 3, 2
     bench.told()
-    assert bench.outcome(session.flush) == ['IntegrityError: (sqlite3.IntegrityError) UNIQUE constraint failed: things.id [SQL: UPDATE things SET id=? WHERE things.id = ?] [parameters: [(2, 1), (3, 2), (4, 3)]] (Background on this error at: https://sqlalche.me/e/21/gkpj)']
-    assert bench.told() == ['UPDATE things SET id=2 WHERE things.id = 1']
+    assert bench.outcome(session.flush) == ["IntegrityError: UNIQUE constraint failed: things.id"]
+    assert bench.told() == ["UPDATE things SET id=2 WHERE things.id = 1"]
     session.rollback()
     b.id = 9
     session.flush()
     a.id = 2
     assert bench.outcome(session.flush) == []
-    assert bench.told() == ['SELECT things', 'UPDATE things SET id=9 WHERE things.id = 2', 'SELECT things', 'UPDATE things SET id=2 WHERE things.id = 1']
+    assert bench.told() == [
+        "SELECT things",
+        "UPDATE things SET id=9 WHERE things.id = 2",
+        "SELECT things",
+        "UPDATE things SET id=2 WHERE things.id = 1",
+    ]
     assert [session.get(Thing, n) for n in (1, 2, 3, 9)] == [None, a, c, b]
     session.rollback()
     assert [session.get(Thing, n) for n in (1, 2, 3, 9)] == [a, b, c, None]
@@ -101,11 +106,15 @@ def test_056_the_database_passes_the_key_on(bench: Any) -> None:
     bench.told()
     session.flush()
     assert bench.told() == ["UPDATE users SET name='edward' WHERE users.name = 'ed'"]
-    assert [n.user_name for n in ed.notes] == ['edward', 'edward']
+    assert [n.user_name for n in ed.notes] == ["edward", "edward"]
     assert bench.told() == []
-    assert (loaded.user is ed, loaded in session.dirty, sa.inspect(ed).identity) == (True, False, ('edward',))
+    assert (loaded.user is ed, loaded in session.dirty, sa.inspect(ed).identity) == (True, False, ("edward",))
     session.commit()
-    assert (bench.rows("users"), bench.rows("notes"), bench.rows("members")) == ([('edward', None)], [(1, 'edward', 'a'), (2, 'edward', 'b')], [('edward', 1)])
+    assert (bench.rows("users"), bench.rows("notes"), bench.rows("members")) == (
+        [("edward", None)],
+        [(1, "edward", "a"), (2, "edward", "b")],
+        [("edward", 1)],
+    )
     assert (len(ed.groups), session.get(p.User, "edward") is ed) == (1, True)
 
 
@@ -117,7 +126,7 @@ def test_056_unloaded_children_are_not_looked_at(bench: Any) -> None:
     bench.told()
     session.flush()
     assert bench.told() == ["UPDATE users SET name='edward' WHERE users.name = 'ed'"]
-    assert [n.user_name for n in ed.notes] == ['edward']
+    assert [n.user_name for n in ed.notes] == ["edward"]
 
 
 def test_056_children_are_updated_one_by_one(bench: Any) -> None:
@@ -127,18 +136,35 @@ def test_056_children_are_updated_one_by_one(bench: Any) -> None:
     bench.told()
     ed.name = "edward"
     session.flush()
-    assert bench.told() == ['SELECT groups', 'SELECT notes', "UPDATE users SET name='edward' WHERE users.name = 'ed'", "UPDATE members SET user_name='edward', group_id=1 WHERE members.user_name = 'ed' AND members.group_id = 1", "UPDATE members SET user_name='edward', group_id=2 WHERE members.user_name = 'ed' AND members.group_id = 2", "UPDATE notes SET user_name='edward' WHERE notes.id = 1", "UPDATE notes SET user_name='edward' WHERE notes.id = 2"]
-    assert [n.user_name for n in ed.notes] == ['edward', 'edward']
+    assert bench.told() == [
+        "SELECT groups",
+        "SELECT notes",
+        "UPDATE users SET name='edward' WHERE users.name = 'ed'",
+        "UPDATE members SET user_name='edward', group_id=1 WHERE members.user_name = 'ed' AND members.group_id = 1",
+        "UPDATE members SET user_name='edward', group_id=2 WHERE members.user_name = 'ed' AND members.group_id = 2",
+        "UPDATE notes SET user_name='edward' WHERE notes.id = 1",
+        "UPDATE notes SET user_name='edward' WHERE notes.id = 2",
+    ]
+    assert [n.user_name for n in ed.notes] == ["edward", "edward"]
     session.commit()
-    assert (bench.rows("users"), bench.rows("notes"), bench.rows("members")) == ([('edward', None)], [(1, 'edward', 'a'), (2, 'edward', 'b')], [('edward', 1), ('edward', 2)])
+    assert (bench.rows("users"), bench.rows("notes"), bench.rows("members")) == (
+        [("edward", None)],
+        [(1, "edward", "a"), (2, "edward", "b")],
+        [("edward", 1), ("edward", 2)],
+    )
     ed.name, ed.notes[0].text = "eddy", "changed"
     ed.groups.pop()
     ed.groups.append(p.Group())
     bench.told()
     session.flush()
-    assert bench.told() == ['INSERT INTO groups DEFAULT VALUES', "DELETE FROM members WHERE members.user_name = 'eddy' AND members.group_id = 2", "INSERT INTO members (user_name, group_id) VALUES ('eddy', 3)", "UPDATE notes SET text='changed' WHERE notes.id = 1"]
+    assert bench.told() == [
+        "INSERT INTO groups DEFAULT VALUES",
+        "DELETE FROM members WHERE members.user_name = 'eddy' AND members.group_id = 2",
+        "INSERT INTO members (user_name, group_id) VALUES ('eddy', 3)",
+        "UPDATE notes SET text='changed' WHERE notes.id = 1",
+    ]
     session.rollback()
-    assert (ed.name, [n.user_name for n in ed.notes]) == ('edward', ['edward', 'edward'])
+    assert (ed.name, [n.user_name for n in ed.notes]) == ("edward", ["edward", "edward"])
 
 
 def test_056_without_a_cascade_the_database_refuses(bench: Any) -> None:
@@ -147,10 +173,10 @@ def test_056_without_a_cascade_the_database_refuses(bench: Any) -> None:
     ed = session.get(p.User, "ed")
     ed.name = "edward"
     bench.told()
-    assert bench.outcome(session.flush) == ["IntegrityError: (sqlite3.IntegrityError) FOREIGN KEY constraint failed [SQL: UPDATE users SET name=? WHERE users.name = ?] [parameters: ('edward', 'ed')] (Background on this error at: https://sqlalche.me/e/21/gkpj)"]
-    assert bench.told() == ['SELECT groups', 'SELECT notes', "UPDATE users SET name='edward' WHERE users.name = 'ed'"]
+    assert bench.outcome(session.flush) == ["IntegrityError: FOREIGN KEY constraint failed"]
+    assert bench.told() == ["SELECT groups", "SELECT notes", "UPDATE users SET name='edward' WHERE users.name = 'ed'"]
     session.rollback()
-    assert (ed.name, sa.inspect(ed).identity) == ('ed', ('ed',))
+    assert (ed.name, sa.inspect(ed).identity) == ("ed", ("ed",))
 
 
 def test_056_key_in_the_childs_key(bench: Any) -> None:
@@ -175,10 +201,14 @@ def test_056_key_in_the_childs_key(bench: Any) -> None:
     order.number = "b"
     bench.told()
     session.flush()
-    assert bench.told() == ["UPDATE orders SET number='b' WHERE orders.number = 'a'", "UPDATE lines SET number='b' WHERE lines.number = 'a' AND lines.place = 1", "UPDATE lines SET number='b' WHERE lines.number = 'a' AND lines.place = 2"]
-    assert (sa.inspect(first).identity, session.get(Line, ("b", 1)) is first) == (('b', 1), True)
+    assert bench.told() == [
+        "UPDATE orders SET number='b' WHERE orders.number = 'a'",
+        "UPDATE lines SET number='b' WHERE lines.number = 'a' AND lines.place = 1",
+        "UPDATE lines SET number='b' WHERE lines.number = 'a' AND lines.place = 2",
+    ]
+    assert (sa.inspect(first).identity, session.get(Line, ("b", 1)) is first) == (("b", 1), True)
     session.commit()
-    assert bench.rows("lines", "place") == [('b', 1, 'x'), ('b', 2, 'y')]
+    assert bench.rows("lines", "place") == [("b", 1, "x"), ("b", 2, "y")]
 
 
 def test_056_key_in_the_childs_key_passed_on_by_the_database(bench: Any) -> None:
@@ -203,10 +233,13 @@ def test_056_key_in_the_childs_key_passed_on_by_the_database(bench: Any) -> None
     order.number, second.what = "b", "z"
     bench.told()
     session.flush()
-    assert bench.told() == ["UPDATE orders SET number='b' WHERE orders.number = 'a'", "UPDATE lines SET what='z' WHERE lines.number = 'b' AND lines.place = 2"]
-    assert [sa.inspect(line).identity for line in (first, second)] == [('b', 1), ('b', 2)]
+    assert bench.told() == [
+        "UPDATE orders SET number='b' WHERE orders.number = 'a'",
+        "UPDATE lines SET what='z' WHERE lines.number = 'b' AND lines.place = 2",
+    ]
+    assert [sa.inspect(line).identity for line in (first, second)] == [("b", 1), ("b", 2)]
     session.commit()
-    assert bench.rows("lines", "place") == [('b', 1, 'x'), ('b', 2, 'z')]
+    assert bench.rows("lines", "place") == [("b", 1, "x"), ("b", 2, "z")]
 
 
 def rename_engineer(bench: Any, *, cascades: bool) -> list[Any]:
@@ -252,11 +285,38 @@ def rename_engineer(bench: Any, *, cascades: bool) -> list[Any]:
 
 
 def test_056_key_of_joined_inheritance_passed_on_by_the_database(bench: Any) -> None:
-    assert rename_engineer(bench, cascades=True) == [["UPDATE persons SET name='anna' WHERE persons.name = 'ann'"], 'anna', ('anna',), ["UPDATE persons SET name='annie' WHERE persons.name = 'anna'", "UPDATE engineers SET language='rust' WHERE engineers.name = 'annie'"], [('annie', 'engineer')], [('annie', 'rust')], [(1, 'annie')]]
+    assert rename_engineer(bench, cascades=True) == [
+        ["UPDATE persons SET name='anna' WHERE persons.name = 'ann'"],
+        "anna",
+        ("anna",),
+        [
+            "UPDATE persons SET name='annie' WHERE persons.name = 'anna'",
+            "UPDATE engineers SET language='rust' WHERE engineers.name = 'annie'",
+        ],
+        [("annie", "engineer")],
+        [("annie", "rust")],
+        [(1, "annie")],
+    ]
 
 
 def test_056_key_of_joined_inheritance(bench: Any) -> None:
-    assert rename_engineer(bench, cascades=False) == [["UPDATE persons SET name='anna' WHERE persons.name = 'ann'", "UPDATE engineers SET name='anna' WHERE engineers.name = 'ann'", "UPDATE reports SET author_name='anna' WHERE reports.id = 1"], 'anna', ('anna',), ["UPDATE persons SET name='annie' WHERE persons.name = 'anna'", "UPDATE engineers SET name='annie', language='rust' WHERE engineers.name = 'anna'", "UPDATE reports SET author_name='annie' WHERE reports.id = 1"], [('annie', 'engineer')], [('annie', 'rust')], [(1, 'annie')]]
+    assert rename_engineer(bench, cascades=False) == [
+        [
+            "UPDATE persons SET name='anna' WHERE persons.name = 'ann'",
+            "UPDATE engineers SET name='anna' WHERE engineers.name = 'ann'",
+            "UPDATE reports SET author_name='anna' WHERE reports.id = 1",
+        ],
+        "anna",
+        ("anna",),
+        [
+            "UPDATE persons SET name='annie' WHERE persons.name = 'anna'",
+            "UPDATE engineers SET name='annie', language='rust' WHERE engineers.name = 'anna'",
+            "UPDATE reports SET author_name='annie' WHERE reports.id = 1",
+        ],
+        [("annie", "engineer")],
+        [("annie", "rust")],
+        [(1, "annie")],
+    ]
 
 
 def rename_target(bench: Any, *, cascades: bool) -> list[Any]:
@@ -276,8 +336,23 @@ def rename_target(bench: Any, *, cascades: bool) -> list[Any]:
 
 
 def test_057_many_to_one_without_other_side_passed_on_by_the_database(bench: Any) -> None:
-    assert rename_target(bench, cascades=True) == [["UPDATE users SET name='edward' WHERE users.name = 'ed'"], ['edward', 'ed', 'jack'], [], [(1, 'edward', None), (2, 'edward', None), (3, 'jack', None)]]
+    assert rename_target(bench, cascades=True) == [
+        ["UPDATE users SET name='edward' WHERE users.name = 'ed'"],
+        ["edward", "ed", "jack"],
+        [],
+        [(1, "edward", None), (2, "edward", None), (3, "jack", None)],
+    ]
 
 
 def test_057_many_to_one_without_other_side(bench: Any) -> None:
-    assert rename_target(bench, cascades=False) == [['SELECT groups', "UPDATE users SET name='edward' WHERE users.name = 'ed'", "UPDATE notes SET user_name='edward' WHERE notes.id = 1", "UPDATE notes SET user_name='edward' WHERE notes.id = 2"], ['edward', 'edward', 'jack'], [], [(1, 'edward', None), (2, 'edward', None), (3, 'jack', None)]]
+    assert rename_target(bench, cascades=False) == [
+        [
+            "SELECT groups",
+            "UPDATE users SET name='edward' WHERE users.name = 'ed'",
+            "UPDATE notes SET user_name='edward' WHERE notes.id = 1",
+            "UPDATE notes SET user_name='edward' WHERE notes.id = 2",
+        ],
+        ["edward", "edward", "jack"],
+        [],
+        [(1, "edward", None), (2, "edward", None), (3, "jack", None)],
+    ]

@@ -113,17 +113,18 @@ def _table(mapper: Any, table: Any) -> dict[str, Any]:
     }
 
 
-def _equated(mapper: Any, table: Any) -> Iterator[tuple[int, int]]:
-    """The attributes that joined inheritance copies into a row of this table: (ancestor's, own).
+def _equated(mapper: Any, table: Any) -> Iterator[tuple[int, int, bool]]:
+    """The attributes that joined inheritance makes equal in this table: (ancestor's, own, passed on by the database).
 
-    Usually both columns are one attribute, and nothing needs to be copied.
+    Usually both columns are one attribute, and nothing is copied. The database passes primary keys on.
     """
     for ancestor in mapper.iterate_to_root():
         for left, right in ancestor._inherits_equated_pairs or ():
             if right.table is table:
-                source, destination = _attribute_of(mapper, left), _attribute_of(mapper, right)
-                if source is not None and destination is not None and source != destination:
-                    yield source, destination
+                source, own = _attribute_of(mapper, left), _attribute_of(mapper, right)
+                if source is not None and own is not None:
+                    is_key = left.primary_key and right.primary_key and right.references(left)
+                    yield source, own, bool(mapper.passive_updates and is_key)
 
 
 def _column(mapper: Any, column: Any, fetched: bool) -> dict[str, Any]:
@@ -138,6 +139,7 @@ def _column(mapper: Any, column: Any, fetched: bool) -> dict[str, Any]:
         "server_onupdate": column.server_onupdate is not None,
         "server_default": column.server_default is not None,
         "fetched": fetched,
+        "version": column is mapper.version_id_col,
     }
 
 

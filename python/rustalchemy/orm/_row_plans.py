@@ -361,7 +361,7 @@ class RowPlanBuilder:
 
 
 class PolymorphicPlans(dict[Any, Any]):
-    """The plan of each subclass by its polymorphic identity; None for the mapper's own."""
+    """The plan of each subclass by its polymorphic identity; None for the mapper's own, False for a stranger."""
 
     def __init__(
         self, builder: RowPlanBuilder, query_entity: Any, mapper: Any, path: Any, adapter: Any, column: Any
@@ -382,19 +382,23 @@ class PolymorphicPlans(dict[Any, Any]):
         elif sub_mapper.isa(mapper):
             plan = self._plan_of(sub_mapper)
         else:
-            return None
+            plan = False
         self[identity] = plan
         return plan
 
-    def missing(self, identity: Any) -> None:
+    def missing(self, identity: tuple[Any, ...], discriminator: Any) -> None:
+        """Refuse a row that says no class, or one that was not asked for."""
+        if discriminator is None:
+            what = "is NULL"
+        else:
+            what = (
+                f"refers to {self._mapper.polymorphic_map[discriminator]}, which is not a sub-mapper of the requested "
+                f"{self._mapper}"
+            )
         raise sa_exc.InvalidRequestError(
-            f"Row with identity key {self._mapper.identity_key_from_primary_key(_as_tuple(identity))} can't be "
-            f"loaded into an object; the polymorphic discriminator column '{self._column}' is NULL"
+            f"Row with identity key {self._mapper.identity_key_from_primary_key(identity)} can't be loaded into an "
+            f"object; the polymorphic discriminator column '{self._column}' {what}"
         )
-
-
-def _as_tuple(identity: Any) -> tuple[Any, ...]:
-    return identity if isinstance(identity, tuple) else (identity,)
 
 
 def _all_of(functions: list[Callable[..., None]]) -> Optional[Callable[..., None]]:

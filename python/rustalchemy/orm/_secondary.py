@@ -18,7 +18,8 @@ def execute_secondary(
         connection.execute(table.insert(), [dict(zip(keys, row, strict=True)) for row in rows])
         return
     prefix = "old_" if kind == "update" else ""
-    criterion = and_(*(table.c[key] == bindparam(prefix + key, type_=table.c[key].type) for key in dict.fromkeys(keys)))
+    columns = [column for column in table.c if column.key in keys]
+    criterion = and_(*(column == bindparam(prefix + column.key, type_=column.type) for column in columns))
     if kind == "update":
         statement = table.update().where(criterion)
         names = (*keys, *(prefix + key for key in keys))

@@ -8,6 +8,7 @@ made once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -233,7 +234,9 @@ class InsertShape(Shape):
         ]
         eager = self.mapper.base_mapper.eager_defaults
         if eager == "auto":
-            eager = bool(server_made) and table.implicit_returning and dialect.insert_executemany_returning
+            # of a subclass' own tables nothing is fetched, as in SQLAlchemy
+            is_of_base = table in self.mapper.base_mapper._cols_by_table
+            eager = is_of_base and server_made and table.implicit_returning and dialect.insert_executemany_returning
         self._eager = bool(eager)
         self.can_return = bool(table.implicit_returning and dialect.insert_returning)
         self.server_made = server_made
@@ -390,6 +393,11 @@ class UpdateShape(Shape):
         if self._server_version:
             statement = statement.return_defaults(self.mapper.version_id_col)
         return statement
+
+    @cached_property
+    def plain_core_statement(self) -> Any:
+        """The construct of rows without SQL expressions."""
+        return self.core_statement()
 
     @property
     def lane(self) -> LaneStatement | None:

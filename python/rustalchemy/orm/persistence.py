@@ -334,7 +334,8 @@ class FlushExecutor:
         for position, row in enumerate(rows):
             one = batch if len(rows) == 1 else batch.slice(position)
             expressions, values = _split_expressions(shape, row)
-            statement = shape.core_statement(expressions)
+            # one construct for all rows: what it holds may be counted by its own compilation
+            statement = shape.core_statement(expressions) if expressions else shape.plain_core_statement
             result = connection.execute(
                 statement.values(expressions) if expressions else statement, values, execution_options=options
             )
@@ -433,7 +434,7 @@ class FlushExecutor:
             batch.set_columns(
                 tuple(numbers[key] for key in prefetched), [tuple(row[key] for key in prefetched) for row in sent]
             )
-        if shape.tells_refreshed:
+        if shape.tells_refreshed and not batch.is_leaving:
             self._tell_refreshed(shape, batch, refreshed + prefetched)
         if compiled.postfetch:
             batch.expire_columns(shape.stored_numbers(compiled.postfetch))

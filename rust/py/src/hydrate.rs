@@ -350,26 +350,29 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
     ) -> PyResult<Branch<'py>> {
         let py = self.py;
         let discriminator = row.processed(switch.position, switch.processor.as_ref())?;
-        if discriminator.is_none() {
-            let key = plan
-                .key()
-                .iter()
-                .map(|column| row.processed(column.position, column.processor.as_ref()))
-                .collect::<PyResult<Values<'py>>>()?;
-            if plan.is_absent(key.iter().filter(|part| part.is_none()).count()) {
-                return Ok(Branch::Absent);
+        if !discriminator.is_none() {
+            // `[]` and not `get`: the mapping may make its entries when they are first asked for.
+            let branch = switch.branches.bind(py).as_any().get_item(&discriminator)?;
+            if branch.is_none() {
+                return Ok(Branch::Same);
             }
-            if let Some(on_missing) = &switch.on_missing {
-                on_missing.bind(py).call1((PyTuple::new(py, key)?,))?;
+            // False: a class that the one asked for does not include.
+            if let Ok(branch) = branch.cast_into::<EntityPlan>() {
+                return Ok(Branch::Other(branch));
             }
-            return Ok(Branch::Same);
         }
-        // `[]` and not `get`: the mapping may make its entries when they are first asked for.
-        let branch = switch.branches.bind(py).as_any().get_item(discriminator)?;
-        if branch.is_none() {
-            return Ok(Branch::Same);
+        let key = plan
+            .key()
+            .iter()
+            .map(|column| row.processed(column.position, column.processor.as_ref()))
+            .collect::<PyResult<Values<'py>>>()?;
+        if plan.is_absent(key.iter().filter(|part| part.is_none()).count()) {
+            return Ok(Branch::Absent);
         }
-        Ok(Branch::Other(branch.cast_into::<EntityPlan>()?))
+        if let Some(on_missing) = &switch.on_missing {
+            on_missing.bind(py).call1((PyTuple::new(py, key)?, discriminator))?;
+        }
+        Ok(Branch::Same)
     }
 
     // ---- filling --------------------------------------------------------------------------------------------------

@@ -339,7 +339,8 @@ impl ClassManager {
     fn configure_mapper(slf: &Bound<'_, Self>, descriptor: &Bound<'_, PyDict>) -> PyResult<()> {
         let core = ManagerCore::of(slf);
         let new = Rc::new(MapperDescriptor::from_dict(descriptor)?);
-        core.is_polymorphic.set(new.polymorphic_attr.is_some() && (new.polymorphic_identity.is_some() || new.polymorphic_abstract));
+        core.is_polymorphic
+            .set(new.polymorphic_attr.is_some() && (new.polymorphic_identity.is_some() || new.polymorphic_abstract));
         let old = core.descriptor.replace(Some(new));
         drop(old);
         Ok(())

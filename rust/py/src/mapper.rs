@@ -67,6 +67,8 @@ pub struct ColumnDescriptor {
     pub server_default: bool,
     /// Fetched or expired after INSERT when it was not sent.
     pub fetched: bool,
+    /// The version column of the mapper.
+    pub version: bool,
     /// The `compare_values` of a type that does not compare with `==`.
     pub compare: Option<Py<PyAny>>,
 }
@@ -81,8 +83,18 @@ pub struct TableDescriptor {
     pub pk: Vec<u32>,
     /// Mapped columns.
     pub columns: Vec<ColumnDescriptor>,
-    /// Attributes that joined inheritance copies into a new row: (ancestor's, own).
-    pub equated: Vec<(u32, u32)>,
+    /// Attributes that joined inheritance makes equal.
+    pub equated: Vec<Equated>,
+}
+
+/// An attribute of a table that has the value of one of an ancestor's table; mostly both are the same attribute.
+pub struct Equated {
+    /// The ancestor's attribute.
+    pub source: u32,
+    /// This table's attribute.
+    pub own: u32,
+    /// A primary key that the database changes by itself when the ancestor's changes.
+    pub is_passed_on: bool,
 }
 
 /// Relationship of a mapper.
@@ -214,6 +226,7 @@ impl ColumnDescriptor {
             server_onupdate: truth(dict, "server_onupdate", false)?,
             server_default: truth(dict, "server_default", false)?,
             fetched: truth(dict, "fetched", false)?,
+            version: truth(dict, "version", false)?,
             compare: optional(dict, "compare")?.map(Bound::unbind),
         })
     }
@@ -230,7 +243,11 @@ impl TableDescriptor {
             name: required(dict, "name")?.extract()?,
             pk: required(dict, "pk")?.extract()?,
             columns,
-            equated: optional(dict, "equated")?.map_or_else(|| Ok(Vec::new()), |value| value.extract())?,
+            equated: optional(dict, "equated")?
+                .map_or_else(|| Ok(Vec::new()), |value| value.extract::<Vec<_>>())?
+                .into_iter()
+                .map(|(source, own, is_passed_on)| Equated { source, own, is_passed_on })
+                .collect(),
         })
     }
 }

@@ -93,6 +93,8 @@ impl UowRef {
         transient.extend(frame.expunged.iter().filter_map(|tombstone| alive(tombstone)));
         let mut result = self.expunge(py, transient, true);
 
+        // All leave the map before the first comes back: one may get the key that another one has now.
+        let mut returning = Vec::new();
         for (tombstone, old_key) in frame.key_switches.into_values() {
             let Some(held) = alive(&tombstone) else { continue };
             let state = held.state();
@@ -100,12 +102,15 @@ impl UowRef {
             self.map_discard(state);
             if state.has_key() {
                 state.set_key(old_key.into_ptr());
-            }
-            if is_here && state.has_key() {
-                match self.map_replace(py, state) {
-                    Ok(replaced) => drop(replaced),
-                    Err(error) => result = result.and(Err(error)),
+                if is_here {
+                    returning.push(held);
                 }
+            }
+        }
+        for held in returning {
+            match self.map_replace(py, held.state()) {
+                Ok(replaced) => drop(replaced),
+                Err(error) => result = result.and(Err(error)),
             }
         }
 

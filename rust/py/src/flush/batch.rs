@@ -122,6 +122,11 @@ impl Batch {
     fn needs_key(&self) -> bool {
         self.needs_key
     }
+    /// The rows are deleted next, values that come back are not kept.
+    #[getter]
+    fn is_leaving(&self) -> bool {
+        self.set.is_leaving
+    }
     fn __len__(&self) -> usize {
         self.set.len()
     }
@@ -166,6 +171,9 @@ impl Batch {
 
     /// Stores values that came back, row by row, as committed.
     fn set_columns(&self, columns: Vec<u32>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.set.is_leaving {
+            return Ok(());
+        }
         let attrs = columns.iter().map(|&column| self.attr(column)).collect::<PyResult<Vec<_>>>()?;
         let mut states = self.set.rows.iter();
         for row in rows.try_iter()? {
@@ -182,6 +190,9 @@ impl Batch {
 
     /// Values that the database made and nobody has read yet.
     fn expire_columns(&self, py: Python<'_>, columns: Vec<u32>) -> PyResult<()> {
+        if self.set.is_leaving {
+            return Ok(());
+        }
         let attrs = columns.into_iter().map(|column| self.attr(column)).collect::<PyResult<Vec<u32>>>()?;
         for &attr in &attrs {
             for held in &self.set.rows {

@@ -14,7 +14,7 @@ use crate::flags;
 use crate::held::Held;
 use crate::identity::base_of_manager;
 use crate::imports;
-use crate::mapper::{ColumnDescriptor, MapperDescriptor, bits};
+use crate::mapper::{ColumnDescriptor, Equated, MapperDescriptor, TableDescriptor, bits};
 use crate::state::StateRef;
 
 use super::batch::{Batch, BatchParts};
@@ -255,14 +255,13 @@ impl Flush {
         for row in rows {
             copy_equated(py, self.descriptor(row.mapper), table, row.held.state())?;
         }
+        let rows: Vec<&Row> =
+            rows.iter().filter(|row| table_number(self.descriptor(row.mapper), table).is_some()).collect();
         let mut detector = SqlDetector::new();
         let mut at = 0;
         while let Some(first) = rows.get(at) {
             let descriptor = Rc::clone(self.descriptor(first.mapper));
-            let Some(table_no) = table_number(&descriptor, table) else {
-                at += 1;
-                continue;
-            };
+            let Some(table_no) = table_number(&descriptor, table) else { break };
             let table_descriptor = &descriptor.tables[table_no];
             let has_generator = descriptor.version_generator.as_ref().is_none_or(|fn_| !is_false(fn_.bind(py)));
             let version = version_column(&descriptor, table_descriptor).filter(|_| has_generator);
@@ -333,6 +332,7 @@ impl Flush {
             let Some(table_no) = table_number(&descriptor, table) else { continue };
             let table_descriptor = &descriptor.tables[table_no];
             let state = row.held.state();
+            let has_new_key = inherit_changes(py, table_descriptor, state)?;
             let mut shape = RowShape::for_table(table_descriptor);
             shape_update(py, state, table_descriptor, &mut detector, &mut shape)?;
             let (mut new_version, mut old_version) = (None, None);
@@ -363,14 +363,20 @@ impl Flush {
                 let is_new_only = state
                     .committed(column_descriptor.attr)
                     .is_some_and(|old| old.is_null() || crate::names::NO_VALUE.is(old));
-                if is_new_only {
+                if is_new_only || has_new_key {
                     shape.withhold(column as usize);
                 }
             }
             if shape.is_empty() {
                 continue;
             }
-            let shape = RunShape { mapper: row.mapper, table_no, columns: shape, has_version: new_version.is_some() };
+            let shape = RunShape {
+                mapper: row.mapper,
+                table_no,
+                columns: shape,
+                has_version: new_version.is_some(),
+                has_new_key,
+            };
             if run.as_ref().is_some_and(|run| !run.fits(&shape))
                 && let Some(run) = run.take()
             {
@@ -505,6 +511,8 @@ pub(super) struct RunShape {
     pub columns: RowShape,
     /// The version is made here, and not the attribute's value.
     pub has_version: bool,
+    /// The database passed the rows' new keys on.
+    pub has_new_key: bool,
 }
 
 impl RunShape {
@@ -527,7 +535,8 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(shape: RunShape) -> Self {
-        Self { shape, set: RowSet::default() }
+        let set = RowSet { has_new_keys: shape.has_new_key, ..RowSet::default() };
+        Self { shape, set }
     }
 
     pub(super) fn fits(&self, shape: &RunShape) -> bool {
@@ -621,11 +630,35 @@ fn null_key(py: Python<'_>, what: &str, table: &crate::mapper::TableDescriptor, 
 /// The row of an ancestor's table is written: what joined inheritance makes equal in this one is known now.
 fn copy_equated(py: Python<'_>, descriptor: &MapperDescriptor, table: usize, state: StateRef) -> PyResult<()> {
     let Some(number) = table_number(descriptor, table) else { return Ok(()) };
-    for &(source, destination) in &descriptor.tables[number].equated {
-        let value = attribute::get(py, state, source, flags::passive::NO_INITIALIZE)?;
-        if !attribute::is_symbol(&value) && !value.is_none() {
-            attribute::set_column(py, state, destination, &value)?;
+    for equated in &descriptor.tables[number].equated {
+        if equated.source != equated.own {
+            copy_one(py, state, equated)?;
         }
     }
     Ok(())
+}
+
+fn copy_one(py: Python<'_>, state: StateRef, equated: &Equated) -> PyResult<()> {
+    let value = attribute::get(py, state, equated.source, flags::passive::NO_INITIALIZE)?;
+    if !attribute::is_symbol(&value) && !value.is_none() {
+        attribute::set_column(py, state, equated.own, &value)?;
+    }
+    Ok(())
+}
+
+/// What changed in an ancestor's row changes in this one, too; true if the database has passed a new key on by itself.
+fn inherit_changes(py: Python<'_>, table: &TableDescriptor, state: StateRef) -> PyResult<bool> {
+    let mut has_new_key = false;
+    for equated in &table.equated {
+        let is_changed = state
+            .committed(equated.source)
+            .is_some_and(|old| !old.is_null() && old != state.slot(equated.source).value());
+        if is_changed {
+            if equated.source != equated.own {
+                copy_one(py, state, equated)?;
+            }
+            has_new_key |= equated.is_passed_on;
+        }
+    }
+    Ok(has_new_key)
 }

@@ -6,6 +6,7 @@ use rustalchemy_core::flush::Cause;
 
 use crate::flags::passive;
 use crate::held::Held;
+use crate::manager::{ClassManager, ManagerCore};
 use crate::mapper::{Direction, RelationshipDescriptor};
 use crate::related;
 use crate::state::{StateRef, state_of};
@@ -13,17 +14,26 @@ use crate::state::{StateRef, state_of};
 use super::Flush;
 use super::register::{Registration, keys_changed};
 
-/// Must holders be looked for? With another side, that one registers them (unless the database does).
-fn is_searched(relationship: &RelationshipDescriptor) -> bool {
+/// Must holders be looked for? Not with another side that registers them, or leaves them to the database.
+fn is_searched(py: Python<'_>, relationship: &RelationshipDescriptor) -> bool {
     relationship.direction == Direction::ManyToOne
         && !relationship.viewonly
-        && (relationship.reverse.is_empty() || !relationship.passive_updates)
+        && (relationship.reverse.is_empty()
+            || !relationship.passive_updates
+                && relationship.reverse.iter().all(|(manager, attr)| is_passive(py, manager, *attr)))
+}
+
+/// Does the database pass new keys on along this relationship?
+fn is_passive(py: Python<'_>, manager: &Py<ClassManager>, attr: u32) -> bool {
+    let Some(descriptor) = ManagerCore::of(manager.bind(py)).descriptor() else { return true };
+    descriptor.relationships.iter().all(|relationship| relationship.attr != attr || relationship.passive_updates)
 }
 
 impl Flush {
     /// Brings new keys to holders: those that need an UPDATE (`passive_updates=False`) while the flush is prepared, those that the
-    /// database updates by itself when it has.
-    pub(super) fn switch_keys(&mut self, py: Python<'_>, is_passive: bool) -> PyResult<()> {
+    /// database updates by itself when it has. True if more states take part now.
+    pub(super) fn switch_keys(&mut self, py: Python<'_>, is_passive: bool) -> PyResult<bool> {
+        let before = self.states.len();
         let switched: HashSet<usize> = self
             .states
             .iter()
@@ -32,17 +42,17 @@ impl Flush {
             .map(|state| state.as_ptr() as usize)
             .collect();
         if switched.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         for holder in self.uow.core().identity.held(|_| true) {
             let Some(descriptor) = holder.state().manager().descriptor() else { continue };
             for relationship in &descriptor.relationships {
-                if is_searched(relationship) && relationship.passive_updates == is_passive {
+                if relationship.passive_updates == is_passive && is_searched(py, relationship) {
                     self.switch_holder(py, &holder, relationship, &switched)?;
                 }
             }
         }
-        Ok(())
+        Ok(self.states.len() > before)
     }
 
     fn switch_holder(

@@ -142,7 +142,9 @@ impl Flush {
     fn prepare(&mut self, py: Python<'_>, objects: Option<&Bound<'_, PyAny>>) -> PyResult<core::Waits> {
         self.register_session(py, objects)?;
         self.presort(py)?;
-        self.switch_keys(py, false)?;
+        while self.switch_keys(py, false)? {
+            self.presort(py)?;
+        }
         self.order(py)
     }
 

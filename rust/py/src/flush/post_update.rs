@@ -66,13 +66,21 @@ impl Flush {
                     }
                     old_version = Some((column, old));
                 }
-                let shape = RunShape { mapper, table_no, columns: shape, has_version: new_version.is_some() };
+                let shape = RunShape {
+                    mapper,
+                    table_no,
+                    columns: shape,
+                    has_version: new_version.is_some(),
+                    has_new_key: false,
+                };
                 if run.as_ref().is_some_and(|run| !run.fits(&shape))
                     && let Some(run) = run.take()
                 {
                     self.send_updates(py, executor, &mut lane, run)?;
                 }
-                run.get_or_insert_with(|| Run::new(shape)).set.push(held.clone(), new_version, old_version);
+                let run = run.get_or_insert_with(|| Run::new(shape));
+                run.set.is_leaving = is_delete;
+                run.set.push(held.clone(), new_version, old_version);
             }
         }
         if let Some(run) = run {

@@ -19,6 +19,10 @@ pub(super) struct RowSet {
     pub versions: Option<(u32, Vec<Py<PyAny>>)>,
     /// The version column and the version every row has in the database, where it is not the state's own.
     pub old_versions: Option<(u32, Vec<Py<PyAny>>)>,
+    /// The rows have their new keys already: the database passed them on.
+    pub has_new_keys: bool,
+    /// The rows are deleted next: what the database makes of them is nobody's business.
+    pub is_leaving: bool,
 }
 
 /// Where the value of one parameter comes from.
@@ -84,7 +88,8 @@ impl RowSet {
             if is_of(&self.old_versions, number) {
                 return Ok(Source::OldVersion);
             }
-            return Ok(Source::Committed(attr_of(table, number)?));
+            let attr = attr_of(table, number)?;
+            return Ok(if self.has_new_keys { Source::Current(attr) } else { Source::Committed(attr) });
         }
         let number = column(entry)?;
         if is_of(&self.versions, number) {
@@ -188,6 +193,8 @@ impl RowSet {
             rows: vec![row.clone()],
             versions: self.versions.as_ref().map(version),
             old_versions: self.old_versions.as_ref().map(version),
+            has_new_keys: self.has_new_keys,
+            is_leaving: self.is_leaving,
         })
     }
 

@@ -198,8 +198,8 @@ fn is_equal(
 
 /// The number of the version column in a table, if it is there and written by us.
 pub(super) fn version_column(descriptor: &MapperDescriptor, table: &TableDescriptor) -> Option<u32> {
-    let version = descriptor.version_id?;
-    (0..).zip(&table.columns).find(|(_, column)| column.attr == version).map(|(number, _)| number)
+    descriptor.version_id?;
+    (0..).zip(&table.columns).find(|(_, column)| column.version).map(|(number, _)| number)
 }
 
 /// Pending states in the order they were added in, then persistent ones by identity.

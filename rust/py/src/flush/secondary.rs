@@ -82,10 +82,22 @@ impl Flush {
             }
             return Ok(());
         }
-        if relationship.cascade & bits::DELETE_ORPHAN == 0 {
+        if !relationship.passive_updates && !self.is_preview() {
+            let association = Association::of(py, relationship)?;
+            if association_moves(state, &association) {
+                // Loaded here, so that the relationship is seen to have something to do.
+                related::links(py, state, relationship, passive::OFF)?;
+            }
+        }
+        // An old value that was not loaded when a scalar was set is loaded here, before its row is touched.
+        let is_set = !relationship.uselist && !related::is_untouched(state, relationship);
+        if relationship.cascade & bits::DELETE_ORPHAN == 0 && !is_set {
             return Ok(());
         }
         let links = related::links(py, state, relationship, passive::NO_INITIALIZE | self.preview_flags())?;
+        if relationship.cascade & bits::DELETE_ORPHAN == 0 {
+            return Ok(());
+        }
         for child in &links.deleted {
             let Some(child) = related::held(py, child)? else { continue };
             if !attribute::has_parent(state, relationship, child.state()) {
