@@ -377,6 +377,11 @@ def give_back_reset(pooled: Any) -> None:
     pooled._close_special(transaction_reset=True)
 
 
+def log_failed_close(engine: Any, err: Exception) -> None:
+    """Log that a cursor could not be closed, where Core logs it."""
+    engine.pool.logger.error("Error closing cursor", exc_info=err)
+
+
 def connection_is_usable(connection: Any) -> bool:
     """Return whether a statement could run now; what is wrong otherwise is for Core to say."""
     transaction = connection._transaction

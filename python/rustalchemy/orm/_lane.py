@@ -141,33 +141,42 @@ class Lane:
 
     def fetch(self, sql: str, parameters: Sequence[Any]) -> tuple[list[Row], Any]:
         """Execute, and return all rows and the cursor's description."""
-        cursor = self._dbapi_connection.cursor()
+        cursor: Any = None
         try:
+            cursor = self._dbapi_connection.cursor()
             cursor.execute(sql, parameters)
             rows = cursor.fetchall()
             description = cursor.description
         except BaseException as err:
             self._raise(err, sql, parameters, cursor)
-        cursor.close()
+        try:
+            cursor.close()
+        except Exception as err:
+            self.close_failed(err)
         return rows, description
 
     def insert(self, sql: str, parameters: Sequence[Any]) -> int:
         """Execute one INSERT, and return the key it generated."""
-        cursor = self._dbapi_connection.cursor()
+        cursor: Any = None
         try:
+            cursor = self._dbapi_connection.cursor()
             cursor.execute(sql, parameters)
             key: int = cursor.lastrowid
         except BaseException as err:
             self._raise(err, sql, parameters, cursor)
-        cursor.close()
+        try:
+            cursor.close()
+        except Exception as err:
+            self.close_failed(err)
         return key
 
     def execute(self, sql: str, rows: Sequence[Row]) -> int:
         """Execute a statement once per row of parameters, and return the number of rows it matched."""
-        cursor = self._dbapi_connection.cursor()
+        cursor: Any = None
         many = len(rows) != 1
         parameters: Sequence[Any] = rows if many else rows[0]
         try:
+            cursor = self._dbapi_connection.cursor()
             if many:
                 cursor.executemany(sql, rows)
             else:
@@ -175,8 +184,19 @@ class Lane:
             matched: int = cursor.rowcount
         except BaseException as err:
             self._raise(err, sql, parameters, cursor, many)
-        cursor.close()
+        try:
+            cursor.close()
+        except Exception as err:
+            self.close_failed(err)
         return matched
+
+    def close_failed(self, err: Exception) -> None:
+        """A cursor that has done its work could not be closed: that is logged, not raised."""
+        _sa.log_failed_close(self.engine, err)
+
+    def refuse(self, err: BaseException, sql: str, rows: Sequence[Any]) -> NoReturn:
+        """Raise what Core would for values that cannot become parameters; must be called while it is being handled."""
+        self._raise(err, sql, rows, None)
 
     def fail(
         self, err: BaseException, sql: str, parameters: Sequence[Any], cursor: Any, executemany: bool = False
@@ -195,6 +215,9 @@ class Lane:
         cursor: Any,
         executemany: bool = False,
     ) -> NoReturn:
-        """Raise what Core would: sqlalchemy.exc classes with statement and parameters, pool invalidation included."""
-        context = None if sql is None else _ErrorContext(executemany)
+        """Raise what Core would: sqlalchemy.exc classes with statement and parameters, pool invalidation included.
+
+        Without a cursor it is an error of the preparations, which Core wraps whatever its class.
+        """
+        context = None if cursor is None else _ErrorContext(executemany)
         _sa.handle_dbapi_exception(self.connection, err, sql, parameters, cursor, context)

@@ -132,9 +132,12 @@ class _Shape:
         if prepared is None:
             return None
         parameters = self._template.copy()
-        for place, index, processor in self._fills:
-            value = values[index]
-            parameters[place] = value if processor is None else processor(value)
+        try:
+            for place, index, processor in self._fills:
+                value = values[index]
+                parameters[place] = value if processor is None else processor(value)
+        except BaseException as err:
+            lane.refuse(err, prepared.sql, [dict(zip(self._names, values, strict=True))])
         row_plan = prepared.plain_row_plan
         if row_plan is None:
             return prepared.run(session, lane, parameters)

@@ -240,16 +240,19 @@ class PreparedSelect:
     ) -> Any:
         """A Result of all rows; None if the parameters need Core."""
         sql = self.sql
-        if self._lists:
-            spelled = self.with_lists(extracted, given)
-            if spelled is None:
-                return None
-            sql, parameters = spelled
-        else:
-            found = self.parameters(extracted, given)
-            if found is None:
-                return None
-            parameters = found
+        try:
+            if self._lists:
+                spelled = self.with_lists(extracted, given)
+                if spelled is None:
+                    return None
+                sql, parameters = spelled
+            else:
+                found = self.parameters(extracted, given)
+                if found is None:
+                    return None
+                parameters = found
+        except BaseException as err:
+            lane.refuse(err, sql, [given or {}])
         rows, plan, context = self._run(session, lane, sql, parameters, statement, load_options)
         metadata = self._metadata
         if metadata is None:
@@ -440,7 +443,10 @@ def owned_rows(
     prepared = _cached(dialect, owner, lambda: PreparedSelect.of(make(), dialect, names=tuple(values)))
     if prepared is None:
         return NO_LANE
-    parameters = prepared.parameters((), values)
+    try:
+        parameters = prepared.parameters((), values)
+    except BaseException as err:
+        lane.refuse(err, prepared.sql, [dict(values)])
     if parameters is None:
         return NO_LANE
     rows = prepared.run(session, lane, parameters, load_options=_LAZY_OPTIONS)
@@ -469,9 +475,12 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     if prepared is None:
         return NO_LANE
     parameters = list(constants)
-    for place, index, processor in fills:
-        value = identity[index]
-        parameters[place] = value if processor is None else processor(value)
+    try:
+        for place, index, processor in fills:
+            value = identity[index]
+            parameters[place] = value if processor is None else processor(value)
+    except BaseException as err:
+        lane.refuse(err, prepared.sql, [tuple(identity)])
     rows = prepared.run(session, lane, parameters, load_options=_LAZY_OPTIONS)
     native = mapper._prepared_get
     if native is None or native.dialect is not dialect:

@@ -87,8 +87,8 @@ class FlushExecutor:
         shape = self._shape(UpdateShape, batch, target.dialect)
         lane = target.lane
         text = None if lane is None or batch.has_sql or shape.tells_refreshed else shape.lane
-        if lane is not None and text is not None and (prepared := _parameters(text, batch)) is not None:
-            rows, made = prepared
+        if lane is not None and text is not None:
+            rows, made = _parameters(lane, shape, text, batch)
             matched = lane.execute(text.sql, rows)
             text.store(batch, made)
             self._check_updated(shape, len(rows), matched)
@@ -111,8 +111,8 @@ class FlushExecutor:
         target = self._target(batch.mapper.mapper)
         shape = self._shape(DeleteShape, batch, target.dialect)
         lane, text = target.lane, shape.lane
-        if lane is not None and text is not None and (prepared := _parameters(text, batch)) is not None:
-            matched = lane.execute(text.sql, prepared[0])
+        if lane is not None and text is not None:
+            matched = lane.execute(text.sql, _parameters(lane, shape, text, batch)[0])
         else:
             matched = self._delete_through_core(target.connection, shape, batch)
         self._check_deleted(shape, target.dialect, len(batch), matched)
@@ -201,10 +201,7 @@ class FlushExecutor:
         """Send a batch through the lane; False if it has to go through Core."""
         plain = shape.plain
         if plain is not None:
-            prepared = _parameters(plain, batch)
-            if prepared is None:
-                return False
-            rows, made = prepared
+            rows, made = _parameters(lane, shape, plain, batch)
             lane.execute(plain.sql, rows)
             plain.store(batch, made)
             return True
@@ -212,11 +209,10 @@ class FlushExecutor:
 
     def _insert_one(self, lane: Lane, shape: InsertShape, batch: _core.Batch) -> bool:
         single = shape.single
-        prepared = None if single is None else _parameters(single[0], batch)
-        if single is None or prepared is None:
+        if single is None:
             return False
         text, key = single
-        (row,), made = prepared
+        (row,), made = _parameters(lane, shape, text, batch)
         if text.returning:
             returned, _ = lane.fetch(text.sql, row)
             _set_returned(batch, text, returned)
@@ -229,11 +225,10 @@ class FlushExecutor:
 
     def _insert_pages(self, lane: Lane, shape: InsertShape, batch: _core.Batch) -> bool:
         multi = shape.multi
-        prepared = None if multi is None else _parameters(multi[0], batch)
-        if multi is None or prepared is None:
+        if multi is None:
             return False
         text, (head, values, tail), sentinel = multi
-        rows, made = prepared
+        rows, made = _parameters(lane, shape, text, batch)
         page = min(_ROWS_PER_STATEMENT, lane.dialect.insertmanyvalues_max_parameters // len(rows[0]))
         returned: list[Row] = []
         sql = ""
@@ -462,12 +457,14 @@ def _expire_readonly(state: Any) -> None:
         state._expire_attributes(present, names)
 
 
-def _parameters(text: LaneStatement, batch: _core.Batch) -> tuple[list[Row], list[list[Any]]] | None:
-    """The parameters of a batch; None if a value could not be processed: Core then raises the proper error."""
+def _parameters(
+    lane: Lane, shape: InsertShape | UpdateShape | DeleteShape, text: LaneStatement, batch: _core.Batch
+) -> tuple[list[Row], list[list[Any]]]:
+    """The parameters of a batch, and the values made by default; what a processor or default raises is Core's to word."""
     try:
         return text.parameters(batch)
-    except Exception:
-        return None
+    except BaseException as err:
+        lane.refuse(err, text.sql, batch.dicts(shape.names))
 
 
 def _in_values_order(rows: list[Row], key: int) -> list[Row]:

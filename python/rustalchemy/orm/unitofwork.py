@@ -50,6 +50,9 @@ class UOWTransaction:
             transaction._end_flush()
         except BaseException:
             with util.safe_reraise():
+                if self.plan is not None:
+                    # it holds the objects, and the exception's traceback holds it
+                    session._uow_abort(self.plan)
                 transaction.rollback(_capture_exception=True)
 
     def _execute(
@@ -57,13 +60,9 @@ class UOWTransaction:
     ) -> tuple[_core.OrderedFlush, FlushExecutor]:
         session = self.session
         self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
-        try:
-            # not kept: the executor knows this object, and both should go when the flush ends
-            executor = FlushExecutor(session, transaction, self)
-            session._uow_execute(plan, executor)
-        except BaseException:
-            session._uow_abort(plan)
-            raise
+        # not kept: the executor knows this object, and both should go when the flush ends
+        executor = FlushExecutor(session, transaction, self)
+        session._uow_execute(plan, executor)
         return plan, executor
 
     def _finish(self, plan: _core.OrderedFlush, executor: FlushExecutor) -> None:

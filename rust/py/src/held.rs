@@ -1,7 +1,9 @@
 //! `Held`: a state together with a reference to its object.
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::state::StateRef;
@@ -47,6 +49,14 @@ impl Held {
     pub fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         // SAFETY: `self` owns a reference.
         unsafe { Bound::from_borrowed_ptr(py, self.object.as_ptr()) }
+    }
+    /// Shows the object to the collector.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: `self` owns a reference, which is only lent: `ManuallyDrop` keeps its count. Traversal has the GIL.
+        let object = ManuallyDrop::new(unsafe {
+            Bound::from_owned_ptr(Python::assume_attached(), self.object.as_ptr()).unbind()
+        });
+        visit.call(&*object)
     }
 }
 

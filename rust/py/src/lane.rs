@@ -4,6 +4,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple, PyType};
 
+use crate::driver;
+
 /// The lane of the session's transaction. One is opened, and a transaction begun, where there is none yet; nothing if
 /// statements have to go through Core.
 pub fn of_session<'py>(session: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -61,13 +63,13 @@ pub fn fetch<'py>(
     parameters: &Bound<'py, PyTuple>,
 ) -> PyResult<Bound<'py, PyList>> {
     let py = lane.py();
-    let cursor = lane.getattr(intern!(py, "_dbapi_connection"))?.call_method0(intern!(py, "cursor"))?;
+    let cursor = driver::open(lane, sql, parameters)?;
     let rows = cursor
         .call_method1(intern!(py, "execute"), (sql, parameters))
         .and_then(|_| cursor.call_method0(intern!(py, "fetchall")));
     match rows {
         Ok(rows) => {
-            cursor.call_method0(intern!(py, "close"))?;
+            driver::close(lane, &cursor)?;
             match rows.cast_into::<PyList>() {
                 Ok(rows) => Ok(rows),
                 Err(error) => PyList::new(py, error.into_inner().try_iter()?.collect::<PyResult<Vec<_>>>()?),

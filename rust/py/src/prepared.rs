@@ -130,7 +130,13 @@ impl PreparedRow {
         if !lane.getattr(intern!(py, "dialect"))?.is(&self.dialect) {
             return Ok(None);
         }
-        lane::fetch(&lane, self.sql.bind(py), &self.parameters(key)?).map(Some)
+        match self.parameters(key) {
+            Ok(parameters) => lane::fetch(&lane, self.sql.bind(py), &parameters).map(Some),
+            Err(error) => {
+                lane.call_method1(intern!(py, "fail"), (error.value(py), &self.sql, (key,), py.None()))?;
+                Err(error)
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustalchemy_core::flush::StatementKind;
 
+use crate::driver;
 use crate::lane;
 use crate::mapper::MapperDescriptor;
 use crate::unit_of_work_core::UowRef;
@@ -79,15 +80,15 @@ pub(super) fn insert_one(
     let Some((prepared, lane)) = descriptor.known_writes.recall(py, uow, shape)? else { return Ok(false) };
     let prepared = prepared.get();
     let table = &descriptor.tables[shape.table_no];
-    // A value that cannot be processed: Core says so in its own words.
-    let Ok(parameters) = set.parameters(py, 0, &prepared.resolve(py, set, table)?) else { return Ok(false) };
-    let cursor = lane.getattr(intern!(py, "_dbapi_connection"))?.call_method0(intern!(py, "cursor"))?;
+    let parameters = set.parameters(py, 0, &prepared.resolve(py, set, table)?);
+    let Some(parameters) = driver::unless_unprocessable(py, parameters)? else { return Ok(false) };
+    let cursor = driver::open(&lane, prepared.sql(py), &parameters)?;
     let generated = cursor
         .call_method1(intern!(py, "execute"), (prepared.sql(py), &parameters))
         .and_then(|_| cursor.getattr(intern!(py, "lastrowid")));
     match generated {
         Ok(generated) => {
-            cursor.call_method0(intern!(py, "close"))?;
+            driver::close(&lane, &cursor)?;
             if let Some(column) = prepared.key() {
                 set.state(0).set_committed(attr_of(table, column)?, generated.into_ptr())?;
             }

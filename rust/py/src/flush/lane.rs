@@ -11,6 +11,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use crate::driver;
 use crate::mapper::{MapperDescriptor, TableDescriptor};
 use crate::processors::Processor;
 use crate::unit_of_work_core::UowRef;
@@ -129,21 +130,16 @@ impl UpdateLane {
         }
         let (Some(lane), Some(known)) = (&self.lane, self.known.get(&run.shape)) else { return Ok(None) };
         let is_many = run.set.len() != 1;
-        // A value that cannot be processed: Core says so in its own words.
-        let Ok(parameters) = (if is_many {
+        let parameters = if is_many {
             run.set.all_parameters(py, &known.parameters).map(Bound::into_any)
         } else {
             run.set.parameters(py, 0, &known.parameters).map(Bound::into_any)
-        }) else {
-            return Ok(None);
         };
+        let Some(parameters) = driver::unless_unprocessable(py, parameters)? else { return Ok(None) };
         let method = if is_many { intern!(py, "executemany") } else { intern!(py, "execute") };
         let cursor = match &self.cursor {
             Some(cursor) => cursor.bind(py),
-            None => {
-                let connection = lane.bind(py).getattr(intern!(py, "_dbapi_connection"))?;
-                self.cursor.insert(connection.call_method0(intern!(py, "cursor"))?.unbind()).bind(py)
-            }
+            None => self.cursor.insert(driver::open(lane.bind(py), &known.sql, &parameters)?.unbind()).bind(py),
         };
         let matched = cursor
             .call_method1(method, (&known.sql, &parameters))
@@ -160,9 +156,9 @@ impl UpdateLane {
 
     /// Gives the cursor back.
     pub(super) fn close(self, py: Python<'_>) -> PyResult<()> {
-        match self.cursor {
-            Some(cursor) => cursor.bind(py).call_method0(intern!(py, "close")).map(drop),
-            None => Ok(()),
+        match (self.lane, self.cursor) {
+            (Some(lane), Some(cursor)) => driver::close(lane.bind(py), cursor.bind(py)),
+            _ => Ok(()),
         }
     }
 }

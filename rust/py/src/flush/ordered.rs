@@ -73,7 +73,13 @@ impl OrderedFlush {
             for mapper in &flush.mappers {
                 visit.call(&mapper.manager)?;
             }
+            for held in &flush.states {
+                held.traverse(&visit)?;
+            }
         }
         Ok(())
+    }
+    fn __clear__(slf: &Bound<'_, Self>) {
+        Self::abort(slf);
     }
 }

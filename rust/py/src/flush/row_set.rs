@@ -198,8 +198,11 @@ impl RowSet {
         })
     }
 
-    /// Shows the collector the versions; the objects are the unit of work's.
+    /// Shows the collector objects and versions.
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for held in &self.rows {
+            held.traverse(visit)?;
+        }
         for (_, versions) in self.versions.iter().chain(&self.old_versions) {
             for version in versions {
                 visit.call(version)?;
