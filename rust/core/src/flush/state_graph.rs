@@ -270,28 +270,13 @@ impl<'a> StateGraph<'a> {
     ) -> Result<FlushPlan, PlanError<E>> {
         let level = levels(&self.graph)
             .map_err(|nodes| circular(&self.graph, &nodes, |node| self.actions[node as usize]))?;
-        let mut classes: IndexMap<Action, u32> = IndexMap::new();
-        let class_of: Vec<u32> = self
-            .actions
-            .iter()
-            .map(|&action| {
-                let next = u32::try_from(classes.len()).unwrap_or(u32::MAX);
-                *classes.entry(self.whole_action(action)).or_insert(next)
-            })
-            .collect();
-        let mut by_name: Vec<(Action, u32)> = classes.into_iter().collect();
-        by_name.sort_by_key(|&(action, _)| self.class_key(action));
-        let mut rank = vec![0_u32; by_name.len()];
-        for (place, &(_, class)) in (0..).zip(&by_name) {
-            rank[class as usize] = place;
-        }
-        let place_of = |node: u32| (level[node as usize], rank[class_of[node as usize] as usize]);
+        let rank = self.ranks();
+        let place_of = |node: u32| (level[node as usize], rank[node as usize]);
         let barriers = self.graph.barrier_flags();
-        let mut order: Vec<u32> = (0..)
-            .take(self.graph.len())
-            .filter(|&node| !barriers[node as usize])
-            .collect();
-        order.sort_by_key(|&node| place_of(node));
+        let nodes = (0..).take(self.graph.len());
+        let order: Vec<u32> = nodes.filter(|&node| !barriers[node as usize]).collect();
+        let order = sorted_by_count(&order, &rank);
+        let order = sorted_by_count(&order, &level);
         let mut groups: Vec<Group> = Vec::new();
         let mut group_of = vec![None; if waits.is_some() { self.graph.len() } else { 0 }];
         for same_place in order.chunk_by(|&node, &next| place_of(node) == place_of(next)) {
@@ -332,6 +317,43 @@ impl<'a> StateGraph<'a> {
         Ok(FlushPlan { groups })
     }
 
+    /// Where each node's class of actions stands among those of one level.
+    fn ranks(&self) -> Vec<u32> {
+        const UNUSED: u32 = u32::MAX;
+        let mappers = self.schema.mapper_count();
+        let slot = |action: Action| match action {
+            Action::SaveUpdateAll(mapper) => 4 * mapper.index(),
+            Action::DeleteAll(mapper) => 4 * mapper.index() + 1,
+            Action::PostUpdateAll(mapper, is_delete) => {
+                4 * mapper.index() + 2 + usize::from(is_delete)
+            }
+            Action::ProcessAll(dependency, is_delete) => {
+                4 * mappers + 2 * dependency.index() + usize::from(is_delete)
+            }
+            _ => 0, // nodes are asked for their class only
+        };
+        let mut rank_of = vec![UNUSED; 4 * mappers + 2 * self.schema.dependency_count()];
+        let mut used: Vec<Action> = Vec::new();
+        let mut slots = vec![0_u32; self.actions.len()];
+        for (node, &action) in self.actions.iter().enumerate() {
+            let whole = self.whole_action(action);
+            let slot = slot(whole);
+            if rank_of[slot] == UNUSED {
+                rank_of[slot] = 0;
+                used.push(whole);
+            }
+            slots[node] = u32::try_from(slot).unwrap_or(u32::MAX);
+        }
+        used.sort_by_key(|&action| sort_key(self.schema, action));
+        for (rank, &action) in (0..).zip(&used) {
+            rank_of[slot(action)] = rank;
+        }
+        for slot in &mut slots {
+            *slot = rank_of[*slot as usize];
+        }
+        slots
+    }
+
     /// The whole-mapper action that single states of one level are put together into.
     fn whole_action(&self, action: Action) -> Action {
         match action {
@@ -345,11 +367,25 @@ impl<'a> StateGraph<'a> {
             whole => whole,
         }
     }
+}
 
-    /// The order of classes inside one level.
-    fn class_key(&self, action: Action) -> (u8, &str, bool) {
-        sort_key(self.schema, action)
+/// Nodes by a small number each has, in linear time; equal ones keep their order.
+fn sorted_by_count(nodes: &[u32], key: &[u32]) -> Vec<u32> {
+    let buckets = key.iter().max().map_or(0, |max| *max as usize + 1);
+    let mut starts = vec![0_u32; buckets + 1];
+    for &node in nodes {
+        starts[key[node as usize] as usize + 1] += 1;
     }
+    for bucket in 0..buckets {
+        starts[bucket + 1] += starts[bucket];
+    }
+    let mut sorted = vec![0_u32; nodes.len()];
+    for &node in nodes {
+        let start = &mut starts[key[node as usize] as usize];
+        sorted[*start as usize] = node;
+        *start += 1;
+    }
+    sorted
 }
 
 fn target_base(schema: &Schema, id: DependencyId) -> MapperId {
