@@ -4,7 +4,7 @@ use hashbrown::{HashMap, HashSet};
 use indexmap::IndexMap;
 
 use crate::ids::{DependencyId, StateId};
-use crate::schema::Schema;
+use crate::schema::{Direction, Schema};
 
 use super::cause::Cause;
 use super::dependency::Action;
@@ -157,7 +157,7 @@ pub fn steps(
         }
     }
     let levels = cycle_levels(plan);
-    let sources = Sources::new(waits, &last_of);
+    let sources = Sources::new(schema, waits, &last_of);
     for (number, first) in first_of.iter().enumerate() {
         let Some(first) = *first else { continue };
         for (step, reason) in sources.of(number) {
@@ -224,22 +224,25 @@ fn cycle_levels(plan: &FlushPlan) -> Vec<u32> {
 
 /// Which steps each group waits for, seen through everything that sends nothing.
 struct Sources<'a> {
+    schema: &'a Schema,
     incoming: Vec<Vec<(u32, Reason)>>,
     last_step: &'a [Option<usize>],
-    /// For what sends nothing: the steps behind it.
-    behind: Vec<Vec<usize>>,
+    /// For what sends nothing: the steps behind it, each with its reason.
+    behind: Vec<IndexMap<usize, Reason>>,
 }
 
 impl<'a> Sources<'a> {
-    fn new(waits: &Waits, last_step: &'a [Option<usize>]) -> Self {
+    fn new(schema: &'a Schema, waits: &Waits, last_step: &'a [Option<usize>]) -> Self {
         let mut incoming = vec![Vec::new(); waits.len().max(last_step.len())];
         for (before, after, reason) in waits.edges() {
             incoming[after as usize].push((before, reason));
         }
+        let behind = vec![IndexMap::new(); incoming.len()];
         let mut this = Self {
-            behind: vec![Vec::new(); incoming.len()],
+            schema,
             incoming,
             last_step,
+            behind,
         };
         this.look_behind();
         this
@@ -258,46 +261,55 @@ impl<'a> Sources<'a> {
                 if is_done[vertex as usize] || self.step(vertex).is_some() {
                     continue;
                 }
-                if !is_ready {
+                if is_ready {
+                    self.behind[vertex as usize] = self.found(vertex as usize);
+                    is_done[vertex as usize] = true;
+                } else {
                     stack.push((vertex, true));
-                    stack.extend(
-                        self.incoming[vertex as usize]
-                            .iter()
-                            .map(|&(before, _)| (before, false)),
-                    );
-                    continue;
+                    let before = self.incoming[vertex as usize].iter();
+                    stack.extend(before.map(|&(before, _)| (before, false)));
                 }
-                let mut found: Vec<usize> = Vec::new();
-                for &(before, _) in &self.incoming[vertex as usize] {
-                    match self.step(before) {
-                        Some(step) => found.push(step),
-                        None => found.extend(&self.behind[before as usize]),
-                    }
-                }
-                found.sort_unstable();
-                found.dedup();
-                self.behind[vertex as usize] = found;
-                is_done[vertex as usize] = true;
             }
         }
     }
 
-    /// The steps a group waits for, each once, with the first reason found.
-    fn of(&self, group: usize) -> Vec<(usize, Reason)> {
+    /// The steps a group waits for, each once, with the reason that says most.
+    fn of(&self, group: usize) -> impl Iterator<Item = (usize, Reason)> {
+        self.found(group).into_iter()
+    }
+
+    fn found(&self, vertex: usize) -> IndexMap<usize, Reason> {
         let mut found: IndexMap<usize, Reason> = IndexMap::new();
-        for &(before, reason) in &self.incoming[group] {
-            match self.step(before) {
-                Some(step) => {
-                    found.entry(step).or_insert(reason);
-                }
-                None => {
-                    for &step in &self.behind[before as usize] {
-                        found.entry(step).or_insert(reason);
-                    }
-                }
+        let mut enter = |step: usize, reason: Reason| {
+            let known = found.entry(step).or_insert(reason);
+            if self.worth(reason) < self.worth(*known) {
+                *known = reason;
+            }
+        };
+        for &(before, reason) in &self.incoming[vertex] {
+            if let Some(step) = self.step(before) {
+                enter(step, reason);
+                continue;
+            }
+            for (&step, &further) in &self.behind[before as usize] {
+                // What saves nothing is no reason to delete later; what stands behind it is.
+                let is_idle = reason == Reason::SavesFirst;
+                enter(step, if is_idle { further } else { reason });
             }
         }
-        found.into_iter().collect()
+        found
+    }
+
+    /// Of two reasons the smaller one is told: relationships, from the side that has the key, and by name.
+    fn worth(&self, reason: Reason) -> (bool, bool, &str) {
+        match reason {
+            Reason::Dependency(dependency) | Reason::Level(dependency) => {
+                let dependency = self.schema.dependency(dependency);
+                let is_many_to_one = dependency.direction == Direction::ManyToOne;
+                (false, is_many_to_one, &dependency.name)
+            }
+            Reason::SavesFirst => (true, false, ""),
+        }
     }
 
     /// The relationship that would have put a step before a group, had that sent anything.
@@ -387,6 +399,9 @@ fn waited(schema: &Schema, step: &PlanStep, before: &PlanStep, wait: Wait) -> St
     let number = wait.step + 1;
     let by = |dependency: DependencyId| schema.dependency(dependency).name.as_str();
     let what = match (before.kind, step.kind) {
+        _ if matches!(step.part, Part::Secondary(_)) => {
+            format!("rows of both sides are written first (step {number})")
+        }
         (StatementKind::Delete, StatementKind::Delete) => {
             format!("rows that refer to it go first (step {number})")
         }

@@ -373,10 +373,7 @@ fn column_name(py: Python<'_>, table: &TableDescriptor, column: usize) -> String
 /// Is the key that a relationship brings another one than the database has? One that is not known yet is.
 fn differs(py: Python<'_>, state: StateRef, attr: u32, copy: &KeyCopy) -> PyResult<bool> {
     let Some(value) = &copy.value else { return Ok(true) };
-    match committed(py, state, attr) {
-        Some(old) => Ok(!value.bind(py).eq(old)?),
-        None => Ok(state.has_key() || !value.bind(py).is_none()),
-    }
+    committed(py, state, attr).map_or(Ok(true), |old| Ok(!value.bind(py).eq(old)?))
 }
 
 /// A column value as it was last seen in the database, if it is in memory.

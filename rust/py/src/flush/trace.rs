@@ -57,6 +57,11 @@ impl Trace {
             self.causes.resize_with(state.index() + 1, SmallVec::new);
         }
         let causes = &mut self.causes[state.index()];
+        if matches!(cause, Cause::Orphan(..))
+            && let Some(known) = causes.iter_mut().find(|known| **known == Cause::LetGo)
+        {
+            *known = cause; // the same, said more precisely
+        }
         if !causes.contains(&cause) {
             causes.push(cause);
         }
