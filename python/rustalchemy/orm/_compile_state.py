@@ -117,6 +117,12 @@ class QueryContext:
     def _get_top_level_context(self) -> QueryContext:
         return self.top_level_context or self
 
+    @property
+    def following_selects(self) -> dict[Any, Any]:
+        """Statements of loaders that follow this one, kept with the compiled statement."""
+        kept: dict[Any, Any] = self.compile_state.__dict__.setdefault("_following_selects", {})
+        return kept
+
     def _loader_strategy_options(self) -> tuple[Any, ...]:
         """Options for a statement that a loader strategy emits on behalf of this one."""
         original = self.compile_state.select_statement

@@ -90,7 +90,7 @@ def _load_for_peers(strategy: Any, session: Session, state: Any) -> Any:
         peers.sort(key=lambda peer: repr(peer[1]))
     path = (state.load_path if state.load_options else None) or state.mapper._path_registry
     prop._get_strategy(_SELECT_IN)._load_for_path(
-        _LoadOfPeers(session, state), path, peers, None, prop.entity, None, None
+        _LoadOfPeers(session, state, prop), path, peers, None, prop.entity, None, None
     )
     return LoaderCallableStatus.ATTR_WAS_SET if strategy.key in state.dict else NO_LANE
 
@@ -103,13 +103,15 @@ def _is_overridden(state: Any, prop: StrategizedProperty[Any]) -> bool:
 class _LoadOfPeers:
     """What a loader asks of the execution that it follows."""
 
-    __slots__ = ("_options", "session")
+    __slots__ = ("_options", "following_selects", "session")
 
     populate_existing = False
 
-    def __init__(self, session: Session, state: Any) -> None:
+    def __init__(self, session: Session, state: Any, prop: Any) -> None:
         self.session = session
         self._options = tuple(state.load_options)
+        # statements without options are kept with the relationship
+        self.following_selects = {} if self._options else prop._selects_for_peers
 
     def _loader_strategy_options(self) -> tuple[Any, ...]:
         return self._options

@@ -1,9 +1,10 @@
 """The short way of ``session.query(User).filter_by(name="x").first()``: no statement is built when its shape is known.
 
-Such a Query stays symbolic: an entity and keyword values. The first one of a shape (entity, keywords, types of the
-values, LIMIT 1 or not) is built and compiled like any other; its PreparedSelect is kept with the class and run again
-with other values. Any method but ``filter_by()`` and those that fetch makes a full Query of it, and so does whatever
-the lane cannot do: a listener, another Query class, a value that is not a plain constant.
+Such a Query stays symbolic: an entity, and the values that its columns are compared with. A column is named by its key
+where it has to be equal, else by key and operator. The first one of a shape (entity, columns, types of the values,
+LIMIT 1 or not) is built and compiled like any other; its PreparedSelect is kept with the class and run again with other
+values. Any method but ``filter_by()``, ``filter()`` of such comparisons and those that fetch makes a full Query of it,
+and so does whatever the lane cannot do: a listener, another Query class, a value that is not a plain constant.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter
 
+from .._sa import _entity_namespace_key
 from ._statement_cache import PreparedSelect, plain_session
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ _PLAIN_TYPES = frozenset(
     (int, str, float, bytes, decimal.Decimal, datetime.datetime, datetime.date, datetime.time, uuid.UUID)
 )
 
+_COMPARISONS = frozenset((operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge))
+
 # shapes kept per class; a program that makes more has them in loops over keywords
 _LIMIT = 200
 
@@ -38,7 +42,7 @@ _LIMIT = 200
 class _QueryLane:
     """The known shapes of queries for one mapped class."""
 
-    __slots__ = ("class_", "keys", "mapper", "shapes")
+    __slots__ = ("_columns", "class_", "keys", "mapper", "shapes")
 
     def __init__(self, mapper: Mapper[Any]) -> None:
         self.mapper = mapper
@@ -46,6 +50,11 @@ class _QueryLane:
         self.shapes: dict[Any, _Shape | None] = {}
         # attributes that are plain columns: comparing them does what the shape says
         self.keys = frozenset(prop.key for prop in mapper.column_attrs)
+        # what stands left of the operator in `User.name == "x"`, by identity; held, so that an id stays its own
+        self._columns: dict[int, tuple[str, Any]] = {}
+        for key in self.keys:
+            column = getattr(getattr(self.class_, key).comparator, "__clause_element__", lambda: None)()
+            self._columns[id(column)] = (key, column)
 
     @classmethod
     def of(cls, entities: Any) -> _QueryLane | None:
@@ -73,6 +82,41 @@ class _QueryLane:
     def knows(self, values: Mapping[str, Any]) -> bool:
         """Whether the names are columns of the class."""
         return self.keys.issuperset(values)
+
+    def values_of(self, criteria: tuple[Any, ...]) -> dict[Any, Any] | None:
+        """The values that columns are compared with; None if there is anything else among the criteria."""
+        values: dict[Any, Any] = {}
+        for criterion in criteria:
+            if type(criterion) is not BinaryExpression:
+                return None
+            column = self._columns.get(id(criterion.left))
+            bound = criterion.right
+            if (
+                column is None
+                or type(bound) is not BindParameter
+                or criterion.operator not in _COMPARISONS
+                or criterion.modifiers
+                or not bound.unique
+                or bound.callable is not None
+                or bound.expanding
+                or bound.type is not criterion.left.type
+                or type(bound.value) not in _PLAIN_TYPES
+            ):
+                return None
+            name: Any = column[0] if criterion.operator is operators.eq else (column[0], criterion.operator)
+            if name in values:
+                return None
+            values[name] = bound.value
+        return values
+
+    @staticmethod
+    def criteria_of(entity: Any, values: Mapping[Any, Any]) -> list[Any]:
+        """The criteria in full."""
+        criteria = []
+        for name, value in values.items():
+            key, compare = name if type(name) is tuple else (name, operators.eq)
+            criteria.append(compare(_entity_namespace_key(entity, key), value))
+        return criteria
 
     def rows(self, query: Any, values: Mapping[str, Any], first: bool) -> list[Any] | None:
         """The objects that a symbolic query finds; None if it has to take the ordinary way."""
@@ -111,7 +155,7 @@ class _Shape:
         full = full.limit(1) if first else full._generate()
         names = []
         for criterion in full._where_criteria:
-            if not isinstance(criterion, BinaryExpression) or criterion.operator is not operators.eq:
+            if not isinstance(criterion, BinaryExpression) or criterion.operator not in _COMPARISONS:
                 return None
             bound = criterion.right
             if not isinstance(bound, BindParameter) or bound.callable is not None or bound.expanding:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.elements import Label
     from sqlalchemy.sql.expression import Exists
     from sqlalchemy.sql.selectable import CTE, ScalarSelect, Select, Subquery
+    from sqlalchemy.util.typing import Self
 
 _T = TypeVar("_T", bound=Any)
 
@@ -58,6 +59,14 @@ class _QueryResults(_QueryCriteria):
             # the loop was left early: give the connection's cursor back now
             result._soft_close()
             raise
+
+    def filter(self, *criterion: Any) -> Self:
+        """Add criteria to WHERE, joined by AND."""
+        if self._symbolic is not None:
+            symbolic = self._with_criteria(criterion)
+            if symbolic is not None:
+                return symbolic
+        return super().filter(*criterion)
 
     def _lane_rows(self, first: bool = False) -> list[Any] | None:
         """The objects found, if the short way can be taken; None if not."""

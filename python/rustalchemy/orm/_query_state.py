@@ -26,7 +26,6 @@ from sqlalchemy.sql.selectable import (
 from .._sa import (
     COMPILE_STATE_FUNCS,
     COMPILE_STATE_PLUGIN,
-    _entity_namespace_key,
     _generative,
     _SelectFromElements,
     create_raw_select,
@@ -77,7 +76,7 @@ class _QueryState(
     """The attributes of a Query, its checks, and the statement made from them."""
 
     # a query that is still only a class and keyword values: see _query_lane
-    _symbolic: tuple[_QueryLane, dict[str, Any]] | None = None
+    _symbolic: tuple[_QueryLane, dict[Any, Any]] | None = None
 
     _raw_columns: Any = _Deferred()
     _where_criteria: Any = _Deferred(())
@@ -130,12 +129,8 @@ class _QueryState(
         self._set_entities(lane.class_)
         if values:
             self._where_criteria = tuple(
-                coercions.expect(
-                    roles.WhereHavingRole,
-                    _entity_namespace_key(self._raw_columns[0], key) == value,
-                    apply_propagate_attrs=self,
-                )
-                for key, value in values.items()
+                coercions.expect(roles.WhereHavingRole, criterion, apply_propagate_attrs=self)
+                for criterion in lane.criteria_of(self._raw_columns[0], values)
             )
 
     def _with_values(self, values: dict[str, Any]) -> Self | None:
@@ -143,6 +138,17 @@ class _QueryState(
         lane, known = self._symbolic  # type: ignore[misc]  # the caller saw that it is symbolic
         if not are_plain(values) or not lane.knows(values) or not known.keys().isdisjoint(values):
             return None
+        return self._with_more(lane, known, values)
+
+    def _with_criteria(self, criteria: tuple[Any, ...]) -> Self | None:
+        """A symbolic copy with more comparisons; None if this has to be a full query."""
+        lane, known = self._symbolic  # type: ignore[misc]  # the caller saw that it is symbolic
+        values = lane.values_of(criteria)
+        if not values or not known.keys().isdisjoint(values):
+            return None
+        return self._with_more(lane, known, values)
+
+    def _with_more(self, lane: _QueryLane, known: dict[Any, Any], values: dict[Any, Any]) -> Self:
         query = self._copy()
         query._symbolic = (lane, {**known, **values} if known else values)
         return query

@@ -7,6 +7,7 @@ functions answer None or :data:`NO_LANE` and the caller takes the way through Co
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Optional
@@ -34,6 +35,9 @@ _LIMIT = 1000
 
 # key of the plan that refreshes one object
 _REFRESH = "refresh"
+
+# key of the plan for rows of a statement that follows another one
+_FOLLOWING = "following"
 
 # settings of `lazy` that load with the object
 _EAGER = frozenset({"joined", False, "selectin", "subquery", "immediate"})
@@ -176,6 +180,11 @@ class PreparedSelect:
     # execution
 
     @property
+    def multiplies_rows(self) -> bool:
+        """Whether collections are joined to the entities."""
+        return bool(self._compiled.compile_state.multi_row_eager_loaders)
+
+    @property
     def plain_row_plan(self) -> Any:
         """The row plan, once it is known that rows need nothing else to become objects; else None."""
         known = self.context_free_plan(False)
@@ -203,6 +212,22 @@ class PreparedSelect:
         context = QueryContext(self._compiled.compile_state, statement, statement, None, session, load_options)
         plan = self._plan(context, variant, description)
         return loading._Load(context, plan).rows(rows), plan, context
+
+    def rows_after(
+        self, session: Any, lane: Any, extracted: Sequence[Any], given: Mapping[str, Any], statement: Any, top: Any
+    ) -> Optional[list[Any]]:
+        """Rows of a statement that follows the one of context ``top``; None if Core has to be asked."""
+        spelled = self.with_lists(extracted, given)
+        if spelled is None:
+            return None
+        sql, parameters = spelled
+        rows, description = lane.fetch(sql, parameters)
+        plan = self.context_free_plan(_FOLLOWING)
+        if plan is not None:
+            return session._hydrate(plan.row_plan, rows, loaded=None)
+        options = _DEFAULT_OPTIONS if top is None else _DEFAULT_OPTIONS + {"_sa_top_level_orm_context": top}
+        context = QueryContext(self._compiled.compile_state, statement, statement, None, session, options)
+        return loading._Load(context, self._plan(context, _FOLLOWING, description)).rows(rows)
 
     def refresh(self, session: Any, lane: Any, parameters: Sequence[Any], state: Any) -> bool:
         """Load the row of ``state`` into it; False if the row is gone."""
@@ -457,6 +482,44 @@ def owned_rows(
         # joined collections, or a secondary table with a link twice
         rows = list({id(row): row for row in rows}.values())
     return rows
+
+
+class FollowingSelect:
+    """A loader's SELECT that follows another statement: kept with that one, and compiled once for each dialect."""
+
+    __slots__ = ("_bindparams", "_dialect", "_prepared", "statement")
+
+    def __init__(self, statement: Any) -> None:
+        self.statement = statement
+        self._dialect: Any = lambda: None
+        self._prepared: Optional[PreparedSelect] = None
+        self._bindparams: Sequence[Any] = ()
+
+    def rows(self, session: Any, given: Mapping[str, Any], top: Any) -> Optional[list[Any]]:
+        """All rows; None if the statement has to go through Core."""
+        if not plain_session(session):
+            return None
+        lane = session._lane(self.statement._propagate_attrs["plugin_subject"].mapper)
+        if lane is None:
+            return None
+        if self._dialect() is not lane.dialect:
+            self._prepare(lane.dialect)
+        if self._prepared is None:
+            return None
+        session._autoflush()
+        return self._prepared.rows_after(session, lane, self._bindparams, given, self.statement, top)
+
+    def _prepare(self, dialect: Any) -> None:
+        self._dialect = weakref.ref(dialect)
+        self._prepared = None
+        cache_key = self.statement._generate_cache_key()
+        if cache_key is None:
+            return
+        prepared = _cached(dialect, cache_key.key, lambda: PreparedSelect.of(self.statement, dialect, cache_key))
+        # rows of joined collections have to be made unique
+        if prepared is not None and not prepared.multiplies_rows:
+            self._prepared = prepared
+            self._bindparams = cache_key.bindparams
 
 
 def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:

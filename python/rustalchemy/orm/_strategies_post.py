@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
@@ -13,6 +14,7 @@ from .. import _core
 from . import attributes, interfaces, relationships
 from . import util as orm_util
 from ._row_plans import PostLoader
+from ._statement_cache import FollowingSelect
 from ._strategies_lazy import _LAZY, _AbstractRelationshipLoader
 from .base import LoaderCallableStatus, PassiveFlag
 from .context import PLUGIN, _ORMCompileState
@@ -289,7 +291,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             else:
                 children, without = grouped
 
-        query = self._select(context, path, info, effective_entity, loadopt, recursion_depth)
+        query = self._kept_select(context, path, info, effective_entity, loadopt, recursion_depth)
         options = _execution_options(self, context, recursion_depth)
         size = self._set_chunksize(loadopt)
         if info.load_only_child:
@@ -327,6 +329,23 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             else:
                 by_key.setdefault(key, []).append(parent)
         return by_key, without
+
+    def _kept_select(
+        self, context: Any, path: Any, info: _QueryInfo, entity: Any, loadopt: Any, recursion_depth: Optional[int]
+    ) -> FollowingSelect:
+        """The statement, kept with the one it follows as long as nothing in it belongs to this execution only."""
+        options = context._loader_strategy_options()
+        if (loadopt and loadopt._extra_criteria) or recursion_depth is not None:
+            return FollowingSelect(self._select(context, path, info, entity, loadopt, recursion_depth))
+        kept = context.following_selects
+        key = (self, path.path, info.load_with_join, entity, context.populate_existing)
+        known = kept.get(key)
+        if known is not None and len(known[0]) == len(options) and all(map(operator.is_, known[0], options)):
+            found: FollowingSelect = known[1]
+            return found
+        made = FollowingSelect(self._select(context, path, info, entity, loadopt, recursion_depth))
+        kept[key] = (options, made)
+        return made
 
     def _select(
         self, context: Any, path: Any, info: _QueryInfo, entity: Any, loadopt: Any, recursion_depth: Optional[int]
@@ -382,8 +401,14 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         return query._add_compile_state_func(order_outermost, prop)
 
     @staticmethod
-    def _rows(query: Any, context: Any, keys: list[Any], options: Any) -> Any:
-        result = context.session.execute(query, params={"primary_keys": keys}, execution_options=options)
+    def _rows(query: FollowingSelect, context: Any, keys: list[Any], options: Any) -> Any:
+        top = context._get_top_level_context()
+        is_plain = top is None or not (top.execution_options or top.query._execution_options)
+        if is_plain and len(options) < 2 and not query.statement._execution_options:
+            rows = query.rows(context.session, {"primary_keys": keys}, top)
+            if rows is not None:
+                return rows
+        result = context.session.execute(query.statement, params={"primary_keys": keys}, execution_options=options)
         orm_context = result.context
         if orm_context is not None and orm_context.requires_uniquing:
             return result.unique().all()
@@ -394,7 +419,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         by_key: dict[Any, list[_Parent]],
         without: list[_Parent],
         info: _QueryInfo,
-        query: Any,
+        query: FollowingSelect,
         context: Any,
         options: Any,
         size: int,
@@ -418,7 +443,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         self,
         parents: Sequence[_Parent],
         info: _QueryInfo,
-        query: Any,
+        query: FollowingSelect,
         context: Any,
         options: Any,
         size: int,

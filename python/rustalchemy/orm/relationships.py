@@ -350,6 +350,11 @@ class RelationshipProperty(
     # --- configuration
 
     @util.memoized_property
+    def _selects_for_peers(self) -> dict[Any, Any]:
+        """Statements that load the attribute for all objects of a result."""
+        return {}
+
+    @util.memoized_property
     def entity(self) -> Any:
         """The mapper or alias this relationship refers to."""
         self.parent._check_configure()
