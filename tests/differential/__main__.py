@@ -1,20 +1,23 @@
-"""Many random programs: `python -m tests.differential [COUNT [FIRST_SEED]]`; stops at the tenth difference."""
+"""Many random programs: `python -m tests.differential [COUNT [FIRST_SEED [LIMIT]]]`; stops at the tenth difference."""
 
 from __future__ import annotations
 
 import sys
 
-from .programs import first_difference
+from .compare import first_difference
 
 count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
 first = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+limit = int(sys.argv[3]) if len(sys.argv) > 3 else 10
 different = 0
+done = 0
 for seed in range(first, first + count):
     found = first_difference(seed, 15 + seed % 40)
+    done += 1
     if found:
         different += 1
         print(found, flush=True)
-        if different == 10:
+        if different == limit:
             break
-print(f"{count} programs, {different} with a difference")
+print(f"{done} programs, {different} with a difference")
 sys.exit(bool(different))

@@ -1,4 +1,4 @@
-"""Nine classes with every kind of relationship and cascade, declared once per ORM."""
+"""Classes with every kind of relationship, cascade, key and collection, declared once per ORM."""
 
 from __future__ import annotations
 
@@ -9,111 +9,66 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from . import zoo_keys, zoo_links
+
+# Classes that have to do with one another; a program plays with the classes of a few families.
+FAMILIES: tuple[tuple[str, ...], ...] = (
+    ("User", "Post", "Tag", "Comment", "Profile", "Login"),
+    ("User", "Profile", "Login"),
+    ("Post", "Tag"),
+    ("Node",),
+    ("Team", "Player"),
+    ("Egg", "Hen"),
+    ("Person", "Group"),
+    ("Shelf", "Book", "Folder", "File"),
+    ("Box", "Item", "Crate", "Thing"),
+    ("Car", "Motor", "Desk", "Lamp"),
+    ("Country", "City"),
+    ("Region", "Town"),
+    ("Student", "Course", "Enrollment"),
+    ("Document", "Section"),
+    ("Keeper", "Animal", "Dog", "Cat", "Puppy"),
+)
+
 
 @functools.cache
 def declare(orm_name: str) -> SimpleNamespace:
-    """The classes, declared with `sqlalchemy.orm` or `rustalchemy.orm`."""
+    """The classes, declared with `sqlalchemy.orm` or `rustalchemy.orm`, by name."""
     orm: Any = importlib.import_module(orm_name)
-    column, relationship = orm.mapped_column, orm.relationship
 
     class Base(orm.DeclarativeBase):
         pass
 
-    tagging = sa.Table(
-        "tagging",
-        Base.metadata,
-        sa.Column("post_id", sa.ForeignKey("post.id"), primary_key=True),
-        sa.Column("tag_id", sa.ForeignKey("tag.id"), primary_key=True),
-    )
-
-    class User(Base):
-        __tablename__ = "user"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        posts = relationship("Post", back_populates="author", order_by="Post.id")
-        profile = relationship("Profile", back_populates="user", uselist=False, cascade="all, delete-orphan")
-        sessions = relationship("Login", cascade="all, delete-orphan", order_by="Login.id", back_populates="user")
-
-    class Post(Base):
-        __tablename__ = "post"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        author_id = column(sa.ForeignKey("user.id"))
-        author = relationship("User", back_populates="posts")
-        tags = relationship("Tag", secondary=tagging, back_populates="posts", order_by="Tag.id")
-        comments = relationship("Comment", back_populates="post", cascade="all", order_by="Comment.id")
-
-    class Tag(Base):
-        __tablename__ = "tag"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        posts = relationship("Post", secondary=tagging, back_populates="tags", order_by="Post.id")
-
-    class Comment(Base):
-        __tablename__ = "comment"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        post_id = column(sa.ForeignKey("post.id"))
-        user_id = column(sa.ForeignKey("user.id"))
-        post = relationship("Post", back_populates="comments")
-        user = relationship("User")
-
-    class Profile(Base):
-        __tablename__ = "profile"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        user_id = column(sa.ForeignKey("user.id"))
-        user = relationship("User", back_populates="profile")
-
-    class Login(Base):
-        __tablename__ = "login"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        user_id = column(sa.ForeignKey("user.id"))
-        user = relationship("User", back_populates="sessions")
-
-    class Node(Base):
-        __tablename__ = "node"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        parent_id = column(sa.ForeignKey("node.id"))
-        children = relationship("Node", back_populates="parent", order_by="Node.id", cascade="all")
-        parent = relationship("Node", back_populates="children", remote_side=[id])
-
-    class Team(Base):
-        __tablename__ = "team"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        captain_id = column(sa.ForeignKey("player.id"))
-        captain = relationship("Player", foreign_keys=[captain_id], post_update=True)
-        players = relationship("Player", foreign_keys="Player.team_id", back_populates="team", order_by="Player.id")
-
-    class Player(Base):
-        __tablename__ = "player"
-        id = column(sa.Integer, primary_key=True)
-        name = column(sa.String)
-        team_id = column(sa.ForeignKey("team.id"))
-        team = relationship("Team", foreign_keys=[team_id], back_populates="players")
-
+    classes = {**zoo_links.declare(orm, Base), **zoo_keys.declare(orm, Base)}
     orm.configure_mappers()
-    classes = (User, Post, Tag, Comment, Profile, Login, Node, Team, Player)
-    return SimpleNamespace(orm=orm, Base=Base, classes={c.__name__: c for c in classes})
+    return SimpleNamespace(orm=orm, Base=Base, classes=classes)
 
 
-COLLECTIONS = {
-    "User": {"posts": "Post", "sessions": "Login"},
-    "Post": {"tags": "Tag", "comments": "Comment"},
-    "Tag": {"posts": "Post"},
-    "Node": {"children": "Node"},
-    "Team": {"players": "Player"},
-}
-SCALARS = {
-    "User": {"profile": "Profile"},
-    "Post": {"author": "User"},
-    "Comment": {"post": "Post", "user": "User"},
-    "Profile": {"user": "User"},
-    "Login": {"user": "User"},
-    "Node": {"parent": "Node"},
-    "Team": {"captain": "Player"},
-    "Player": {"team": "Team"},
-}
+@functools.cache
+def relations(uselist: bool) -> dict[str, list[tuple[str, str]]]:
+    """Relationships of each class that hold many objects, or one: names and the target classes' names."""
+    found = {}
+    for name, cls in declare("sqlalchemy.orm").classes.items():
+        props = sorted(sa.inspect(cls).relationships, key=lambda prop: prop.key)
+        found[name] = [(prop.key, prop.mapper.class_.__name__) for prop in props if prop.uselist is uselist]
+    return found
+
+
+@functools.cache
+def foreign_keys() -> dict[str, list[tuple[str, str]]]:
+    """Columns of each class that point to another class' table: attribute and target class."""
+    classes = declare("sqlalchemy.orm").classes
+    of_table = {cls.__table__.name: name for name, cls in reversed(classes.items())}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, cls in classes.items():
+        found[name] = []
+        for prop in sa.inspect(cls).column_attrs:
+            for key in prop.columns[0].foreign_keys:
+                if not key.column.table.name.startswith("animal"):
+                    found[name].append((prop.key, of_table[key.column.table.name]))
+    return found
+
+
+def is_a(obj: Any, class_name: str) -> bool:
+    """Is the object of the class, or of one derived from it?"""
+    return any(cls.__name__ == class_name for cls in type(obj).__mro__)

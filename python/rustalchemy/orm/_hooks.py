@@ -73,8 +73,9 @@ class _Hooks:
 def _eager_relationships(mapper: Any, state: Any) -> Iterator[str]:
     """Relationships that may come along with the columns when a wholly expired object is loaded again."""
     by_option = bool(state.load_options)
+    present = state.dict
     for key, prop in mapper.relationships.items():
-        if by_option or prop.lazy in _EAGER:
+        if (by_option or prop.lazy in _EAGER) and key not in present:
             yield key
 
 

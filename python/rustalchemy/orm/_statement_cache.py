@@ -410,6 +410,8 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
     if not plain_session(session):
         return None
     subject = attrs["plugin_subject"]
+    # a flush that fails must not have begun anything on behalf of the statement
+    session._autoflush()
     lane = None if subject is None else session._lane(subject.mapper)
     if lane is None:
         return None
@@ -418,7 +420,6 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
     if shape is not None:
         known = _shapes.get(dialect, _NO_SHAPES).get(shape[0])
         if known is not None:
-            session._autoflush()
             return known[0].result(session, lane, shape[1], params, statement, load_options)
     cache_key = statement._generate_cache_key()
     if cache_key is None:
@@ -428,7 +429,6 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
         return None
     if shape is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
         _remember_shape(dialect, shape[0], prepared, statement)
-    session._autoflush()
     return prepared.result(session, lane, cache_key.bindparams, params, statement, load_options)
 
 

@@ -1,6 +1,6 @@
 //! What planning can refuse; the binding crate turns it into `SQLAlchemy`'s exception classes.
 
-use crate::flush::Action;
+use crate::flush::{Action, FlushPlan};
 
 /// Why a flush cannot be planned. `E` is the caller's own error, passed through untouched.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub enum PlanError<E> {
         actions: Vec<Action>,
         /// What has to come before what between them.
         edges: Vec<(Action, Action)>,
+        /// The work that waits for no row of the cycle.
+        before: FlushPlan,
     },
     /// The caller's callback failed while it answered which states are related.
     Caller(E),

@@ -292,7 +292,14 @@ proptest! {
                     prop_assert!(levels[before as usize] < levels[after as usize]);
                 }
             }
-            Err(cycle) => prop_assert!(!cycle.is_empty()),
+            Err(blocked) => {
+                prop_assert!(!blocked.cycle.is_empty());
+                for &(before, after) in graph.edges() {
+                    let (before, after) = (before as usize, after as usize);
+                    prop_assert!(blocked.reached[before] || !blocked.reached[after]);
+                    prop_assert!(!blocked.reached[after] || blocked.levels[before] < blocked.levels[after]);
+                }
+            }
         }
     }
 }

@@ -109,7 +109,7 @@ fn members(
     visited: &mut HashSet<usize>,
 ) -> PyResult<Vec<Held>> {
     let candidates = match kind {
-        Cascade::SaveUpdate => related::all_pending(py, state, relationship)?,
+        Cascade::SaveUpdate => related::all_pending(py, state, relationship, passive::NO_INITIALIZE)?,
         Cascade::Delete if relationship.passive_deletes == 0 => {
             related::current(py, state, relationship, passive::OFF | passive::NO_RAISE)?
         }

@@ -108,17 +108,18 @@ pub fn current<'py>(
     }
 }
 
-/// Members now and members that were replaced (`get_all_pending`); loads nothing.
+/// Members now and members that were replaced (`get_all_pending`); loaded if the passive flags allow it.
 pub fn all_pending<'py>(
     py: Python<'py>,
     state: StateRef,
     relationship: &RelationshipDescriptor,
+    flags: u32,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
     if attribute::is_write_only(state, relationship.attr) {
         let links = attribute::history(py, state, relationship.attr, passive::NO_INITIALIZE)?;
         return Ok(links.added.into_iter().chain(links.deleted).collect());
     }
-    let Some(current) = loaded(py, state, relationship.attr) else { return Ok(Vec::new()) };
+    let Some(current) = value(py, state, relationship.attr, flags)? else { return Ok(Vec::new()) };
     // SAFETY: the committed value is owned by the state, or null.
     let original = state
         .committed(relationship.attr)

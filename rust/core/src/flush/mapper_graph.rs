@@ -84,8 +84,10 @@ impl MapperGraph {
         register: &Register,
         waits: Option<&mut Waits>,
     ) -> Result<FlushPlan, PlanError<E>> {
-        let level = levels(&self.graph)
-            .map_err(|nodes| circular(&self.graph, &nodes, |node| self.action(node)))?;
+        let level = levels(&self.graph).map_err(|blocked| {
+            let action = |node| self.action(node);
+            circular(&self.graph, &blocked.cycle, action, FlushPlan::default())
+        })?;
         let mut order: Vec<u32> = (0..).take(self.graph.len()).collect();
         order.sort_by_key(|&node| (level[node as usize], sort_key(schema, self.action(node))));
         let mut groups = Vec::new();

@@ -96,11 +96,13 @@ pub(super) fn states_of(schema: &Schema, register: &Register, action: Action) ->
     }
 }
 
-/// The error for nodes that lie on cycles: the actions in the order of one walk around, and all edges between them.
+/// The error for nodes that lie on cycles: the actions in the order of one walk around, all edges between them, and what
+/// can be done before.
 pub(super) fn circular<E>(
     graph: &Graph,
     nodes: &[u32],
     action: impl Fn(u32) -> Action,
+    before: FlushPlan,
 ) -> PlanError<E> {
     let barriers = graph.barrier_flags();
     let mut left = vec![false; graph.len()];
@@ -137,5 +139,6 @@ pub(super) fn circular<E>(
             .filter(|(before, after)| is_action(before) && is_action(after))
             .map(|(before, after)| (action(before), action(after)))
             .collect(),
+        before,
     }
 }

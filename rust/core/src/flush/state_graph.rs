@@ -268,13 +268,24 @@ impl<'a> StateGraph<'a> {
         register: &Register,
         waits: Option<&mut Waits>,
     ) -> Result<FlushPlan, PlanError<E>> {
-        let level = levels(&self.graph)
-            .map_err(|nodes| circular(&self.graph, &nodes, |node| self.actions[node as usize]))?;
+        let mut blocked = None;
+        let level = levels(&self.graph).unwrap_or_else(|mut at| {
+            let level = std::mem::take(&mut at.levels);
+            blocked = Some(at);
+            level
+        });
+        let is_reached = |node: u32| {
+            blocked
+                .as_ref()
+                .is_none_or(|blocked| blocked.reached[node as usize])
+        };
         let rank = self.ranks();
         let place_of = |node: u32| (level[node as usize], rank[node as usize]);
         let barriers = self.graph.barrier_flags();
-        let nodes = (0..).take(self.graph.len());
-        let order: Vec<u32> = nodes.filter(|&node| !barriers[node as usize]).collect();
+        let order: Vec<u32> = (0..)
+            .take(self.graph.len())
+            .filter(|&node| !barriers[node as usize] && is_reached(node))
+            .collect();
         let order = sorted_by_count(&order, &rank);
         let order = sorted_by_count(&order, &level);
         let mut groups: Vec<Group> = Vec::new();
@@ -314,7 +325,14 @@ impl<'a> StateGraph<'a> {
                 |node| self.whole_action(self.actions[node as usize]),
             );
         }
-        Ok(FlushPlan { groups })
+        let plan = FlushPlan { groups };
+        match blocked {
+            None => Ok(plan),
+            Some(blocked) => {
+                let action = |node: u32| self.actions[node as usize];
+                Err(circular(&self.graph, &blocked.cycle, action, plan))
+            }
+        }
     }
 
     /// Where each node's class of actions stands among those of one level.

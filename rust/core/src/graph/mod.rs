@@ -4,7 +4,7 @@ mod cycles;
 mod toposort;
 
 pub use cycles::nodes_in_cycles;
-pub use toposort::levels;
+pub use toposort::{Blocked, levels};
 
 /// A directed graph; an edge `(a, b)` says that `a` comes before `b`.
 #[derive(Clone, Debug, Default)]

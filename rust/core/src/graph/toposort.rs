@@ -2,10 +2,21 @@
 
 use super::{Graph, nodes_in_cycles};
 
-/// The level of every node, counted from 0, or the nodes that lie on cycles. Linear in nodes and edges.
+/// Why not every node has a level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The nodes that lie on cycles.
+    pub cycle: Vec<u32>,
+    /// Which nodes can be reached without passing a cycle.
+    pub reached: Vec<bool>,
+    /// The levels of those.
+    pub levels: Vec<u32>,
+}
+
+/// The level of every node, counted from 0, if there are no cycles. Linear in nodes and edges.
 ///
 /// A barrier hands the level it was given on to its successors instead of the next one.
-pub fn levels(graph: &Graph) -> Result<Vec<u32>, Vec<u32>> {
+pub fn levels(graph: &Graph) -> Result<Vec<u32>, Blocked> {
     let successors = graph.successors();
     let barriers = graph.barrier_flags();
     let mut waiting_for = vec![0_u32; graph.len()];
@@ -33,9 +44,13 @@ pub fn levels(graph: &Graph) -> Result<Vec<u32>, Vec<u32>> {
         Ok(level)
     } else {
         let flags = nodes_in_cycles(graph);
-        Err((0..graph.nodes)
-            .filter(|&node| flags[node as usize])
-            .collect())
+        Err(Blocked {
+            cycle: (0..graph.nodes)
+                .filter(|&node| flags[node as usize])
+                .collect(),
+            reached: waiting_for.iter().map(|&waiting| waiting == 0).collect(),
+            levels: level,
+        })
     }
 }
 
@@ -71,6 +86,8 @@ mod tests {
         for (before, after) in [(0, 1), (1, 2), (2, 1)] {
             graph.add_edge(before, after);
         }
-        assert_eq!(levels(&graph), Err(vec![1, 2]));
+        let blocked = levels(&graph).unwrap_err();
+        assert_eq!(blocked.cycle, [1, 2]);
+        assert_eq!(blocked.reached, [true, false, false]);
     }
 }

@@ -261,7 +261,7 @@ impl Model {
     pub fn text(&self) -> String {
         let plan = match self.plan() {
             Ok(plan) => plan,
-            Err(PlanError::Circular { actions, edges }) => return self.cycle(&actions, &edges),
+            Err(PlanError::Circular { actions, edges, .. }) => return self.cycle(&actions, &edges),
             Err(PlanError::Caller(())) => return "the caller failed\n".to_owned(),
         };
         let steps = self.steps().unwrap();

@@ -24,7 +24,7 @@ use super::row_set::RowSet;
 use super::rows::{
     RowShape, SqlDetector, inconsistent, row_key, shape_insert, shape_update, sort_by_key, sort_states, version_column,
 };
-use super::{Flush, committed_value_of, key_of};
+use super::{Flush, committed_value_of, key_of, value_of};
 
 /// A row to be saved, with what is needed beside its object.
 struct Row {
@@ -59,7 +59,7 @@ impl Flush {
             self.plan.groups[number].states = states;
             result?;
         }
-        Ok(())
+        self.blocked.take().map_or(Ok(()), Err)
     }
 
     // ---- INSERT and UPDATE ---------------------------------------------------------------------------------------------
@@ -102,8 +102,7 @@ impl Flush {
                 },
             )?;
             check_discriminator(py, self.descriptor(mapper), state)?;
-            let switched =
-                if has_identity || !has_persistent { None } else { self.find_row_switch(py, state, mapper)? };
+            let switched = if has_identity { None } else { self.find_row_switch(py, state, mapper, has_persistent)? };
             if has_identity || switched.is_some() {
                 let source = switched.as_ref().map_or(state, Held::state);
                 let version = self.descriptor(mapper).version_id;
@@ -162,11 +161,22 @@ impl Flush {
 
     /// A pending object whose row belongs to an object that is being deleted takes that row over (an UPDATE); one whose row
     /// belongs to a living object is warned about.
-    fn find_row_switch(&mut self, py: Python<'_>, state: StateRef, mapper: MapperId) -> PyResult<Option<Held>> {
-        let descriptor = Rc::clone(self.descriptor(mapper));
-        if descriptor.primary_key.iter().any(|&attr| state.slot(attr).value().is_null()) {
+    fn find_row_switch(
+        &mut self,
+        py: Python<'_>,
+        state: StateRef,
+        mapper: MapperId,
+        has_persistent: bool,
+    ) -> PyResult<Option<Held>> {
+        let primary_key = &self.descriptor(mapper).primary_key;
+        if let Some(&missing) = primary_key.iter().find(|&&attr| state.slot(attr).value().is_null()) {
+            // It may be expired: only an object that was flushed before and then rolled back is like that.
+            return value_of(py, state, missing).map(|_| None);
+        }
+        if !has_persistent {
             return Ok(None);
         }
+        let descriptor = Rc::clone(self.descriptor(mapper));
         let key = key_of(py, state, &descriptor)?;
         let base = base_of_manager(py, state.manager());
         let found = self.uow.core().identity.lookup(py, base, key.as_ptr(), state.identity_token());

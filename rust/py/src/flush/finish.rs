@@ -79,8 +79,10 @@ impl Flush {
     /// Gives a saved state its identity and its place in the map.
     fn register_persistent(&self, py: Python<'_>, state: StateRef, descriptor: &MapperDescriptor) -> PyResult<()> {
         let uow = self.uow;
-        let key_is_old =
-            state.has(flags::IN_MAP) && descriptor.primary_key.iter().all(|&attr| !state.slot(attr).is_modified());
+        let is_known = |attr| !state.slot(attr).is_modified() && !state.slot(attr).value().is_null();
+        let key_is_old = state.has(flags::IN_MAP)
+            && !state.is_outdated()
+            && descriptor.primary_key.iter().all(|&attr| is_known(attr));
         if key_is_old {
             if descriptor.primary_key.iter().any(|&attr| state.slot(attr).is_expired()) {
                 attribute::load_expired(py, state)?; // nothing of its row was written; its key is read all the same

@@ -38,7 +38,7 @@ impl Flush {
             .states
             .iter()
             .map(Held::state)
-            .filter(|&state| has_new_key(state))
+            .filter(|&state| has_new_key(state) && !self.is_deleted(state))
             .map(|state| state.as_ptr() as usize)
             .collect();
         if switched.is_empty() {

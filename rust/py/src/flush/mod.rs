@@ -101,6 +101,8 @@ pub struct Flush {
     dependencies: Vec<DependencyEntry>,
     dependency_ids: HashMap<usize, DependencyId>,
     plan: core::FlushPlan,
+    /// Raised when the plan is done: what comes after it are rows that wait for each other.
+    blocked: Option<PyErr>,
     /// The dependency processor that is at work.
     at_work: DependencyId,
     /// Base mapper → states and foreign key attributes of its second UPDATE.
@@ -123,6 +125,7 @@ impl Flush {
             uow,
             trace: is_preview.then(Box::default),
             at_work: DependencyId(0),
+            blocked: None,
             is_complete,
             states: Vec::with_capacity(capacity),
             ids: HashMap::with_capacity(capacity),
@@ -199,7 +202,8 @@ fn value_of<'py>(py: Python<'py>, state: StateRef, attr: u32) -> PyResult<Bound<
         if let Some(value) = unsafe { Bound::from_borrowed_ptr_or_opt(py, slot.value()) } {
             return Ok(value);
         }
-        if !state.has_key() {
+        // what was expired and lost its identity in a rollback cannot be loaded, and says so
+        if !state.has_key() && !slot.is_expired() {
             return Ok(py.None().into_bound(py));
         }
     }

@@ -9,6 +9,7 @@ use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
 use rustalchemy_core::schema::Direction;
 
 use crate::bridge as attribute;
+use crate::flags::passive;
 use crate::identity::base_of_manager;
 use crate::mapper::{MapperDescriptor, RelationshipDescriptor, TableDescriptor, bits};
 use crate::names;
@@ -65,7 +66,7 @@ impl Flush {
                 if relationship.cascade & spreads == 0 {
                     continue;
                 }
-                for member in related::all_pending(py, state, relationship)? {
+                for member in related::all_pending(py, state, relationship, passive::NO_INITIALIZE)? {
                     let Some(member) = state_of(&member).and_then(|member| self.id(member)) else { continue };
                     let is_new = !self.state(member).has_key();
                     let comes_later = member > id || (state.has_key() && !entry.is_delete);

@@ -2,6 +2,7 @@
 use std::rc::Rc;
 
 use hashbrown::HashSet;
+use indexmap::IndexSet;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 use rustalchemy_core::error::PlanError;
@@ -235,10 +236,14 @@ impl Flush {
 
     /// Lets every dependency processor look at its states until no new ones appear.
     pub(super) fn presort(&mut self, py: Python<'_>) -> PyResult<()> {
+        let mut turns: IndexSet<DependencyId> = IndexSet::new();
         loop {
+            // What they load meets the objects of the others: they take turns as their mappers' first states came.
+            turns.extend(self.register.mappers().iter().flat_map(|&mapper| &self.schema.mapper(mapper).dependencies));
             let mut found_work = false;
-            for number in 0..self.dependencies.len() {
-                let id = DependencyId::from_index(number);
+            for turn in 0..turns.len() {
+                let id = turns[turn];
+                let number = id.index();
                 let mut presort = std::mem::take(&mut self.dependencies[number].presort);
                 let (deletes, saves) = presort.take(&self.register, |mapper| self.schema.handles(mapper, id));
                 let is_active = presort.is_active;
@@ -476,12 +481,22 @@ impl Flush {
         } else {
             plan(&self.schema, &self.register, &active, &mut relations).map(|plan| (plan, Waits::default()))
         };
-        let (plan, waits) = ordered.map_err(|error| match error {
-            PlanError::Caller(error) => error,
-            PlanError::Circular { actions, edges } => self.circular(py, &actions, &edges),
-        })?;
-        self.plan = plan;
-        Ok(waits)
+        match ordered {
+            Ok((plan, waits)) => {
+                self.plan = plan;
+                Ok(waits)
+            }
+            Err(PlanError::Caller(error)) => Err(error),
+            Err(PlanError::Circular { actions, edges, before }) => {
+                let error = self.circular(py, &actions, &edges);
+                if self.is_preview() || before.groups.is_empty() {
+                    return Err(error);
+                }
+                self.plan = before;
+                self.blocked = Some(error);
+                Ok(Waits::default())
+            }
+        }
     }
 }
 
@@ -557,11 +572,12 @@ impl Relations for FlushRelations<'_, '_> {
         &mut self,
         dependency: DependencyId,
         state: StateId,
-        _is_delete: bool,
+        is_delete: bool,
         found: &mut Vec<Option<StateId>>,
     ) -> PyResult<()> {
         let relationship = self.flush.dependencies[dependency.index()].relationship();
-        for member in related::all_pending(self.py, self.flush.state(state), relationship)? {
+        let flags = if is_delete { self.flush.delete_flags(relationship) } else { passive::NO_INITIALIZE };
+        for member in related::all_pending(self.py, self.flush.state(state), relationship, flags)? {
             found.push(state_of(&member).and_then(|state| self.flush.id(state)));
         }
         Ok(())

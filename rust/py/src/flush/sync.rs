@@ -61,7 +61,8 @@ impl Flush {
         if !keys_changed && related::is_untouched(parent, relationship) {
             return Ok(());
         }
-        let links = related::links(py, parent, relationship, passive::NO_INITIALIZE | self.preview_flags())?;
+        let flags = passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS | self.preview_flags();
+        let links = related::links(py, parent, relationship, flags)?;
         for child in &links.added {
             self.copy_to_child(py, parent, child, relationship, Cause::Added(self.at_work, id))?;
         }

@@ -1,0 +1,88 @@
+"""SQLAlchemy with an order: without it, one program can end in several ways.
+
+A flush of SQLAlchemy walks sets of states, whose order is that of memory addresses: which of two parents gets the child
+that both claim is left to chance. Here those sets keep the order in which they were filled, and objects are inserted in
+the order of `add()` even after an expunge, so that each program has one outcome that the other ORM can be held to.
+
+One mistake is put right as well, since it loses rows: where classes depend on each other, a new object that takes over
+the row of a deleted one (one UPDATE) has that row deleted in the same flush.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import sqlalchemy as sa
+from sqlalchemy.orm import dependency, identity, persistence, session, unitofwork
+from sqlalchemy.util import OrderedSet, topological
+
+# Which work of one level goes first: SQLAlchemy leaves it to chance, here deletes are before key copies and saves.
+_RANKS = {"_DeleteAll": 0, "_DeleteState": 0, "_PostUpdateAll": 1, "_ProcessAll": 2, "_ProcessState": 2}
+
+
+class _InOrder(OrderedSet[Any]):
+    """A set that remembers the order of its members, and gives up pieces of flush work by their names."""
+
+    def pop(self) -> Any:  # type: ignore[override]
+        first = min(self, key=lambda work: (_RANKS.get(type(work).__name__, 3), work.sort_key[1:]))
+        self.remove(first)
+        return first
+
+
+_init = unitofwork.UOWTransaction.__init__
+
+
+def _ordered_init(self: Any, session: Any) -> None:
+    _init(self, session)
+    self.deps = defaultdict(_InOrder)
+    self.mappers = defaultdict(_InOrder)
+
+
+_delete_aggregate = unitofwork._DeleteState.execute_aggregate
+
+
+def _spare_switched_rows(self: Any, uow: Any, recs: Any) -> None:
+    """What a plain delete does: leave out objects whose rows were taken over."""
+    same = [rec for rec in recs if rec.__class__ is self.__class__ and rec.mapper is self.mapper]
+    switched = [rec for rec in (self, *same) if uow.states[rec.state] == (True, True)]
+    for rec in switched:
+        recs.discard(rec)
+        uow.states[rec.state] = (False, True)
+    _delete_aggregate(self, uow, recs)
+    for rec in switched:
+        uow.states[rec.state] = (True, True)
+
+
+@contextmanager
+def ordered() -> Iterator[None]:
+    """As long as this lasts, SQLAlchemy's flush uses sets that remember their order."""
+    modules = (dependency, identity, persistence, session, unitofwork, topological)
+    patches = [mock.patch.object(module, "set", _InOrder, create=True) for module in modules]
+    patches.append(mock.patch.object(unitofwork.UOWTransaction, "__init__", _ordered_init))
+    patches.append(mock.patch.object(unitofwork._DeleteState, "execute_aggregate", _spare_switched_rows))
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()
+
+
+def number_added(session: Any) -> None:
+    """Count the objects that are added to a session of SQLAlchemy, instead of those that are waiting.
+
+    And let them forget that they were deleted, before a rollback made them transient: they would count as deleted for good.
+    """
+    numbers = itertools.count()
+
+    @sa.event.listens_for(session, "transient_to_pending")
+    def number(session: Any, instance: Any) -> None:
+        state = sa.inspect(instance)
+        state.insert_order = next(numbers)
+        state._deleted = False
