@@ -55,8 +55,8 @@ class Bench:
         if statement.lstrip().startswith(_NOT_TOLD):
             return
         text = " ".join(statement.split())
-        # SQLite tells a statement once more for each foreign key action it starts
-        is_repeated = self._enforce_keys and self._statements[-1:] == [text]
+        # SQLite tells an UPDATE or DELETE once more for each foreign key action it starts
+        is_repeated = self._enforce_keys and self._statements[-1:] == [text] and not text.startswith("INSERT")
         if not is_repeated:
             self._statements.append(text)
 
@@ -78,12 +78,17 @@ class Bench:
         self._statements.clear()
         return session
 
-    def told(self) -> list[str]:
-        """The statements since the last look, with values; of a SELECT only the table."""
-        told = [
-            f"SELECT {_TABLE.findall(statement)[0]}" if statement.startswith("SELECT") else statement
-            for statement in self._statements
-        ]
+    def told(self, *, selects: bool = True) -> list[str]:
+        """The statements since the last look, with values: of a SELECT only the table, of an INSERT one row each."""
+        told = []
+        for statement in self._statements:
+            if statement.startswith("SELECT"):
+                if selects:
+                    told.append(f"SELECT {_TABLE.findall(statement)[0]}")
+            else:
+                # how many rows an INSERT takes, and where the generated key comes from, is up to the driver
+                head, values, rows = statement.removesuffix(" RETURNING id").partition(" VALUES ")
+                told += [head + values + row for row in re.split(r"(?<=\)), (?=\()", rows)]
         self._statements.clear()
         return told
 

@@ -168,9 +168,9 @@ def test_050_identity_taken_during_the_flush(bench: Any) -> None:
     session.add(new)
     assert bench.outcome(session.flush) == [
         (
-            "SAWarning: Identity map already had an identity for (<class 'test_rows_039_050_switches.animals.<locals>.Animal'>, "
-            "(1,), None), replacing it with newly flushed object. "
-            "Are there load operations occurring inside of an event handler within the flush?"
+            "SAWarning: Identity map already had an identity for (<class "
+            "'test_rows_039_050_switches.animals.<locals>.Animal'>, (1,), None), replacing it with newly flushed "
+            "object. Are there load operations occurring inside of an event handler within the flush?"
         )
     ]
     assert loaded[0] is not new

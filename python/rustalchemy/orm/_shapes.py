@@ -375,7 +375,7 @@ class UpdateShape(Shape):
                     or (column.onupdate is not None and column.onupdate.is_clause_element)
                 )
             ]
-        self._server_version = self.version_column is not None and self.mapper.version_id_generator is False
+        self._server_version = self.version_column is not None and self.mapper._version_id_has_server_side_value
         self.returns = self._server_version or self._misses_defaults(())
         self._lane: Any = _UNMADE
         self._prepared: Any = _UNMADE

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import event, inspection, log, util
+from sqlalchemy import Column, event, inspection, log, util
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.event import EventTarget
 from sqlalchemy.sql import coercions, expression, roles
@@ -191,6 +191,16 @@ class Mapper(
             self.version_id_generator: Any = _next_version
         else:
             self.version_id_generator = version_id_generator
+
+    @property
+    def _version_id_has_server_side_value(self) -> bool:
+        """Whether the database makes the version of a new row."""
+        column = self.version_id_col
+        if not isinstance(column, Column):
+            return column is not None
+        default = column.default
+        is_sql = default is not None and not default.is_scalar and not default.is_callable
+        return column.server_default is not None or is_sql
 
     def _version_id_generator_or_none(self) -> Any:
         """The generator as the native core wants it: None is the counting one it has itself."""

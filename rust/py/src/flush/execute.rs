@@ -147,12 +147,12 @@ impl Flush {
         Ok(())
     }
 
-    /// A version that somebody else makes must be there after the statement.
+    /// A version that somebody else makes is not NULL after the statement; one that did not come back is loaded later.
     fn check_version(&self, py: Python<'_>, row: &Row) -> PyResult<()> {
         let descriptor = self.descriptor(row.mapper);
         let is_foreign = descriptor.version_generator.as_ref().is_some_and(|generator| is_false(generator.bind(py)));
         match descriptor.version_id {
-            Some(attr) if is_foreign && super::value_of(py, row.held.state(), attr)?.is_none() => {
+            Some(attr) if is_foreign && row.held.state().slot(attr).value() == py.None().as_ptr() => {
                 Err(errors::of(py, &imports::FLUSH, "Instance does not contain a non-NULL version value".to_owned()))
             }
             _ => Ok(()),

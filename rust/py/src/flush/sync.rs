@@ -71,7 +71,11 @@ impl Flush {
             for child in &links.deleted {
                 let Some(child) = related::held(py, child)? else { continue };
                 if !attribute::has_parent(parent, relationship, child.state()) {
-                    self.clear_child(py, child.state(), relationship, Cause::Removed(self.at_work, id))?;
+                    let (child, cause) = (child.state(), Cause::Removed(self.at_work, id));
+                    // As in SQLAlchemy, a child that is merely removed gets no second UPDATE.
+                    if relationship.post_update || !self.is_deleted(child) {
+                        self.clear_keys(py, child, relationship, cause)?;
+                    }
                 }
             }
         }
