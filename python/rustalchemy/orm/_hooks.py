@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import util
 
 from .. import _core
-from . import base
+from . import _concurrent_use, _detached, base
 from . import exc as orm_exc
 from ._attribute_fire import fire
 from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
@@ -37,6 +37,10 @@ class _Hooks:
     InstanceState = InstanceState
 
     fire = staticmethod(fire)
+    current_task = staticmethod(_concurrent_use.current_task)
+    is_current_task = staticmethod(_concurrent_use.is_current_task)
+    concurrent_use = staticmethod(_concurrent_use.concurrent_use)
+    name_the_access = staticmethod(_detached.name_the_access)
     check_collection_type = staticmethod(_check_collection_type)
 
     @staticmethod

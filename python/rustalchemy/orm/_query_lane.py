@@ -185,7 +185,8 @@ class _Shape:
         row_plan = prepared.plain_row_plan
         if row_plan is None:
             return prepared.run(session, lane, parameters)
-        return session._hydrate(row_plan, lane.fetch(prepared.sql, parameters)[0], loaded=None)
+        rows, _ = session._uow_use(lane.fetch, prepared.sql, parameters)
+        return session._hydrate(row_plan, rows, loaded=None)
 
     def _prepare(self, dialect: Any) -> None:
         self._dialect = weakref.ref(dialect)

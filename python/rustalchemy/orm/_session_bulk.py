@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 
 from . import attributes, exc
@@ -21,6 +22,7 @@ class BulkOperations:
     _flushing: bool
 
     if TYPE_CHECKING:
+        _uow_read_only: bool
 
         def _autobegin_t(self, begin: bool = False) -> SessionTransaction: ...
 
@@ -98,6 +100,11 @@ class BulkOperations:
     ) -> None:
         from . import bulk_persistence
 
+        if self._uow_read_only:
+            raise sa_exc.InvalidRequestError(
+                "This Session is read-only: a bulk operation is refused. Use a Session without read_only=True for what "
+                "is to be written."
+            )
         mapper = _class_to_mapper(mapper)
         self._flushing = True
         try:

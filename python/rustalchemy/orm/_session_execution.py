@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 from sqlalchemy.sql import coercions, roles
 
@@ -13,7 +14,7 @@ from ._session_binds import SessionBinds
 from ._statement_cache import execute_cached
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy.engine import Result
     from sqlalchemy.engine.result import ScalarResult
@@ -31,8 +32,10 @@ class StatementExecution(SessionBinds):
     dispatch: Any
 
     if TYPE_CHECKING:
+        _uow_read_only: bool
 
         def _autoflush(self) -> None: ...
+        def _uow_use(self, function: Callable[..., Any], *args: Any, **kw: Any) -> Any: ...
 
     def execute(
         self,
@@ -109,6 +112,11 @@ class StatementExecution(SessionBinds):
                 return result.scalar() if _scalar_result else result
 
         statement = coercions.expect(roles.StatementRole, statement)
+        if statement.is_dml and self._uow_read_only:
+            raise sa_exc.InvalidRequestError(
+                f"This Session is read-only: {statement.__visit_name__.upper()} is refused. Use a Session without "
+                "read_only=True for what is to be written."
+            )
         bind_arguments = dict(bind_arguments) if bind_arguments else {}
 
         compile_state_cls = _sa.orm_compile_state_class(statement)
@@ -152,13 +160,19 @@ class StatementExecution(SessionBinds):
 
         connection = self._connection_for_bind(self.get_bind(**bind_arguments))
         if compile_state_cls is not None:
-            result = compile_state_cls.orm_execute_statement(
-                self, statement, params or {}, options, bind_arguments, connection
+            result = self._uow_use(
+                compile_state_cls.orm_execute_statement,
+                self,
+                statement,
+                params or {},
+                options,
+                bind_arguments,
+                connection,
             )
         elif _scalar_result:
-            return connection.scalar(statement, params or {}, execution_options=options)
+            return self._uow_use(connection.scalar, statement, params or {}, execution_options=options)
         else:
-            result = connection.execute(statement, params, execution_options=options)
+            result = self._uow_use(connection.execute, statement, params, execution_options=options)
         return result.scalar() if _scalar_result else result
 
     def _options_for(self, statement: Any, given: Mapping[str, Any]) -> util.immutabledict[str, Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, sql, util
 
 from .. import _sa
-from . import _statement_cache, attributes, context, descriptor_props, exc, loading
+from . import _concurrent_use, _statement_cache, attributes, context, descriptor_props, exc, loading
 from ._session_execution import StatementExecution
 from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
 
@@ -67,6 +67,7 @@ class ObjectLoading(StatementExecution):
                     "raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block if "
                     "this flush is occurring prematurely"
                 )
+                err.add_detail(f"the flush came before a load that was caused here: {_concurrent_use.caller()}")
                 raise
 
     # --- get -------------------------------------------------------------------------------------------------------

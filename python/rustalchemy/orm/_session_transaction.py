@@ -126,7 +126,11 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if session._event_bits:
             session.dispatch.after_transaction_create(session, self)
 
+    def _before_refusal(self) -> None:
+        self.session._uow_check_use()
+
     def _raise_for_prerequisite_state(self, operation_name: str, state: _StateChangeState) -> NoReturn:
+        self.session._uow_check_use()
         if state is DEACTIVE:
             if self._rollback_exception:
                 raise sa_exc.PendingRollbackError(
@@ -254,7 +258,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
         ):
             self._state = PROVISIONING_CONNECTION
             try:
-                self._lane = Lane.acquire(bind, self)
+                self._lane = session._uow_use(Lane.acquire, bind, self)
             finally:
                 self._state = ACTIVE
         if self._lane is None or not self._lane.is_open() or self._lane.engine is not bind:
@@ -331,7 +335,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
                     "Session already has a Connection associated for the given Connection's Engine"
                 )
         else:
-            conn = bind.connect()
+            conn = session._uow_use(bind.connect)
             local_connect = True
 
         try:
@@ -345,6 +349,8 @@ class SessionTransaction(_StateChange, TransactionalContext):
             raise
 
         self._enter(conn, transaction, should_commit, not isinstance(bind, Connection))
+        if conn.dialect.is_async:
+            session._uow_switches_tasks()
         if session._event_bits:
             session.dispatch.after_begin(session, self, conn)
         return conn
@@ -414,6 +420,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
 
     @_StateChange.declare_states((ACTIVE, PREPARED), CLOSED)
     def commit(self, _to_root: bool = False) -> None:
+        self.session._uow_check_use()
         if self._state is not PREPARED:
             with self._expect_state(PREPARED):
                 self._prepare_impl()
@@ -421,9 +428,9 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if self._parent is None or self.nested:
             for _, trans, should_commit, _ in self._entries:
                 if should_commit:
-                    trans.commit()
+                    self.session._uow_use(trans.commit)
             if self._lane is not None and self._lane.is_bare:
-                self._lane.commit()
+                self.session._uow_use(self._lane.commit)
                 self._lane_is_ended = True
 
             self._state = COMMITTED
@@ -469,7 +476,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
             self._current_fn = SessionTransaction.commit
             self._state = PREPARED
             if lane is not None:
-                lane.commit()
+                session._uow_use(lane.commit)
                 self._lane_is_ended = True
             self._state = COMMITTED
             self._remove_snapshot()
@@ -488,6 +495,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
     @_StateChange.declare_states((ACTIVE, DEACTIVE, PREPARED), CLOSED)
     def rollback(self, _capture_exception: bool = False, _to_root: bool = False) -> None:
         session = self.session
+        session._uow_check_use()
         stx = session._transaction
         assert stx is not None
         if stx is not self:
@@ -503,9 +511,9 @@ class SessionTransaction(_StateChange, TransactionalContext):
                     continue
                 try:
                     for entry in transaction._entries:
-                        entry[1].rollback()
+                        session._uow_use(entry[1].rollback)
                     if transaction._lane is not None and transaction._lane.is_bare:
-                        transaction._lane.rollback()
+                        session._uow_use(transaction._lane.rollback)
                         transaction._lane_is_ended = True
                     transaction._state = DEACTIVE
                     if session._event_bits:

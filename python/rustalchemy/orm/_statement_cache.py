@@ -204,7 +204,7 @@ class PreparedSelect:
     def _run(
         self, session: Any, lane: Any, sql: str, parameters: Sequence[Any], statement: Any, load_options: Any
     ) -> tuple[list[Any], StatementPlan, Optional[QueryContext]]:
-        rows, description = lane.fetch(sql, parameters)
+        rows, description = session._uow_use(lane.fetch, sql, parameters)
         variant = load_options is _LAZY_OPTIONS
         known = self._plans.get(variant)
         if known is not None and not known[1]:
@@ -231,7 +231,7 @@ class PreparedSelect:
 
     def refresh(self, session: Any, lane: Any, parameters: Sequence[Any], state: Any) -> bool:
         """Load the row of ``state`` into it; False if the row is gone."""
-        rows, description = lane.fetch(self.sql, parameters)
+        rows, description = session._uow_use(lane.fetch, self.sql, parameters)
         if not rows:
             return False
         known = self._plans.get(_REFRESH)

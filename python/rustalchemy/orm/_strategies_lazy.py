@@ -12,12 +12,11 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import Select
 
 from .. import _core
-from . import _on_lazy, interfaces, relationships
-from . import exc as orm_exc
+from . import _detached, _on_lazy, interfaces, relationships
 from . import util as orm_util
 from ._lazy_peers import instead_of_load
 from ._statement_cache import NO_LANE, get_by_key, owned_rows, plain_session
-from .base import LoaderCallableStatus, PassiveFlag, instance_state, state_str
+from .base import LoaderCallableStatus, PassiveFlag, instance_state
 from .context import QueryContext, _ORMCompileState
 from .interfaces import LoaderStrategy
 from .strategies import _overridden_strategy, _register_attribute
@@ -267,10 +266,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         if not session:
             if passive & PassiveFlag.NO_RAISE:
                 return LoaderCallableStatus.PASSIVE_NO_RESULT
-            raise orm_exc.DetachedInstanceError(
-                f"Parent instance {state_str(state)} is not bound to a Session; lazy load operation of attribute "
-                f"'{self.key}' cannot proceed"
-            )
+            raise _detached.lazy_load(state, self.key)
 
         identity = None
         if use_get:

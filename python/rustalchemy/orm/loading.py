@@ -17,7 +17,7 @@ from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.selectable import SelectState
 
 from .. import _core
-from . import attributes
+from . import _detached, attributes
 from . import exc as orm_exc
 from ._context_entities import _MapperEntity, _setup_entity_query
 from ._row_plans import PostLoader, RowPlanBuilder, RowSource, StatementPlan
@@ -478,9 +478,7 @@ def _load_scalar_attributes(
     """Load column attributes of one object: expired or deferred ones."""
     session = state.session
     if not session:
-        raise orm_exc.DetachedInstanceError(
-            f"Instance {state_str(state)} is not bound to a Session; attribute refresh operation cannot proceed"
-        )
+        raise _detached.refresh(state, attribute_names)
     no_autoflush = bool(passive & PassiveFlag.NO_AUTOFLUSH)
     if attribute_names:
         # the class may have attributes that this mapper does not load

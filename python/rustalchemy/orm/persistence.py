@@ -460,7 +460,7 @@ def _expire_readonly(state: Any) -> None:
 def _parameters(
     lane: Lane, shape: InsertShape | UpdateShape | DeleteShape, text: LaneStatement, batch: _core.Batch
 ) -> tuple[list[Row], list[list[Any]]]:
-    """The parameters of a batch, and the values made by default; what a processor or default raises is Core's to word."""
+    """The parameters of a batch, and the values made by default; what these raise is Core's to word."""
     try:
         return text.parameters(batch)
     except BaseException as err:

@@ -160,6 +160,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         close_resets_only: bool | _sa._NoArg = _sa._NoArg.NO_ARG,
         execution_options: Mapping[str, Any] = util.EMPTY_DICT,
         on_lazy: OnLazy = "load",
+        read_only: bool = False,
     ) -> None:
         if autocommit:
             raise sa_exc.ArgumentError("autocommit=True is no longer supported")
@@ -181,6 +182,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
             self.twophase = twophase
         if not enable_baked_queries:
             self.enable_baked_queries = enable_baked_queries
+        if read_only:
+            self._uow_read_only = True
         if on_lazy != "load":
             self.on_lazy = watch_lazy_loads(on_lazy)
         if execution_options:
@@ -214,6 +217,11 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     def info(self) -> dict[Any, Any]:
         """A dictionary for the user's own purposes."""
         return {}
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this session refuses everything that would have to be written."""
+        return self._uow_read_only
 
     # --- transactions ----------------------------------------------------------------------------------------------
 
@@ -380,6 +388,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         (``CircularDependencyError``, ``FlushError``).
         """
         if self._flushing:
+            self._uow_check_use()
             raise sa_exc.InvalidRequestError("Session is already flushing")
         self._flushing = True
         try:
@@ -390,6 +399,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Turn pending changes into SQL now."""
         if self._flushing:
+            self._uow_check_use()
             raise sa_exc.InvalidRequestError("Session is already flushing")
         if self._uow_is_clean():
             return

@@ -45,6 +45,9 @@ class _StateChange:
     def _raise_for_prerequisite_state(self, operation_name: str, state: _StateChangeState) -> NoReturn:
         raise _illegal(f"Can't run operation '{operation_name}()' when Session is in state {state!r}")
 
+    def _before_refusal(self) -> None:
+        """Where a method is under way already: a chance to say what is behind it."""
+
     @classmethod
     def declare_states(
         cls,
@@ -70,6 +73,7 @@ class _StateChange:
                 outer = self._current_fn
                 target = moves_to if changes else before
                 if changes and expected_by_caller is not _StateChangeStates.ANY and expected_by_caller is not target:
+                    self._before_refusal()
                     if outer is not None and expected_by_caller in _IN_PROGRESS:
                         raise _illegal(
                             f"Method '{name}()' can't be called here; method '{outer.__name__}()' is already "

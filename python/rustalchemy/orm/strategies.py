@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Optional
 from sqlalchemy import event, sql
 from sqlalchemy import exc as sa_exc
 
-from . import attributes, interfaces, properties
-from . import exc as orm_exc
+from . import _detached, attributes, interfaces, properties
 from . import util as orm_util
 from ._row_plans import DEFER_FOR_STATE, DEFERRED, RAISE_FOR_STATE, SET_DEFERRED_EXPIRED, StampedOptions
-from .base import LoaderCallableStatus, PassiveFlag, state_str
+from .base import LoaderCallableStatus, PassiveFlag
 from .interfaces import LoaderStrategy, StrategizedProperty
 
 if TYPE_CHECKING:
@@ -397,10 +396,7 @@ class _DeferredColumnLoader(LoaderStrategy):
         unmodified = state.unmodified
         to_load = {key for key in self._group_keys(state) if key in unmodified}
         if state.session is None:
-            raise orm_exc.DetachedInstanceError(
-                f"Parent instance {state_str(state)} is not bound to a Session; deferred load operation of attribute "
-                f"'{self.key}' cannot proceed"
-            )
+            raise _detached.deferred_load(state, self.key)
         if self.raiseload:
             raise sa_exc.InvalidRequestError(f"'{self}' is not available due to raiseload=True")
 

@@ -100,6 +100,7 @@ impl UowRef {
     /// Begins a transaction when there is none.
     #[inline]
     pub fn ensure_begun(self, py: Python<'_>) -> PyResult<()> {
+        self.check_use(py)?;
         if !self.core().in_transaction
             && let Some(session) = self.session(py)
         {
@@ -108,6 +109,11 @@ impl UowRef {
         Ok(())
     }
 
+    /// A read-only session refuses what would have to be written.
+    #[inline]
+    pub fn refuse_if_read_only(self, py: Python<'_>, what: &str) -> PyResult<()> {
+        if self.core().is_read_only { Err(errors::read_only(py, what)) } else { Ok(()) }
+    }
     /// SQLAlchemy's warning about session methods called while a flush executes.
     pub fn warn_if_flushing(self, py: Python<'_>, what: &str) -> PyResult<()> {
         if self.core().warn_on_events
@@ -131,7 +137,8 @@ impl UowRef {
             return Err(errors::invalid_request(
                 py,
                 format!(
-                    "Can't attach instance {}; another instance with key {} is already present in this session.",
+                    "Can't attach instance {}; another instance with key {} is already present in this session. \
+                     Use merge() to copy the state of one object to the other, or expunge() the one that is present.",
                     state_str(py, state),
                     state_identity_key(py, state)?.repr()?,
                 ),
@@ -206,6 +213,7 @@ impl UowRef {
 
     /// Adds a state and everything it spreads to along save-update cascades (`_save_or_update_state`).
     pub fn save_or_update(self, py: Python<'_>, state: StateRef) -> PyResult<()> {
+        self.refuse_if_read_only(py, "Session.add()")?;
         state.clear_flags(flags::ORPHANED_OUTSIDE);
         self.save_or_update_one(py, state)?;
         for member in cascade::collect(py, state, Cascade::SaveUpdate, |state| self.contains(state))? {
@@ -303,7 +311,8 @@ impl UowRef {
             return Err(errors::invalid_request(
                 py,
                 format!(
-                    "Object '{}' is already attached to session '{}' (this is '{}')",
+                    "Object '{}' is already attached to session '{}' (this is '{}'). expunge() it from the session it is in, or \
+                     merge() it into this one, which copies its state to an object of this session.",
                     state_str(py, state),
                     name(other)?,
                     name(self)?
@@ -345,6 +354,7 @@ impl UowRef {
 
     /// Marks a state for deletion, with everything its delete cascades reach (`_delete_impl`).
     pub fn delete(self, py: Python<'_>, state: StateRef) -> PyResult<()> {
+        self.refuse_if_read_only(py, "Session.delete()")?;
         if !state.has_key() {
             return Err(errors::invalid_request(py, format!("Instance '{}' is not persisted", state_str(py, state))));
         }
@@ -385,6 +395,11 @@ impl UowRef {
 
     /// Takes states out of this session (`_expunge_states`). With `to_transient` they lose their identity as well.
     pub fn expunge(self, py: Python<'_>, states: Vec<Held>, to_transient: bool) -> PyResult<()> {
+        self.expunge_as(py, states, to_transient, flags::DETACHED_EXPUNGED)
+    }
+
+    /// As `expunge`, and says how the states were detached.
+    pub fn expunge_as(self, py: Python<'_>, states: Vec<Held>, to_transient: bool, how: u32) -> PyResult<()> {
         let has_events = self.core().events != 0;
         let mut first_error = None;
         let mut dropped = Vec::with_capacity(states.len());
@@ -406,6 +421,7 @@ impl UowRef {
             self.core().outside.remove(state);
             self.remember_expunged(state, to_transient);
             state.set_owner(std::ptr::null_mut());
+            flags::note_detached(state, how);
             state.clear_flags(flags::LOAD_PENDING);
             if to_transient {
                 state.set_key(std::ptr::null_mut());

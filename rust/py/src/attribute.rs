@@ -13,7 +13,7 @@ use crate::mapper::{Direction, RelationshipDescriptor, bits};
 use crate::names;
 use crate::slots;
 use crate::state::StateRef;
-use crate::unit_of_work_core::UnitOfWorkCore;
+use crate::unit_of_work_core::{UnitOfWorkCore, UowRef};
 use crate::{collection, errors, expiry, hooks, raw, scalar_object, write_only};
 
 /// What an attribute holds.
@@ -347,7 +347,7 @@ pub fn fire_loader_callables<'py>(
         if passive & passive::SQL_OK == 0 {
             return Ok(names::PASSIVE_NO_RESULT.get(py));
         }
-        return expiry::load_expired(py, state, passive);
+        return expiry::load_expired(py, state, passive).map_err(|error| name_the_access(py, state, attr, error));
     }
     if let Some(extra) = state.extra()
         && !extra.callables.is_null()
@@ -420,6 +420,14 @@ pub fn modified_event(
     attr: &'static AttrCore,
     previous: *mut ffi::PyObject,
 ) -> PyResult<()> {
+    let owner = state.owner();
+    if !owner.is_null() {
+        // SAFETY: an owner outlives its states' pointers to it.
+        let uow = unsafe { UowRef::from_ptr(owner) };
+        if uow.core().is_read_only {
+            return Err(errors::read_only(py, &format!("a change of attribute '{}'", attr.describe(py))));
+        }
+    }
     if !attr.send_modified_events.get() {
         return Ok(());
     }
@@ -440,6 +448,18 @@ pub fn modified_event(
     expiry::forget_last_known(state, index);
     mark_modified(py, state)
         .and_then(|()| if state.object_ptr().is_null() { Err(dereferenced(py, state, attr)) } else { Ok(()) })
+}
+
+/// An expired value of a detached object was asked for: say which.
+#[cold]
+fn name_the_access(py: Python<'_>, state: StateRef, attr: &AttrCore, error: PyErr) -> PyErr {
+    if state.owner().is_null()
+        && let Ok(hook) = crate::hooks::hook(py, "name_the_access")
+        && let Err(error) = hook.call1((error.value(py), attr.key(py)))
+    {
+        return error;
+    }
+    error
 }
 
 /// The object has possible changes: flag, dirty list, transaction.

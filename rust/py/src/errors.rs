@@ -18,6 +18,16 @@ pub fn invalid_request(py: Python<'_>, message: String) -> PyErr {
     of(py, &imports::INVALID_REQUEST, message)
 }
 
+/// The error for a write in a read-only session.
+pub fn read_only(py: Python<'_>, what: &str) -> PyErr {
+    invalid_request(
+        py,
+        format!(
+            "This Session is read-only: {what} is refused. Use a Session without read_only=True for what is to be written."
+        ),
+    )
+}
+
 /// `UnmappedInstanceError` for an object, made by Python (its message depends on the mapper registry).
 pub fn unmapped_instance(py: Python<'_>, object: &Bound<'_, PyAny>) -> PyErr {
     match hooks::hook(py, "unmapped_instance").and_then(|hook| hook.call1((object,))) {

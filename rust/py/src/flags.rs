@@ -1,5 +1,7 @@
 //! Bits of `StateCore.flags` and of the passive argument of attribute access.
 
+use crate::state::StateRef;
+
 /// The carrier is the mapped object itself (`_core.Instance`), not a separate `InstanceState`.
 pub const INLINE: u32 = 1;
 /// The collector has been told about the carrier (inline carriers only).
@@ -32,6 +34,27 @@ pub const UOW_MARK_B: u32 = 1 << 17;
 pub const UOW_MARK_C: u32 = 1 << 18;
 /// Free for hydration: the instance was built or refreshed by the running result.
 pub const LOAD_MARK: u32 = 1 << 19;
+
+/// How a detached state came out of its last session: one of the following, in these bits.
+pub const DETACHED_MASK: u32 = 0b111 << 20;
+/// By `expunge()`, or by a cascade of it.
+pub const DETACHED_EXPUNGED: u32 = 1 << 20;
+/// By `close()`, `reset()` or `expunge_all()`.
+pub const DETACHED_CLOSED: u32 = 2 << 20;
+/// The session itself was garbage collected.
+pub const DETACHED_COLLECTED: u32 = 3 << 20;
+/// The row was deleted, and that was committed.
+pub const DETACHED_DELETED: u32 = 4 << 20;
+/// By `make_transient_to_detached()`.
+pub const DETACHED_MADE: u32 = 5 << 20;
+/// The object was unpickled.
+pub const DETACHED_UNPICKLED: u32 = 6 << 20;
+
+/// Remembers how a state was detached, for the error of a load that comes too late.
+pub fn note_detached(state: StateRef, how: u32) {
+    state.clear_flags(DETACHED_MASK);
+    state.add_flags(how);
+}
 
 /// Passive flags, with SQLAlchemy's bit values.
 pub mod passive {

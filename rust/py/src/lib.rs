@@ -62,6 +62,7 @@ pub mod token;
 pub mod transaction;
 pub mod unit_of_work;
 pub mod unit_of_work_core;
+pub mod usage;
 pub mod write_only;
 
 /// The native core of rustalchemy.

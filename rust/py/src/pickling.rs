@@ -153,6 +153,7 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
     };
     if let Some(key) = description.get_item("key")? {
         state.set_key(key.into_ptr());
+        crate::flags::note_detached(state, crate::flags::DETACHED_UNPICKLED);
     }
     for name in ["identity_token", "load_options", "load_path", "info"] {
         if let Some(value) = description.get_item(name)? {

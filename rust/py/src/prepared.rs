@@ -131,7 +131,10 @@ impl PreparedRow {
             return Ok(None);
         }
         match self.parameters(key) {
-            Ok(parameters) => lane::fetch(&lane, self.sql.bind(py), &parameters).map(Some),
+            Ok(parameters) => {
+                let _inside = uow.enter(py)?;
+                lane::fetch(&lane, self.sql.bind(py), &parameters).map(Some)
+            }
             Err(error) => {
                 lane.call_method1(intern!(py, "fail"), (error.value(py), &self.sql, (key,), py.None()))?;
                 Err(error)

@@ -231,6 +231,11 @@ impl InstanceState {
     fn _deleted(&self) -> bool {
         self.was_deleted()
     }
+    /// How the object came out of its last session: a number of `flags::DETACHED_…`, zero if that is not known.
+    #[getter]
+    fn _detached_how(&self) -> u32 {
+        self.state().map_or(0, |state| (state.flags() & flags::DETACHED_MASK) >> flags::DETACHED_MASK.trailing_zeros())
+    }
     #[getter]
     fn _attached(&self) -> bool {
         self.state().is_some_and(StateRef::is_attached)

@@ -75,7 +75,7 @@ impl UowRef {
         if expires {
             self.expire_all(py)?;
             let deleted = self.core().outside.held(|state| state.has(flags::DELETED));
-            self.expunge(py, deleted, false)?;
+            self.expunge_as(py, deleted, false, flags::DETACHED_DELETED)?;
         }
         Ok(())
     }
@@ -196,7 +196,7 @@ impl UowRef {
         let mut all = core.identity.held(|_| true);
         all.extend(core.new.iter().filter_map(Held::new));
         all.extend(core.outside.held(|_| true));
-        self.expunge(py, all, false)
+        self.expunge_as(py, all, false, flags::DETACHED_CLOSED)
     }
 }
 

@@ -92,6 +92,7 @@ impl UnitOfWork {
     #[allow(clippy::used_underscore_binding)] // SQLAlchemy's name
     fn add(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>, _warn: bool) -> PyResult<()> {
         let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.check_use(py)?;
         if _warn {
             uow.warn_if_flushing(py, "Session.add()")?;
         }
@@ -100,6 +101,7 @@ impl UnitOfWork {
     /// Adds each of the objects.
     fn add_all(slf: &Bound<'_, Self>, instances: &Bound<'_, PyAny>) -> PyResult<()> {
         let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.check_use(py)?;
         uow.warn_if_flushing(py, "Session.add_all()")?;
         for instance in instances.try_iter()? {
             let instance = instance?;
@@ -110,12 +112,14 @@ impl UnitOfWork {
     /// Marks an object for deletion.
     fn delete(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>) -> PyResult<()> {
         let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.check_use(py)?;
         uow.warn_if_flushing(py, "Session.delete()")?;
         uow.delete(py, mapped_state(instance)?)
     }
     /// Deletes each of the objects.
     fn delete_all(slf: &Bound<'_, Self>, instances: &Bound<'_, PyAny>) -> PyResult<()> {
         let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.check_use(py)?;
         uow.warn_if_flushing(py, "Session.delete_all()")?;
         for instance in instances.try_iter()? {
             let instance = instance?;
@@ -126,6 +130,7 @@ impl UnitOfWork {
     /// Takes an object out of this session.
     fn expunge(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>) -> PyResult<()> {
         let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.check_use(py)?;
         let state = mapped_state(instance)?;
         if state.owner() != uow.as_ptr() {
             return Err(errors::invalid_request(
@@ -137,6 +142,7 @@ impl UnitOfWork {
     }
     /// Takes everything out of this session.
     fn expunge_all(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).expunge_all(slf.py())
     }
     fn __contains__(slf: &Bound<'_, Self>, instance: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -182,6 +188,7 @@ impl UnitOfWork {
     ) -> PyResult<Bound<'py, PyAny>> {
         if kw.is_none() {
             let uow = Self::handle(slf);
+            uow.check_use(slf.py())?;
             match crate::identity::look_up(uow.core(), entity, ident)? {
                 LookedUp::Loaded(object) => return Ok(object),
                 LookedUp::Absent { mapper, key } => {
@@ -205,6 +212,7 @@ impl UnitOfWork {
         loaded: Option<&Bound<'py, LoadContext>>,
         only_attributes: bool,
     ) -> PyResult<Bound<'py, PyList>> {
+        Self::handle(slf).check_use(slf.py())?;
         let options = HydrateOptions { populate_existing, refresh_state, only_attributes };
         crate::hydrate::hydrate(slf.as_any(), Self::handle(slf).as_ptr(), plan, rows, options, loaded)
     }
@@ -229,6 +237,7 @@ impl UnitOfWork {
     ) -> PyResult<()> {
         let (py, uow) = (slf.py(), Self::handle(slf));
         let state = mapped_state(instance)?;
+        uow.check_use(py)?;
         uow.validate_persistent(py, state)?;
         if let Some(names) = attribute_names
             && names.is_truthy()?
@@ -248,6 +257,7 @@ impl UnitOfWork {
     }
     /// Expires all persistent objects.
     fn expire_all(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).expire_all(slf.py())
     }
 
@@ -255,20 +265,25 @@ impl UnitOfWork {
 
     /// A transaction or savepoint begins.
     #[pyo3(signature = (nested = false))]
-    fn _uow_begin(slf: &Bound<'_, Self>, nested: bool) {
+    fn _uow_begin(slf: &Bound<'_, Self>, nested: bool) -> PyResult<()> {
+        Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).begin(nested);
+        Ok(())
     }
     /// The innermost transaction ends well.
     #[pyo3(signature = (expire = true))]
     fn _uow_commit(slf: &Bound<'_, Self>, expire: bool) -> PyResult<()> {
+        Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).commit(slf.py(), expire)
     }
     /// The innermost transaction is undone.
     fn _uow_rollback(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).rollback(slf.py())
     }
     /// Everything leaves the session; no transaction remains.
     fn _uow_close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).close(slf.py())
     }
     /// A transaction frame exists.
@@ -288,9 +303,39 @@ impl UnitOfWork {
             None => Ok(PyList::empty(slf.py())),
         }
     }
+    /// Calls a function that may let other threads run: whoever uses the session meanwhile is refused.
+    #[pyo3(signature = (function, *args, **kw))]
+    fn _uow_use<'py>(
+        slf: &Bound<'py, Self>,
+        function: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kw: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _inside = Self::handle(slf).enter(slf.py())?;
+        function.call(args, kw)
+    }
+    /// Raises if another thread or task is inside the session.
+    fn _uow_check_use(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).check_use(slf.py())
+    }
+    /// The session has a connection on which greenlets may take turns.
+    fn _uow_switches_tasks(slf: &Bound<'_, Self>) {
+        Self::handle(slf).core().user.switches_tasks = true;
+    }
+    /// Nothing may be written.
+    #[getter]
+    fn _uow_read_only(slf: &Bound<'_, Self>) -> bool {
+        Self::handle(slf).core().is_read_only
+    }
+    #[setter(_uow_read_only)]
+    fn set_read_only(slf: &Bound<'_, Self>, value: bool) {
+        Self::handle(slf).core().is_read_only = value;
+    }
     /// Nothing new, dirty or deleted.
-    fn _uow_is_clean(slf: &Bound<'_, Self>) -> bool {
-        Self::handle(slf).core().is_clean()
+    fn _uow_is_clean(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let uow = Self::handle(slf);
+        uow.check_use(slf.py())?;
+        Ok(uow.core().is_clean())
     }
     /// Which session events about single states have listeners.
     fn _uow_set_events(slf: &Bound<'_, Self>, bits: u32) {
@@ -340,6 +385,7 @@ impl UnitOfWork {
         slf: &Bound<'py, Self>,
         objects: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, OrderedFlush>> {
+        let _inside = Self::handle(slf).enter(slf.py())?;
         OrderedFlush::make(slf.py(), Self::handle(slf), objects)
     }
     /// What a flush would do now, as a value. Nothing is sent, loaded or changed.
@@ -352,10 +398,12 @@ impl UnitOfWork {
         plan: &Bound<'_, OrderedFlush>,
         executor: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
+        let _inside = Self::handle(slf).enter(slf.py())?;
         OrderedFlush::execute(plan, Self::handle(slf), executor)
     }
     /// Settles states, map and history after success. How many states were changed meanwhile and reset.
     fn _uow_finish(slf: &Bound<'_, Self>, plan: &Bound<'_, OrderedFlush>) -> PyResult<usize> {
+        let _inside = Self::handle(slf).enter(slf.py())?;
         OrderedFlush::finish(plan, Self::handle(slf))
     }
     /// Forgets an unsuccessful flush.
@@ -423,6 +471,7 @@ pub fn make_transient_to_detached(instance: &Bound<'_, PyAny>) -> PyResult<()> {
     };
     state.set_key(key.into_ptr());
     state.clear_flags(flags::DELETED);
+    flags::note_detached(state, flags::DETACHED_MADE);
     state.commit_all();
     attribute::expire_unloaded(py, state)
 }

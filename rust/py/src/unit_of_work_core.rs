@@ -12,6 +12,7 @@ use crate::held::Held;
 use crate::identity::IdentityMap;
 use crate::state::{NO_POSITION, StateRef};
 use crate::transaction::Frame;
+use crate::usage::User;
 
 /// What a session owns natively. Lives in a `Box` of the `_core.UnitOfWork` object, so its address is stable.
 #[derive(Default)]
@@ -42,6 +43,10 @@ pub struct UnitOfWorkCore {
     pub events: u32,
     /// Some object of this session may hold other objects, so that an expiry has to let go of them at once.
     pub may_hold_related: bool,
+    /// Nothing may be written (`Session(read_only=True)`).
+    pub is_read_only: bool,
+    /// Who is inside.
+    pub user: User,
 }
 
 impl UnitOfWorkCore {
@@ -357,6 +362,7 @@ impl UowRef {
             dropped.extend(self.leave_lists(state));
             dropped.extend(self.leave_deleted(state));
             state.set_owner(std::ptr::null_mut());
+            flags::note_detached(state, flags::DETACHED_COLLECTED);
             if is_outdated && let Err(error) = attribute::expire_state(py, state) {
                 // Nobody is left to hear of it but the interpreter's hook.
                 error.write_unraisable(py, None);
