@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.engine.base import Transaction
 
+    from .. import _core
+
 Row = tuple[Any, ...]
 
 # Execution options that change nothing about how a statement is sent.
@@ -170,20 +172,20 @@ class Lane:
             self.close_failed(err)
         return key
 
-    def execute(self, sql: str, rows: Sequence[Row]) -> int:
+    def execute(self, sql: str, rows: Sequence[Row] | _core.RowStream) -> int:
         """Execute a statement once per row of parameters, and return the number of rows it matched."""
         cursor: Any = None
         many = len(rows) != 1
-        parameters: Sequence[Any] = rows if many else rows[0]
         try:
             cursor = self._dbapi_connection.cursor()
             if many:
                 cursor.executemany(sql, rows)
             else:
-                cursor.execute(sql, parameters)
+                cursor.execute(sql, *rows)
             matched: int = cursor.rowcount
         except BaseException as err:
-            self._raise(err, sql, parameters, cursor, many)
+            parameters = list(rows)
+            self._raise(err, sql, parameters if many else parameters[0], cursor, many)
         try:
             cursor.close()
         except Exception as err:

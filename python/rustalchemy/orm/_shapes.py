@@ -114,6 +114,12 @@ class LaneStatement:
         self.postfetch = tuple(numbers[column.key] for column in compiled.postfetch if column.key in numbers)
         return self, compiled
 
+    def stream(self, batch: _core.Batch) -> tuple[list[Row] | _core.RowStream, list[list[Any]]]:
+        """As `parameters`, for `executemany`: rows that can be made one at a time are."""
+        if len(batch) == 1 or self.permutation is not None or any(self.processors):
+            return self.parameters(batch)
+        return batch.stream(self.order), []
+
     def parameters(self, batch: _core.Batch) -> tuple[list[Row], list[list[Any]]]:
         """The rows of parameters of a batch, and the values made for ``defaults``, by default."""
         rows = batch.rows(self.order, self.processors)

@@ -88,7 +88,7 @@ class FlushExecutor:
         lane = target.lane
         text = None if lane is None or batch.has_sql or shape.tells_refreshed else shape.lane
         if lane is not None and text is not None:
-            rows, made = _parameters(lane, shape, text, batch)
+            rows, made = _parameters(lane, shape, text, batch, stream=True)
             matched = lane.execute(text.sql, rows)
             text.store(batch, made)
             self._check_updated(shape, len(rows), matched)
@@ -112,7 +112,7 @@ class FlushExecutor:
         shape = self._shape(DeleteShape, batch, target.dialect)
         lane, text = target.lane, shape.lane
         if lane is not None and text is not None:
-            matched = lane.execute(text.sql, _parameters(lane, shape, text, batch)[0])
+            matched = lane.execute(text.sql, _parameters(lane, shape, text, batch, stream=True)[0])
         else:
             matched = self._delete_through_core(target.connection, shape, batch)
         self._check_deleted(shape, target.dialect, len(batch), matched)
@@ -201,7 +201,7 @@ class FlushExecutor:
         """Send a batch through the lane; False if it has to go through Core."""
         plain = shape.plain
         if plain is not None:
-            rows, made = _parameters(lane, shape, plain, batch)
+            rows, made = _parameters(lane, shape, plain, batch, stream=True)
             lane.execute(plain.sql, rows)
             plain.store(batch, made)
             return True
@@ -458,11 +458,18 @@ def _expire_readonly(state: Any) -> None:
 
 
 def _parameters(
-    lane: Lane, shape: InsertShape | UpdateShape | DeleteShape, text: LaneStatement, batch: _core.Batch
-) -> tuple[list[Row], list[list[Any]]]:
-    """The parameters of a batch, and the values made by default; what these raise is Core's to word."""
+    lane: Lane,
+    shape: InsertShape | UpdateShape | DeleteShape,
+    text: LaneStatement,
+    batch: _core.Batch,
+    stream: bool = False,
+) -> tuple[Any, list[list[Any]]]:
+    """The parameters of a batch, and the values made by default; what these raise is Core's to word.
+
+    ``stream``: the rows are only gone through, and may be made as they are.
+    """
     try:
-        return text.parameters(batch)
+        return text.stream(batch) if stream else text.parameters(batch)
     except BaseException as err:
         lane.refuse(err, text.sql, batch.dicts(shape.names))
 

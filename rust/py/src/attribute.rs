@@ -349,11 +349,11 @@ pub fn fire_loader_callables<'py>(
         }
         return expiry::load_expired(py, state, passive).map_err(|error| name_the_access(py, state, attr, error));
     }
-    if let Some(extra) = state.extra()
-        && !extra.callables.is_null()
+    if let Some(rare) = state.rare()
+        && !rare.callables.is_null()
     {
         // SAFETY: `callables` is a dict owned by the state.
-        let callables = unsafe { Bound::from_borrowed_ptr(py, extra.callables) };
+        let callables = unsafe { Bound::from_borrowed_ptr(py, rare.callables) };
         if let Ok(callable) = callables.get_item(attr.key(py)) {
             return callable.call1((state.view(py)?, passive));
         }

@@ -69,16 +69,14 @@ fn snapshot<'py>(collection: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>
 /// The empty collection of an attribute that was never set: kept aside until its first change.
 pub fn empty_collection<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyResult<Bound<'py, PyAny>> {
     let index = attr.index();
-    if let Some((_, known)) =
-        state.extra().and_then(|extra| extra.empty_collections.iter().find(|(at, _)| *at == index))
-    {
+    if let Some((_, known)) = state.rare().and_then(|rare| rare.empty_collections.iter().find(|(at, _)| *at == index)) {
         // SAFETY: owned by the state.
         return Ok(unsafe { Bound::from_borrowed_ptr(py, *known) });
     }
     let (collection, adapter) = make(py, state, attr)?;
     adapter.empty.set(true);
     state.track(collection.as_ptr());
-    state.extra_mut().empty_collections.push((index, collection.clone().into_ptr()));
+    state.rare_mut().empty_collections.push((index, collection.clone().into_ptr()));
     Ok(collection)
 }
 
@@ -96,7 +94,7 @@ pub fn store_empty(state: StateRef, adapter: &AdapterCore) {
 }
 
 fn take_empty(state: StateRef, index: u32) -> Option<*mut ffi::PyObject> {
-    let empties = &mut state.extra_opt_mut()?.empty_collections;
+    let empties = &mut state.rare_opt_mut()?.empty_collections;
     let at = empties.iter().position(|(at, _)| *at == index)?;
     Some(empties.swap_remove(at).1)
 }
@@ -270,7 +268,7 @@ fn queue(state: StateRef, attr: &AttrCore, item: Bound<'_, PyAny>, is_append: bo
 }
 
 fn take_pending(state: StateRef, index: u32) -> Option<PendingMutations> {
-    let pending = &mut state.extra_opt_mut()?.pending;
+    let pending = &mut state.rare_opt_mut()?.pending;
     let at = pending.iter().position(|(at, _)| *at == index)?;
     Some(pending.swap_remove(at).1)
 }

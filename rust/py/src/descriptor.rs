@@ -130,7 +130,7 @@ unsafe extern "C" fn descr_set(
                 let state = StateRef::from_ptr(core);
                 let place = (*core).slots.add(index as usize);
                 let slot = *place;
-                let has_last_known = state.extra().is_some_and(|extra| !extra.last_known.is_empty());
+                let has_last_known = state.rare().is_some_and(|rare| !rare.last_known.is_empty());
                 if !has_last_known {
                     let old = slot.value();
                     (*core).flags |= flags::MODIFIED;

@@ -34,7 +34,8 @@ pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
     let mut dropped = Vec::new();
     if let Some(extra) = state.extra_opt_mut() {
         dropped.extend(std::mem::take(&mut extra.committed).into_iter().map(|(_, value)| value));
-        for (_, pending) in std::mem::take(&mut extra.pending) {
+        let pending = extra.rare.as_mut().map(|rare| std::mem::take(&mut rare.pending)).unwrap_or_default();
+        for (_, pending) in pending {
             dropped.extend(pending.added);
             dropped.extend(pending.removed);
         }
@@ -157,9 +158,9 @@ pub fn clear_expired_flags(state: StateRef) {
 }
 
 fn has_callable(py: Python<'_>, state: StateRef, attr: &AttrCore) -> bool {
-    state.extra().is_some_and(|extra| {
+    state.rare().is_some_and(|rare| {
         // SAFETY: `callables` is null or a dict owned by the state.
-        unsafe { Bound::from_borrowed_ptr_or_opt(py, extra.callables) }
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, rare.callables) }
             .is_some_and(|callables| callables.contains(attr.key(py)).unwrap_or(false))
     })
 }
@@ -167,17 +168,17 @@ fn has_callable(py: Python<'_>, state: StateRef, attr: &AttrCore) -> bool {
 /// Takes the per-state loader of an attribute away.
 pub fn forget_callable(py: Python<'_>, state: StateRef, attr: &AttrCore) -> PyResult<()> {
     if has_callable(py, state, attr)
-        && let Some(extra) = state.extra()
+        && let Some(rare) = state.rare()
     {
         // SAFETY: as in `has_callable`.
-        unsafe { Bound::from_borrowed_ptr(py, extra.callables) }.del_item(attr.key(py))?;
+        unsafe { Bound::from_borrowed_ptr(py, rare.callables) }.del_item(attr.key(py))?;
     }
     Ok(())
 }
 
 /// After a full expiry, per-state loaders of column attributes are gone.
 fn forget_expired_callables(py: Python<'_>, state: StateRef) -> PyResult<()> {
-    if state.extra().is_none_or(|extra| extra.callables.is_null()) {
+    if state.rare().is_none_or(|rare| rare.callables.is_null()) {
         return Ok(());
     }
     for attr in state.manager().attrs() {
@@ -189,8 +190,8 @@ fn forget_expired_callables(py: Python<'_>, state: StateRef) -> PyResult<()> {
 }
 
 fn remember_last_known(state: StateRef, index: u32, value: *mut ffi::PyObject) {
-    let Some(extra) = state.extra_opt_mut() else { return };
-    if let Some(entry) = extra.last_known.iter_mut().find(|(at, _)| *at == index) {
+    let Some(rare) = state.rare_opt_mut() else { return };
+    if let Some(entry) = rare.last_known.iter_mut().find(|(at, _)| *at == index) {
         // SAFETY: `value` is alive; the entry owns its content. `NO_VALUE` never reaches a count of zero.
         unsafe {
             ffi::Py_INCREF(value);
@@ -203,7 +204,7 @@ fn remember_last_known(state: StateRef, index: u32, value: *mut ffi::PyObject) {
 /// A change makes the last known value of an attribute meaningless.
 #[inline]
 pub fn forget_last_known(state: StateRef, index: u32) {
-    if state.extra().is_some_and(|extra| !extra.last_known.is_empty()) {
+    if state.rare().is_some_and(|rare| !rare.last_known.is_empty()) {
         remember_last_known(state, index, names::NO_VALUE.as_ptr());
     }
 }

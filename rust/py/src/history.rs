@@ -162,8 +162,8 @@ fn of_collection<'py>(
     let mut history = History::default();
     if names::PASSIVE_NO_RESULT.is(current.as_ptr()) {
         if passive & passive::INCLUDE_PENDING_MUTATIONS != 0
-            && let Some(extra) = state.extra()
-            && let Some((_, pending)) = extra.pending.iter().find(|(at, _)| *at == attr.index())
+            && let Some(rare) = state.rare()
+            && let Some((_, pending)) = rare.pending.iter().find(|(at, _)| *at == attr.index())
         {
             // SAFETY: queued objects are owned by the state.
             let own =

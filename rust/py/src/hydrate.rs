@@ -315,7 +315,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         state.track(whole_key.as_ptr());
         state.set_key(whole_key.into_ptr());
         if let Some(token) = &plan.token(py) {
-            state.extra_mut().identity_token = token.clone().into_ptr();
+            state.rare_mut().identity_token = token.clone().into_ptr();
         }
         state.set_owner(self.core);
         state.set_generation(self.uow().generation);

@@ -82,7 +82,8 @@ mod _core {
     use crate::collection::{collection_adapter, warn_invalidated};
     #[pymodule_export]
     use crate::flush::{
-        Batch, CycleMember, Explanation, FlushPlan, OrderedFlush, PlanStep, PlannedChange, PreparedWrite,
+        Batch, CycleMember, Explanation, FlushPlan, OrderedFlush, PlanStep, PlannedChange, PreparedWrite, RowIterator,
+        RowStream,
     };
     #[pymodule_export]
     use crate::hooks::install_hooks;

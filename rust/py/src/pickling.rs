@@ -77,11 +77,12 @@ pub fn describe<'py>(py: Python<'py>, state: StateRef) -> PyResult<Bound<'py, Py
         out.set_item("key", key)?;
     }
     if let Some(extra) = state.extra() {
+        let rare = extra.rare.as_deref();
         for (name, object) in [
-            ("identity_token", extra.identity_token),
+            ("identity_token", rare.map_or(std::ptr::null_mut(), |rare| rare.identity_token)),
             ("load_options", extra.load_options),
             ("load_path", extra.load_path),
-            ("info", extra.info),
+            ("info", rare.map_or(std::ptr::null_mut(), |rare| rare.info)),
         ] {
             if let Some(object) = borrowed(object) {
                 out.set_item(name, object)?;
@@ -157,12 +158,11 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
     }
     for name in ["identity_token", "load_options", "load_path", "info"] {
         if let Some(value) = description.get_item(name)? {
-            let extra = state.extra_mut();
             let place = match name {
-                "identity_token" => &mut extra.identity_token,
-                "load_options" => &mut extra.load_options,
-                "load_path" => &mut extra.load_path,
-                _ => &mut extra.info,
+                "identity_token" => &mut state.rare_mut().identity_token,
+                "load_options" => &mut state.extra_mut().load_options,
+                "load_path" => &mut state.extra_mut().load_path,
+                _ => &mut state.rare_mut().info,
             };
             let old = std::mem::replace(place, value.clone().into_ptr());
             state.track(value.as_ptr());

@@ -165,7 +165,7 @@ pub fn links<'py>(
     let current = if attribute::is_write_only(state, index) { None } else { loaded(py, state, index) };
     let Some(current) = current else {
         let may_load = flags & passive::CALLABLES_OK != 0 && (state.has_key() || state.slot(index).is_modified());
-        let has_queue = state.extra().is_some_and(|extra| extra.pending.iter().any(|(at, _)| *at == index));
+        let has_queue = state.rare().is_some_and(|rare| rare.pending.iter().any(|(at, _)| *at == index));
         if !may_load && !has_queue && !state.slot(index).is_modified() {
             return Ok(Links::default());
         }
@@ -225,7 +225,7 @@ fn resolve_original(py: Python<'_>, state: StateRef, index: u32, flags: u32) -> 
 /// Is there surely nothing to do: value unchanged (or never set), and nothing queued?
 pub fn is_untouched(state: StateRef, relationship: &RelationshipDescriptor) -> bool {
     !state.slot(relationship.attr).is_modified()
-        && state.extra().is_none_or(|extra| extra.pending.iter().all(|(at, _)| *at != relationship.attr))
+        && state.rare().is_none_or(|rare| rare.pending.iter().all(|(at, _)| *at != relationship.attr))
 }
 
 /// Is the attribute's history not empty? As `links`, but in the common cases without building it.

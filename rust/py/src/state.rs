@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use smallvec::SmallVec;
 
 use crate::flags;
 use crate::instance::{self, InstanceObject};
@@ -49,29 +50,37 @@ pub struct StateCore {
     pub load_serial: u32,
 }
 
-/// The rarely needed part of a state. All object pointers are owned unless said otherwise.
+/// What only some states have: changed ones, related ones. All object pointers are owned unless said otherwise. Small, with room
+/// for one old value and one parent: a flush of many objects that changed walks over many of these.
 #[derive(Default)]
 pub struct StateExtra {
     /// Old values of modified attributes that had one.
-    pub committed: Vec<(u32, *mut ffi::PyObject)>,
-    /// Empty collections handed out for unset attributes, stored at their first change.
-    pub empty_collections: Vec<(u32, *mut ffi::PyObject)>,
-    /// Changes queued on collections that are not loaded.
-    pub pending: Vec<(u32, PendingMutations)>,
+    pub committed: SmallVec<[(u32, *mut ffi::PyObject); 1]>,
     /// Which parent holds this object, by relationship token.
-    pub parents: Vec<(usize, Parent)>,
+    pub parents: SmallVec<[(usize, Parent); 1]>,
     /// What remains of this state for its children, once it is gone.
     pub tombstone: Option<Rc<Tombstone>>,
-    /// Last values of attributes tracked through expiry (`_track_last_known_value`).
-    pub last_known: Vec<(u32, *mut ffi::PyObject)>,
     /// The `InstanceState` of an inline object.
     pub view: *mut ffi::PyObject,
-    /// `callables`: dict of attribute name to per-state loader.
-    pub callables: *mut ffi::PyObject,
     /// `load_options`.
     pub load_options: *mut ffi::PyObject,
     /// `load_path`.
     pub load_path: *mut ffi::PyObject,
+    /// What hardly any state has.
+    pub rare: Option<Box<RareExtra>>,
+}
+
+/// The part of a state that hardly any state has.
+#[derive(Default)]
+pub struct RareExtra {
+    /// Empty collections handed out for unset attributes, stored at their first change.
+    pub empty_collections: Vec<(u32, *mut ffi::PyObject)>,
+    /// Changes queued on collections that are not loaded.
+    pub pending: Vec<(u32, PendingMutations)>,
+    /// Last values of attributes tracked through expiry (`_track_last_known_value`).
+    pub last_known: Vec<(u32, *mut ffi::PyObject)>,
+    /// `callables`: dict of attribute name to per-state loader.
+    pub callables: *mut ffi::PyObject,
     /// `info`.
     pub info: *mut ffi::PyObject,
     /// Identity token (third part of the identity key); null means `None`.
@@ -254,7 +263,7 @@ impl StateRef {
     }
     /// The identity token, borrowed; null means `None`.
     pub fn identity_token(self) -> *mut ffi::PyObject {
-        self.extra().map_or(ptr::null_mut(), |extra| extra.identity_token)
+        self.rare().map_or(ptr::null_mut(), |rare| rare.identity_token)
     }
 
     // ---- values ---------------------------------------------------------------------------------------------------
@@ -398,7 +407,7 @@ impl StateRef {
         self.clear_flags(flags::MODIFIED | flags::EXPIRED);
         if let Some(extra) = self.extra_opt_mut() {
             let committed = std::mem::take(&mut extra.committed);
-            let pending = std::mem::take(&mut extra.pending);
+            let pending = extra.rare.as_mut().map(|rare| std::mem::take(&mut rare.pending)).unwrap_or_default();
             for (_, value) in committed {
                 // SAFETY: the entry owned its value.
                 unsafe { ffi::Py_DECREF(value) }
@@ -430,12 +439,26 @@ impl StateRef {
     }
     /// The changes queued on one collection, made when there are none. Not to be kept across Python calls.
     pub fn pending_mutations(self, index: u32) -> &'static mut PendingMutations {
-        let pending = &mut self.extra_mut().pending;
+        let pending = &mut self.rare_mut().pending;
         let at = pending.iter().position(|(at, _)| *at == index).unwrap_or_else(|| {
             pending.push((index, PendingMutations::default()));
             pending.len() - 1
         });
         &mut pending[at].1
+    }
+    /// The rarely needed part, if there is one. Not to be kept across Python calls.
+    #[inline]
+    pub fn rare(self) -> Option<&'static RareExtra> {
+        self.extra().and_then(|extra| extra.rare.as_deref())
+    }
+    /// The rarely needed part, if there is one, for change. Not to be kept across Python calls.
+    #[inline]
+    pub fn rare_opt_mut(self) -> Option<&'static mut RareExtra> {
+        self.extra_opt_mut().and_then(|extra| extra.rare.as_deref_mut())
+    }
+    /// The rarely needed part, made when missing. Not to be kept across Python calls.
+    pub fn rare_mut(self) -> &'static mut RareExtra {
+        self.extra_mut().rare.get_or_insert_default()
     }
     /// The handle that outlives this state.
     pub fn tombstone(self) -> Rc<Tombstone> {
@@ -564,20 +587,25 @@ impl StateCore {
         }
         visit!(self.key);
         if let Some(extra) = self.extra.as_deref() {
-            for (_, value) in extra.committed.iter().chain(&extra.empty_collections).chain(&extra.last_known) {
+            for (_, value) in &extra.committed {
                 visit!(*value);
             }
-            for (_, pending) in &extra.pending {
-                for object in pending.added.iter().chain(pending.removed.iter()) {
-                    visit!(*object);
-                }
-            }
             visit!(extra.view);
-            visit!(extra.callables);
             visit!(extra.load_options);
             visit!(extra.load_path);
-            visit!(extra.info);
-            visit!(extra.identity_token);
+            if let Some(rare) = extra.rare.as_deref() {
+                for (_, value) in rare.empty_collections.iter().chain(&rare.last_known) {
+                    visit!(*value);
+                }
+                for (_, pending) in &rare.pending {
+                    for object in pending.added.iter().chain(pending.removed.iter()) {
+                        visit!(*object);
+                    }
+                }
+                visit!(rare.callables);
+                visit!(rare.info);
+                visit!(rare.identity_token);
+            }
         }
         0
     }
@@ -601,18 +629,22 @@ impl StateCore {
             }
             slots::free(slots);
             ffi::Py_XDECREF(key);
-            if let Some(mut extra) = extra {
-                for (_, value) in
-                    extra.committed.drain(..).chain(extra.empty_collections.drain(..)).chain(extra.last_known.drain(..))
-                {
+            if let Some(extra) = extra {
+                for (_, value) in extra.committed {
                     ffi::Py_XDECREF(value);
                 }
-                drop_pending(std::mem::take(&mut extra.pending));
                 instance_state::forget_object(extra.view);
-                for object in
-                    [extra.view, extra.callables, extra.load_options, extra.load_path, extra.info, extra.identity_token]
-                {
+                for object in [extra.view, extra.load_options, extra.load_path] {
                     ffi::Py_XDECREF(object);
+                }
+                if let Some(rare) = extra.rare {
+                    for (_, value) in rare.empty_collections.into_iter().chain(rare.last_known) {
+                        ffi::Py_XDECREF(value);
+                    }
+                    drop_pending(rare.pending);
+                    for object in [rare.callables, rare.info, rare.identity_token] {
+                        ffi::Py_XDECREF(object);
+                    }
                 }
             }
         }

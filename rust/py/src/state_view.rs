@@ -10,7 +10,7 @@ use crate::flags;
 use crate::instance_state::{InstanceState, dict_of, expect_state};
 use crate::manager::{ClassManager, ManagerCore};
 use crate::slots;
-use crate::state::{StateExtra, StateRef, state_of};
+use crate::state::{RareExtra, StateExtra, StateRef, state_of};
 use crate::unit_of_work_core::UnitOfWorkCore;
 use crate::{expiry, history, names, relationship};
 
@@ -58,6 +58,19 @@ fn get_extra<'py>(
 ) -> Option<Bound<'py, PyAny>> {
     // SAFETY: owned by the state, or null.
     unsafe { Bound::from_borrowed_ptr_or_opt(py, state.extra().map_or(std::ptr::null_mut(), field)) }
+}
+
+fn get_rare<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    field: fn(&RareExtra) -> *mut ffi::PyObject,
+) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: owned by the state, or null.
+    unsafe { Bound::from_borrowed_ptr_or_opt(py, state.rare().map_or(std::ptr::null_mut(), field)) }
+}
+
+fn rare(extra: &mut StateExtra) -> &mut RareExtra {
+    extra.rare.get_or_insert_default()
 }
 
 fn key_set<'py>(py: Python<'py>, state: StateRef, wanted: impl Fn(&AttrCore) -> bool) -> PyResult<Bound<'py, PySet>> {
@@ -162,7 +175,7 @@ impl InstanceState {
         let value = if identity.len() == 1 { identity.get_item(0)? } else { identity.into_any() };
         state.track(value.as_ptr());
         state.set_key(value.into_ptr());
-        set_extra(state, Some(key.get_item(2)?), |extra| &mut extra.identity_token);
+        set_extra(state, Some(key.get_item(2)?), |extra| &mut rare(extra).identity_token);
         Ok(())
     }
     #[deleter]
@@ -182,11 +195,11 @@ impl InstanceState {
     /// The identity token, or None.
     #[getter]
     fn identity_token<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(get_extra(slf.py(), expect_state(slf.as_any())?, |extra| extra.identity_token))
+        Ok(get_rare(slf.py(), expect_state(slf.as_any())?, |rare| rare.identity_token))
     }
     #[setter]
     fn set_identity_token<'py>(slf: &Bound<'py, Self>, token: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        set_extra(expect_state(slf.as_any())?, token, |extra| &mut extra.identity_token);
+        set_extra(expect_state(slf.as_any())?, token, |extra| &mut rare(extra).identity_token);
         Ok(())
     }
     /// Has an identity key?
@@ -396,16 +409,16 @@ impl InstanceState {
     #[getter]
     fn callables<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let state = expect_state(slf.as_any())?;
-        if let Some(callables) = get_extra(slf.py(), state, |extra| extra.callables) {
+        if let Some(callables) = get_rare(slf.py(), state, |rare| rare.callables) {
             return Ok(callables);
         }
         let callables = PyDict::new(slf.py()).into_any();
-        set_extra(state, Some(callables.clone()), |extra| &mut extra.callables);
+        set_extra(state, Some(callables.clone()), |extra| &mut rare(extra).callables);
         Ok(callables)
     }
     #[setter]
     fn set_callables<'py>(slf: &Bound<'py, Self>, value: Bound<'py, PyDict>) -> PyResult<()> {
-        set_extra(expect_state(slf.as_any())?, Some(value.into_any()), |extra| &mut extra.callables);
+        set_extra(expect_state(slf.as_any())?, Some(value.into_any()), |extra| &mut rare(extra).callables);
         Ok(())
     }
     /// Loader options of the statement that loaded the object.
@@ -436,11 +449,11 @@ impl InstanceState {
     #[getter]
     fn info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let state = expect_state(slf.as_any())?;
-        if let Some(info) = get_extra(slf.py(), state, |extra| extra.info) {
+        if let Some(info) = get_rare(slf.py(), state, |rare| rare.info) {
             return Ok(info);
         }
         let info = PyDict::new(slf.py()).into_any();
-        set_extra(state, Some(info.clone()), |extra| &mut extra.info);
+        set_extra(state, Some(info.clone()), |extra| &mut rare(extra).info);
         Ok(info)
     }
 
@@ -479,7 +492,7 @@ impl InstanceState {
         let py = slf.py();
         let state = Self::living(slf)?;
         let result = PyDict::new(py);
-        for (index, collection) in state.extra().map_or(&[][..], |extra| &extra.empty_collections) {
+        for (index, collection) in state.rare().map_or(&[][..], |rare| &rare.empty_collections) {
             if let Some(attr) = state.manager().attr(*index) {
                 // SAFETY: owned by the state.
                 result.set_item(attr.key(py), unsafe { Bound::from_borrowed_ptr(py, *collection) })?;
@@ -583,9 +596,9 @@ impl InstanceState {
     fn _track_last_known_value(slf: &Bound<'_, Self>, key: &Bound<'_, PyString>) -> PyResult<()> {
         let state = Self::living(slf)?;
         let index = state.manager().expect_attr(key)?.index();
-        let extra = state.extra_mut();
-        if !extra.last_known.iter().any(|(at, _)| *at == index) {
-            extra.last_known.push((index, names::NO_VALUE.get(slf.py()).into_ptr()));
+        let rare = state.rare_mut();
+        if !rare.last_known.iter().any(|(at, _)| *at == index) {
+            rare.last_known.push((index, names::NO_VALUE.get(slf.py()).into_ptr()));
         }
         Ok(())
     }
@@ -594,9 +607,9 @@ impl InstanceState {
     fn _last_known_values<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let py = slf.py();
         let state = Self::living(slf)?;
-        let Some(extra) = state.extra().filter(|extra| !extra.last_known.is_empty()) else { return Ok(None) };
+        let Some(rare) = state.rare().filter(|rare| !rare.last_known.is_empty()) else { return Ok(None) };
         let result = PyDict::new(py);
-        for (index, value) in &extra.last_known {
+        for (index, value) in &rare.last_known {
             if let Some(attr) = state.manager().attr(*index) {
                 // SAFETY: owned by the state.
                 result.set_item(attr.key(py), unsafe { Bound::from_borrowed_ptr(py, *value) })?;
@@ -610,7 +623,7 @@ impl InstanceState {
         let py = slf.py();
         let state = Self::living(slf)?;
         let result = PyDict::new(py);
-        for (index, pending) in state.extra().map_or(&[][..], |extra| &extra.pending) {
+        for (index, pending) in state.rare().map_or(&[][..], |rare| &rare.pending) {
             if let Some(attr) = state.manager().attr(*index) {
                 let own = |objects: &[*mut ffi::PyObject]| -> Vec<Bound<'py, PyAny>> {
                     // SAFETY: queued objects are owned by the state.

@@ -35,7 +35,7 @@ fn own<'py>(py: Python<'py>, list: &IdentityList) -> Vec<Bound<'py, PyAny>> {
 }
 
 fn queue(state: StateRef, index: u32) -> Option<&'static PendingMutations> {
-    state.extra().and_then(|extra| extra.pending.iter().find(|(at, _)| *at == index)).map(|(_, pending)| pending)
+    state.rare().and_then(|rare| rare.pending.iter().find(|(at, _)| *at == index)).map(|(_, pending)| pending)
 }
 
 /// The recorded changes, with the rows' objects where the passive flags ask for them and there is a row to belong to.

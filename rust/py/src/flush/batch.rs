@@ -14,6 +14,7 @@ use crate::mapper::{MapperDescriptor, TableDescriptor};
 use crate::processors::Processor;
 
 use super::row_set::{RowSet, Source, attr_of};
+use super::row_stream::RowStream;
 
 /// Rows of one statement shape, in row order.
 #[pyclass(frozen, module = "rustalchemy._core")]
@@ -26,7 +27,7 @@ pub struct Batch {
     where_columns: Vec<u32>,
     has_sql: bool,
     needs_key: bool,
-    set: RowSet,
+    set: Rc<RowSet>,
 }
 
 // SAFETY: the module declares `gil_used`; the `Rc` is only cloned and dropped with the GIL held.
@@ -44,7 +45,7 @@ pub(super) struct BatchParts {
     pub where_columns: Vec<u32>,
     pub has_sql: bool,
     pub needs_key: bool,
-    pub set: RowSet,
+    pub set: Rc<RowSet>,
 }
 
 impl Batch {
@@ -70,7 +71,7 @@ impl Batch {
         self.kind
     }
 
-    pub(super) fn row_set(&self) -> &RowSet {
+    pub(super) fn row_set(&self) -> &Rc<RowSet> {
         &self.set
     }
 
@@ -143,6 +144,13 @@ impl Batch {
             return Err(PyTypeError::new_err("one processor, or None, for every entry of the order"));
         }
         self.set.all_parameters(py, &self.set.resolve(py, self.table_descriptor(), &order, &processors)?)
+    }
+
+    /// Unprocessed parameters by position, made as they are taken.
+    fn stream(&self, py: Python<'_>, order: Vec<i64>) -> PyResult<RowStream> {
+        let processors: Vec<_> = order.iter().map(|_| None).collect();
+        let parameters = self.set.resolve(py, self.table_descriptor(), &order, &processors)?;
+        Ok(RowStream::new(Rc::clone(&self.set), parameters.into()))
     }
 
     /// Unprocessed parameters by name; the keys of `names` are entries as in `rows`.
@@ -220,7 +228,7 @@ impl Batch {
             where_columns: self.where_columns.clone(),
             has_sql: self.has_sql,
             needs_key: self.needs_key,
-            set: self.set.slice(py, position)?,
+            set: Rc::new(self.set.slice(py, position)?),
         })
     }
 

@@ -24,11 +24,11 @@ use super::row_set::RowSet;
 use super::rows::{
     RowShape, SqlDetector, inconsistent, row_key, shape_insert, shape_update, sort_by_key, sort_states, version_column,
 };
-use super::{Flush, committed_value_of, key_of, value_of};
+use super::{Flush, Member, committed_value_of, key_of, value_of};
 
 /// A row to be saved, with what is needed beside its object.
 struct Row {
-    held: Held,
+    state: StateRef,
     mapper: MapperId,
     /// The version the row has in the database; `None` for an INSERT or a class without versions.
     old_version: Option<Py<PyAny>>,
@@ -65,29 +65,21 @@ impl Flush {
     // ---- INSERT and UPDATE ---------------------------------------------------------------------------------------------
 
     fn save(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: &[StateId]) -> PyResult<()> {
-        let mut pending: Vec<Held> = states
-            .iter()
-            .filter(|&&id| !self.register.entry(id).list_only)
-            .map(|&id| self.states[id.index()].clone())
-            .collect();
-        sort_states(py, &mut pending)?;
-        let Some(first) = pending.first() else { return Ok(()) };
-        let is_batch = first.state().manager().descriptor().is_none_or(|descriptor| descriptor.batch);
-        if is_batch {
-            return self.save_rows(py, executor, pending);
-        }
-        for held in pending {
-            self.save_rows(py, executor, vec![held])?;
+        let is_work = |id: &&StateId| !self.register.entry(**id).list_only;
+        let mut members = states.iter().filter(is_work).map(|&id| self.member(id)).collect();
+        sort_states(py, &mut members)?;
+        let Some(first) = members.first() else { return Ok(()) };
+        let rows_at_once = if self.descriptor(self.mapper_of(first.id)).batch { members.len() } else { 1 };
+        for members in members.chunks(rows_at_once) {
+            self.save_rows(py, executor, members)?;
         }
         Ok(())
     }
 
-    fn save_rows(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: Vec<Held>) -> PyResult<()> {
+    fn save_rows(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, members: &[Member]) -> PyResult<()> {
         let has_persistent = !self.uow.core().identity.is_empty();
-        let (mut inserts, mut updates) = (Vec::with_capacity(states.len()), Vec::new());
-        for held in states {
-            let state = held.state();
-            let Some(id) = self.id(state) else { continue };
+        let (mut inserts, mut updates) = (Vec::new(), Vec::new());
+        for &Member { id, state } in members {
             let mapper = self.mapper_of(id);
             let has_identity = state.has_key();
             self.fire(
@@ -108,9 +100,9 @@ impl Flush {
                 let version = self.descriptor(mapper).version_id;
                 let old_version =
                     version.map(|attr| committed_value_of(py, source, attr).map(Bound::unbind)).transpose()?;
-                updates.push(Row { held, mapper, old_version });
+                updates.push(Row { state, mapper, old_version });
             } else {
-                inserts.push(Row { held, mapper, old_version: None });
+                inserts.push(Row { state, mapper, old_version: None });
             }
         }
         for table in self.tables_of(&inserts, &updates) {
@@ -122,7 +114,7 @@ impl Flush {
         {
             for row in rows {
                 self.expire_readonly(py, row)?;
-                self.fire(py, executor, row.mapper, row.held.state(), event)?;
+                self.fire(py, executor, row.mapper, row.state, event)?;
                 self.check_version(py, row)?;
             }
         }
@@ -131,7 +123,7 @@ impl Flush {
 
     /// Attributes that are read from SQL expressions may have other values now.
     fn expire_readonly(&self, py: Python<'_>, row: &Row) -> PyResult<()> {
-        let state = row.held.state();
+        let state = row.state;
         for readonly in &self.mappers[row.mapper.index()].readonly {
             let slot = state.slot(readonly.attr);
             let is_loaded = !slot.value().is_null();
@@ -152,7 +144,7 @@ impl Flush {
         let descriptor = self.descriptor(row.mapper);
         let is_foreign = descriptor.version_generator.as_ref().is_some_and(|generator| is_false(generator.bind(py)));
         match descriptor.version_id {
-            Some(attr) if is_foreign && row.held.state().slot(attr).value() == py.None().as_ptr() => {
+            Some(attr) if is_foreign && row.state.slot(attr).value() == py.None().as_ptr() => {
                 Err(errors::of(py, &imports::FLUSH, "Instance does not contain a non-NULL version value".to_owned()))
             }
             _ => Ok(()),
@@ -263,7 +255,7 @@ impl Flush {
         table: usize,
     ) -> PyResult<()> {
         for row in rows {
-            copy_equated(py, self.descriptor(row.mapper), table, row.held.state())?;
+            copy_equated(py, self.descriptor(row.mapper), table, row.state)?;
         }
         let rows: Vec<&Row> =
             rows.iter().filter(|row| table_number(self.descriptor(row.mapper), table).is_some()).collect();
@@ -277,7 +269,7 @@ impl Flush {
             let version = version_column(&descriptor, table_descriptor).filter(|_| has_generator);
             let mut run = RowShape::for_table(table_descriptor);
             let mut next = run.clone();
-            shape_insert(py, first.held.state(), table_descriptor, version, &mut detector, &mut run)?;
+            shape_insert(py, first.state, table_descriptor, version, &mut detector, &mut run)?;
             let mut end = at + 1;
             let mut last = first.mapper;
             // A row with SQL expressions travels alone.
@@ -290,14 +282,13 @@ impl Flush {
                     }
                     last = row.mapper;
                 }
-                shape_insert(py, row.held.state(), table_descriptor, version, &mut detector, &mut next)?;
+                shape_insert(py, row.state, table_descriptor, version, &mut detector, &mut next)?;
                 if next != run {
                     break;
                 }
                 end += 1;
             }
-            let members: Vec<Held> = rows[at..end].iter().map(|row| row.held.clone()).collect();
-            let mut set = RowSet::of(members);
+            let mut set = RowSet::of(rows[at..end].iter().map(|row| row.state));
             if let Some(column) = version {
                 let made = (0..set.len()).map(|_| next_version(py, &descriptor, None)).collect::<PyResult<_>>()?;
                 set.versions = Some((column, made));
@@ -318,7 +309,7 @@ impl Flush {
                 where_columns: Vec::new(),
                 has_sql,
                 needs_key,
-                set,
+                set: Rc::new(set),
                 descriptor: Rc::clone(&descriptor),
             });
             let (_, answer) = self.send(py, executor, batch)?;
@@ -341,7 +332,7 @@ impl Flush {
             let descriptor = Rc::clone(self.descriptor(row.mapper));
             let Some(table_no) = table_number(&descriptor, table) else { continue };
             let table_descriptor = &descriptor.tables[table_no];
-            let state = row.held.state();
+            let state = row.state;
             let has_new_key = inherit_changes(py, table_descriptor, state)?;
             let mut shape = RowShape::for_table(table_descriptor);
             shape_update(py, state, table_descriptor, &mut detector, &mut shape)?;
@@ -392,7 +383,7 @@ impl Flush {
             {
                 self.send_updates(py, executor, &mut lane, run)?;
             }
-            run.get_or_insert_with(|| Run::new(shape)).set.push(row.held.clone(), new_version, old_version);
+            run.get_or_insert_with(|| Run::new(shape)).push(state, new_version, old_version);
         }
         if let Some(run) = run {
             self.send_updates(py, executor, &mut lane, run)?;
@@ -454,24 +445,16 @@ impl Flush {
     // ---- DELETE --------------------------------------------------------------------------------------------------------
 
     fn delete(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: &[StateId]) -> PyResult<()> {
-        let mut rows: Vec<Held> = states
-            .iter()
-            .filter(|&&id| {
-                let entry = self.register.entry(id);
-                entry.is_delete && !entry.list_only
-            })
-            .map(|&id| self.states[id.index()].clone())
-            .collect();
-        sort_by_key(py, &mut rows)?;
-        let rows: Vec<Row> = rows
-            .into_iter()
-            .filter_map(|held| {
-                let mapper = self.mapper_of(self.id(held.state())?);
-                Some(Row { held, mapper, old_version: None })
-            })
-            .collect();
+        let is_work = |id: StateId| {
+            let entry = self.register.entry(id);
+            entry.is_delete && !entry.list_only
+        };
+        let mut members: Vec<_> = states.iter().filter(|&&id| is_work(id)).map(|&id| self.member(id)).collect();
+        sort_by_key(py, &mut members)?;
+        let row = |Member { id, state }| Row { state, mapper: self.mapper_of(id), old_version: None };
+        let rows: Vec<Row> = members.into_iter().map(row).collect();
         for row in &rows {
-            self.fire(py, executor, row.mapper, row.held.state(), (bits::BEFORE_DELETE, "before_delete"))?;
+            self.fire(py, executor, row.mapper, row.state, (bits::BEFORE_DELETE, "before_delete"))?;
         }
         for table in self.tables_of(&[], &rows).into_iter().rev() {
             for run in rows.chunk_by(|row, next| row.mapper == next.mapper) {
@@ -479,7 +462,7 @@ impl Flush {
             }
         }
         for row in &rows {
-            self.fire(py, executor, row.mapper, row.held.state(), (bits::AFTER_DELETE, "after_delete"))?;
+            self.fire(py, executor, row.mapper, row.state, (bits::AFTER_DELETE, "after_delete"))?;
         }
         Ok(())
     }
@@ -491,7 +474,7 @@ impl Flush {
         let table_descriptor = &descriptor.tables[table_no];
         for row in rows {
             for &column in &table_descriptor.pk {
-                if row_key(py, row.held.state(), &table_descriptor.columns[column as usize])?.is_none() {
+                if row_key(py, row.state, &table_descriptor.columns[column as usize])?.is_none() {
                     return Err(null_key(py, DELETE_NULL_KEY, table_descriptor, column));
                 }
             }
@@ -506,7 +489,7 @@ impl Flush {
             where_columns,
             has_sql: false,
             needs_key: false,
-            set: RowSet::of(rows.iter().map(|row| row.held.clone()).collect()),
+            set: Rc::new(RowSet::of(rows.iter().map(|row| row.state))),
             descriptor,
         });
         self.send(py, executor, batch).map(drop)
@@ -540,13 +523,26 @@ impl RunShape {
 /// Rows of an UPDATE that travel together.
 pub(super) struct Run {
     pub shape: RunShape,
-    pub set: RowSet,
+    pub set: Rc<RowSet>,
 }
 
 impl Run {
     pub(super) fn new(shape: RunShape) -> Self {
         let set = RowSet { has_new_keys: shape.has_new_key, ..RowSet::default() };
-        Self { shape, set }
+        Self { shape, set: Rc::new(set) }
+    }
+
+    /// Rows that are about to be deleted.
+    pub(super) fn leaving(shape: RunShape) -> Self {
+        let set = RowSet { has_new_keys: shape.has_new_key, is_leaving: true, ..RowSet::default() };
+        Self { shape, set: Rc::new(set) }
+    }
+
+    /// One more row. Nobody shares the rows before the run is sent.
+    pub(super) fn push(&mut self, state: StateRef, version: Option<(u32, Py<PyAny>)>, old: Option<(u32, Py<PyAny>)>) {
+        if let Some(set) = Rc::get_mut(&mut self.set) {
+            set.push(state, version, old);
+        }
     }
 
     pub(super) fn fits(&self, shape: &RunShape) -> bool {

@@ -3,6 +3,8 @@
 //! Rows keep the order of their keys, as triggers, unique constraints and the text of an error can tell; where neighbours change
 //! different columns, a run is a row or two. The first run of a shape ever goes through the executor. If it answers with a prepared
 //! statement, further runs of that shape are one call of the driver each, all on one cursor.
+use std::rc::Rc;
+
 use hashbrown::HashMap;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
@@ -18,6 +20,7 @@ use crate::unit_of_work_core::UowRef;
 
 use super::execute::{Run, RunShape};
 use super::row_set::{Parameter, RowSet};
+use super::row_stream::RowStream;
 
 /// A compiled INSERT or UPDATE whose rows need nothing but parameters: Python makes no values, and nothing comes back but the
 /// key that the cursor knows.
@@ -72,7 +75,7 @@ impl PreparedWrite {
 /// A shape that needs the executor no more.
 struct Known {
     sql: Py<PyString>,
-    parameters: Vec<Parameter>,
+    parameters: Rc<[Parameter]>,
 }
 
 /// The shapes of one step's UPDATE statements that the lane takes as they are, and the cursor they share.
@@ -111,7 +114,7 @@ impl UpdateLane {
             return Ok(());
         }
         let parameters = prepared.get().resolve(py, set, &descriptor.tables[shape.table_no])?;
-        self.known.insert(shape, Known { sql: prepared.get().sql.clone_ref(py), parameters });
+        self.known.insert(shape, Known { sql: prepared.get().sql.clone_ref(py), parameters: parameters.into() });
         Ok(())
     }
 
@@ -130,10 +133,13 @@ impl UpdateLane {
         }
         let (Some(lane), Some(known)) = (&self.lane, self.known.get(&run.shape)) else { return Ok(None) };
         let is_many = run.set.len() != 1;
-        let parameters = if is_many {
-            run.set.all_parameters(py, &known.parameters).map(Bound::into_any)
-        } else {
+        let parameters = if !is_many {
             run.set.parameters(py, 0, &known.parameters).map(Bound::into_any)
+        } else if RowStream::suits(&known.parameters) {
+            let stream = RowStream::new(Rc::clone(&run.set), Rc::clone(&known.parameters));
+            Bound::new(py, stream).map(Bound::into_any)
+        } else {
+            run.set.all_parameters(py, &known.parameters).map(Bound::into_any)
         };
         let Some(parameters) = driver::unless_unprocessable(py, parameters)? else { return Ok(None) };
         let method = if is_many { intern!(py, "executemany") } else { intern!(py, "execute") };
@@ -147,7 +153,12 @@ impl UpdateLane {
         match matched {
             Ok(matched) => Ok(Some(matched)),
             Err(error) => {
-                let failed = (error.value(py), &known.sql, &parameters, cursor, is_many);
+                let shown = if is_many {
+                    parameters.try_iter()?.collect::<PyResult<Vec<_>>>()?.into_pyobject(py)?
+                } else {
+                    parameters
+                };
+                let failed = (error.value(py), &known.sql, shown, cursor, is_many);
                 lane.bind(py).call_method1(intern!(py, "fail"), failed)?;
                 Err(error)
             }

@@ -18,6 +18,7 @@ mod post_update;
 mod preview;
 mod register;
 mod row_set;
+mod row_stream;
 mod rows;
 mod secondary;
 mod sync;
@@ -50,6 +51,7 @@ pub use known_writes::KnownWrites;
 pub use lane::PreparedWrite;
 pub use ordered::OrderedFlush;
 pub use plan::{FlushPlan, PlanStep};
+pub use row_stream::{RowIterator, RowStream};
 
 /// A mapper that takes part.
 struct MapperEntry {
@@ -111,6 +113,13 @@ pub struct Flush {
     linked: HashMap<String, HashSet<(usize, usize)>>,
 }
 
+/// A state that takes part: the flush holds its object until it ends.
+#[derive(Clone, Copy)]
+struct Member {
+    id: StateId,
+    state: StateRef,
+}
+
 /// States that need a second UPDATE, and the attributes it writes.
 #[derive(Default)]
 struct PostUpdates {
@@ -149,6 +158,10 @@ impl Flush {
             self.presort(py)?;
         }
         self.order(py)
+    }
+
+    fn member(&self, id: StateId) -> Member {
+        Member { id, state: self.state(id) }
     }
 
     fn state(&self, id: StateId) -> StateRef {

@@ -2,16 +2,15 @@
 use std::rc::Rc;
 
 use pyo3::prelude::*;
-use rustalchemy_core::ids::MapperId;
+use rustalchemy_core::ids::{MapperId, StateId};
 
 use crate::bridge as attribute;
 use crate::flags::passive;
-use crate::held::Held;
 
 use super::execute::{Run, RunShape, is_false, next_version};
 use super::lane::UpdateLane;
 use super::rows::{RowShape, row_key, sort_states, version_column};
-use super::{Flush, committed_value_of};
+use super::{Flush, Member, committed_value_of};
 
 impl Flush {
     /// Writes the foreign keys of post-update relationships; `is_delete`: of rows that are about to be deleted.
@@ -24,18 +23,12 @@ impl Flush {
     ) -> PyResult<()> {
         let Some(work) = self.post_updates.get(&mapper) else { return Ok(()) };
         let attrs = work.attrs.clone();
-        let mut states: Vec<Held> = work
-            .states
-            .iter()
-            .filter(|&&id| self.register.entry(id).is_delete == is_delete)
-            .map(|&id| self.states[id.index()].clone())
-            .collect();
-        sort_states(py, &mut states)?;
+        let is_wanted = |id: &&StateId| self.register.entry(**id).is_delete == is_delete;
+        let mut members = work.states.iter().filter(is_wanted).map(|&id| self.member(id)).collect();
+        sort_states(py, &mut members)?;
         let mut lane = UpdateLane::default();
         let mut run: Option<Run> = None;
-        for held in states {
-            let state = held.state();
-            let Some(id) = self.id(state) else { continue };
+        for Member { id, state } in members {
             let mapper = self.mapper_of(id);
             let descriptor = Rc::clone(self.descriptor(mapper));
             for (table_no, table) in descriptor.tables.iter().enumerate() {
@@ -78,9 +71,8 @@ impl Flush {
                 {
                     self.send_updates(py, executor, &mut lane, run)?;
                 }
-                let run = run.get_or_insert_with(|| Run::new(shape));
-                run.set.is_leaving = is_delete;
-                run.set.push(held.clone(), new_version, old_version);
+                let run = run.get_or_insert_with(|| if is_delete { Run::leaving(shape) } else { Run::new(shape) });
+                run.push(state, new_version, old_version);
             }
         }
         if let Some(run) = run {

@@ -54,8 +54,8 @@ pub(super) fn attr_of(table: &TableDescriptor, column: u32) -> PyResult<u32> {
 
 impl RowSet {
     /// Objects without versions.
-    pub(super) fn of(rows: Vec<Held>) -> Self {
-        Self { rows, ..Self::default() }
+    pub(super) fn of(states: impl Iterator<Item = StateRef>) -> Self {
+        Self { rows: states.filter_map(Held::new).collect(), ..Self::default() }
     }
 
     pub(super) fn state(&self, row: usize) -> StateRef {
@@ -67,7 +67,8 @@ impl RowSet {
     }
 
     /// One more row: its object, its new version, and the version it has.
-    pub(super) fn push(&mut self, held: Held, version: Option<(u32, Py<PyAny>)>, old: Option<(u32, Py<PyAny>)>) {
+    pub(super) fn push(&mut self, state: StateRef, version: Option<(u32, Py<PyAny>)>, old: Option<(u32, Py<PyAny>)>) {
+        let Some(held) = Held::new(state) else { return };
         self.rows.push(held);
         for (versions, one) in [(&mut self.versions, version), (&mut self.old_versions, old)] {
             if let Some((column, version)) = one {

@@ -7,10 +7,11 @@ use pyo3::types::{PyList, PyType};
 use smallvec::SmallVec;
 
 use crate::flags::passive;
-use crate::held::Held;
 use crate::mapper::{ColumnDescriptor, MapperDescriptor, TableDescriptor};
 use crate::names;
 use crate::state::StateRef;
+
+use super::Member;
 
 /// One bit per column of a table.
 type Mask = SmallVec<[u64; 1]>;
@@ -203,10 +204,10 @@ pub(super) fn version_column(descriptor: &MapperDescriptor, table: &TableDescrip
 }
 
 /// Pending states in the order they were added in, then persistent ones by identity.
-pub(super) fn sort_states(py: Python<'_>, states: &mut Vec<Held>) -> PyResult<()> {
-    let mut persistent: Vec<Held> = states.extract_if(.., |held| held.state().has_key()).collect();
-    if !states.is_sorted_by_key(|held| held.state().list_pos()) {
-        states.sort_by_key(|held| held.state().list_pos());
+pub(super) fn sort_states(py: Python<'_>, states: &mut Vec<Member>) -> PyResult<()> {
+    let mut persistent: Vec<Member> = states.extract_if(.., |member| member.state.has_key()).collect();
+    if !states.is_sorted_by_key(|member| member.state.list_pos()) {
+        states.sort_by_key(|member| member.state.list_pos());
     }
     sort_by_key(py, &mut persistent)?;
     states.append(&mut persistent);
@@ -214,15 +215,15 @@ pub(super) fn sort_states(py: Python<'_>, states: &mut Vec<Held>) -> PyResult<()
 }
 
 /// Puts states in the order of their identities, as `UPDATE` and `DELETE` go.
-pub(super) fn sort_by_key(py: Python<'_>, states: &mut [Held]) -> PyResult<()> {
+pub(super) fn sort_by_key(py: Python<'_>, states: &mut [Member]) -> PyResult<()> {
     if states.len() < 2 {
         return Ok(());
     }
     let mut numbers: Vec<(i64, usize)> = Vec::with_capacity(states.len());
-    for (place, held) in states.iter().enumerate() {
+    for (place, member) in states.iter().enumerate() {
         // SAFETY: a persistent state's key is a living object; only exact integers are read.
         let number = unsafe {
-            let key = held.state().key();
+            let key = member.state.key();
             if ffi::PyLong_CheckExact(key) == 0 {
                 break;
             }
@@ -244,25 +245,23 @@ pub(super) fn sort_by_key(py: Python<'_>, states: &mut [Held]) -> PyResult<()> {
     } else {
         sorted_by_python(py, states)?
     };
-    let sorted: Vec<_> = order.iter().map(|&place| states[place].clone()).collect();
-    for (place, held) in states.iter_mut().zip(sorted) {
-        *place = held;
-    }
+    let sorted: Vec<_> = order.iter().map(|&place| states[place]).collect();
+    states.copy_from_slice(&sorted);
     Ok(())
 }
 
 /// The order by the mapper's own sort key, as types may bring one (`Enum` sorts by definition).
-fn sorted_by_python(py: Python<'_>, states: &[Held]) -> PyResult<Vec<usize>> {
-    let sort_key = match states.first().and_then(|held| held.state().manager().mapper(py)) {
+fn sorted_by_python(py: Python<'_>, states: &[Member]) -> PyResult<Vec<usize>> {
+    let sort_key = match states.first().and_then(|member| member.state.manager().mapper(py)) {
         Some(mapper) => mapper.getattr_opt("_persistent_sortkey_fn")?,
         None => None,
     };
     let mut keys = Vec::with_capacity(states.len());
-    for (place, held) in states.iter().enumerate() {
+    for (place, Member { state, .. }) in states.iter().enumerate() {
         let key = match &sort_key {
-            Some(sort_key) => sort_key.call1((held.state().view(py)?,))?,
+            Some(sort_key) => sort_key.call1((state.view(py)?,))?,
             // SAFETY: a persistent state's key is a living object.
-            None => unsafe { Bound::from_borrowed_ptr(py, held.state().key()) },
+            None => unsafe { Bound::from_borrowed_ptr(py, state.key()) },
         };
         keys.push((key, place));
     }
