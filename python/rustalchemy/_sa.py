@@ -503,3 +503,25 @@ def exec_code_in_env(code: str, env: dict[str, Any], name: str, description: str
 def syntax_extensions(statement: Any) -> dict[str, Any]:
     """Return the syntax extensions of a SELECT by the place they go to; 2.0 has none."""
     return statement._get_syntax_extensions_as_dict() if SQLALCHEMY_21 else {}
+
+
+# sql.elements: compiling through an engine's cache ---------------------------------------------------------------------
+def compile_cached(statement: Any, engine: Any, column_keys: list[str]) -> Any:
+    """Return an INSERT or UPDATE compiled for many rows, from the engine's cache if it is there; None if its parameters
+    are more than values by name."""
+    found = statement._compile_w_cache(
+        engine.dialect, compiled_cache=engine._compiled_cache, column_keys=column_keys, for_executemany=True
+    )
+    compiled = found[0]
+    # 2.1 has parameters of the statement itself in third place
+    if len(found) == 4 and found[2]:
+        return None
+    if (
+        not compiled.positional
+        or compiled.positiontup is None
+        or compiled.post_compile_params
+        or compiled.literal_execute_params
+        or compiled.escaped_bind_names
+    ):
+        return None
+    return compiled

@@ -16,6 +16,7 @@ from sqlalchemy.engine import result as _result
 
 from .._sa import _entity_namespace_key
 from . import exc as orm_exc
+from ._bulk_lane import insert_rows, update_rows
 from .interfaces import PropComparator
 
 if TYPE_CHECKING:
@@ -104,6 +105,14 @@ def _bulk_insert(
     bookkeeping = return_defaults or len(tables) > 1
     extra_keys = _embedded_parameters(use_orm_insert_stmt, rows)
     writer = _InsertWriter(mapper, connection, bookkeeping, use_orm_insert_stmt, execution_options)
+    if not (bookkeeping or isstates or extra_keys):
+        ((table, super_mapper),) = tables
+        statement = writer._statement(super_mapper, table)
+        session = session_transaction.session
+        if insert_rows(
+            session, mapper, table, statement, use_orm_insert_stmt, rows, render_nulls, execution_options
+        ):
+            return None if use_orm_insert_stmt is None else _cursor.null_dml_result()
 
     total = None
     for table, super_mapper in tables:
@@ -322,6 +331,13 @@ def _bulk_update(
         if mapper.isa(super_mapper) and table in mapper._pks_by_table:
             records = _update_params(mapper, table, rows, use_orm_update_stmt, extra_keys)
             writer = _UpdateWriter(super_mapper, table, connection, use_orm_update_stmt, enable_check_rowcount)
+            if not (isstates or extra_keys or writer.fixed_values):
+                matched = update_rows(
+                    session_transaction.session, mapper, table, writer.statement, use_orm_update_stmt, rows
+                )
+                if matched is not None:
+                    writer.check(matched, len(rows))
+                    continue
             writer.write(records)
     return _result.null_result() if use_orm_update_stmt is not None else None
 
@@ -413,15 +429,27 @@ class _UpdateWriter:
         else:
             matched = self._execute(params).rowcount
             checked = checked and (dialect.supports_sane_multi_rowcount or len(params) == 1)
-        if not checked:
-            if self.versioned:
-                util.warn(
-                    f"Dialect {dialect.dialect_description} does not support updated rowcount - versioning cannot be "
-                    "verified."
-                )
-        elif matched != len(params):
+        if checked:
+            self._expect(matched, len(params))
+        elif self.versioned:
+            util.warn(
+                f"Dialect {dialect.dialect_description} does not support updated rowcount - versioning cannot be verified."
+            )
+
+    def check(self, matched: int, wanted: int) -> None:
+        """Complain of rows that were not there, where the database tells how many were."""
+        dialect = self.connection.dialect
+        if (
+            self.check_rowcount
+            and dialect.supports_sane_rowcount
+            and (dialect.supports_sane_multi_rowcount or wanted == 1)
+        ):
+            self._expect(matched, wanted)
+
+    def _expect(self, matched: int, wanted: int) -> None:
+        if matched != wanted:
             raise orm_exc.StaleDataError(
-                f"UPDATE statement on table '{self.table.description}' expected to update {len(params)} row(s); "
+                f"UPDATE statement on table '{self.table.description}' expected to update {wanted} row(s); "
                 f"{matched} were matched."
             )
 

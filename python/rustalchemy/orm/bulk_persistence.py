@@ -337,7 +337,7 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
 
     @classmethod
     def _do_post_synchronize_bulk_evaluate(cls, session: Any, params: Any, result: Any, options: Any) -> None:
-        if not params:
+        if not params or not session.identity_map:
             return
         mapper = options._subject_mapper
         key_names = [prop.key for prop in mapper._identity_key_props]
