@@ -505,10 +505,12 @@ def syntax_extensions(statement: Any) -> dict[str, Any]:
     return statement._get_syntax_extensions_as_dict() if SQLALCHEMY_21 else {}
 
 
-# sql.elements: compiling through an engine's cache ---------------------------------------------------------------------
+# sql.elements: compiling through an engine's cache --------------------------------------------------------------------
 def compile_cached(statement: Any, engine: Any, column_keys: list[str]) -> Any:
-    """Return an INSERT or UPDATE compiled for many rows, from the engine's cache if it is there; None if its parameters
-    are more than values by name."""
+    """Return an INSERT or UPDATE compiled for many rows, from the engine's cache if it is there.
+
+    None if its parameters are more than values by name.
+    """
     found = statement._compile_w_cache(
         engine.dialect, compiled_cache=engine._compiled_cache, column_keys=column_keys, for_executemany=True
     )

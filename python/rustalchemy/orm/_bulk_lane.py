@@ -1,8 +1,8 @@
 """Lists of parameters of one shape, straight to the lane: what bulk INSERT and UPDATE do when nothing has to come back.
 
-Core turns every row into a dictionary, a compiled parameter set and a tuple. Here rows become tuples at once. Whatever is
-not the plain case (NULLs that depend on the row, Python-side defaults, several tables, values that the driver's types
-decline) is left to Core: these functions answer False or None before anything was sent.
+Core turns every row into a dictionary, a compiled parameter set and a tuple. Here rows become tuples at once. Whatever
+is not the plain case (NULLs that depend on the row, Python-side defaults, several tables, values that the driver's
+types decline) is left to Core: these functions answer False or None before anything was sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OURS = frozenset(
 
 
 def _is_plain(mapper: Mapper[Any], statement: Any, execution_options: Mapping[str, Any] | None) -> bool:
-    """Whether rows of the entity are rows of one table, without versions, and nobody asks for more than sending them."""
+    """Whether rows of the entity are rows of one table, without versions, and all there is to do is to send them."""
     if mapper.version_id_col is not None or len(mapper._pks_by_table) != 1 or mapper._set_polymorphic_identity:
         return False
     if statement is not None and (statement._values or statement._returning or statement._execution_options):

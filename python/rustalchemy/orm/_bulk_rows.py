@@ -109,9 +109,7 @@ def _bulk_insert(
         ((table, super_mapper),) = tables
         statement = writer._statement(super_mapper, table)
         session = session_transaction.session
-        if insert_rows(
-            session, mapper, table, statement, use_orm_insert_stmt, rows, render_nulls, execution_options
-        ):
+        if insert_rows(session, mapper, table, statement, use_orm_insert_stmt, rows, render_nulls, execution_options):
             return None if use_orm_insert_stmt is None else _cursor.null_dml_result()
 
     total = None
@@ -433,7 +431,8 @@ class _UpdateWriter:
             self._expect(matched, len(params))
         elif self.versioned:
             util.warn(
-                f"Dialect {dialect.dialect_description} does not support updated rowcount - versioning cannot be verified."
+                f"Dialect {dialect.dialect_description} does not support updated rowcount - versioning cannot be "
+                "verified."
             )
 
     def check(self, matched: int, wanted: int) -> None:

@@ -269,23 +269,21 @@ class _BulkUDCompileState(_ORMDMLState):
         raise NotImplementedError()
 
     @classmethod
-    def _get_matched_objects_on_criteria(cls, update_options: Any, states: Iterable[Any]) -> list[tuple[Any, ...]]:
-        """``(object, state, dict, whether it could not be told)`` for loaded objects the statement may have matched."""
-        mapper = update_options._subject_mapper
+    def _get_matched_objects_on_criteria(cls, update_options: Any, session: Any) -> tuple[list[Any], list[Any]]:
+        """Loaded objects that the statement has matched, and those of which Python cannot tell."""
         condition = update_options._eval_condition
         token = update_options._identity_token
         matched = []
-        for state in list(states):
-            if not state.mapper.isa(mapper) or state.expired or (token is not None and state.identity_token != token):
-                continue
-            obj = state.obj()
-            if obj is None:
+        unknown = []
+        for obj in session._uow_unexpired(update_options._subject_mapper.class_manager):
+            if token is not None and attributes.instance_state(obj).identity_token != token:
                 continue
             answer = condition(obj)
-            unknown = answer is evaluator._EXPIRED_OBJECT
-            if answer is True or unknown:
-                matched.append((obj, state, state.dict, unknown))
-        return matched
+            if answer is True:
+                matched.append(obj)
+            elif answer is evaluator._EXPIRED_OBJECT:
+                unknown.append(obj)
+        return matched, unknown
 
     @classmethod
     def _matched_states(cls, session: Any, result: Any, update_options: Any) -> list[Any]:

@@ -250,7 +250,9 @@ class PreparedSelect:
         plan = loading.statement_plan(context, lambda: RowSource(self._compiled, self.dialect, description))
         cached = context.compile_state.__dict__["_row_plans"]
         if any(kept is plan for kept in cached.values()):
-            needs_context = bool(plan.post_loads or plan.composed or _has_load_listeners(plan))
+            needs_context = bool(plan.post_loads or plan.composed or _has_load_listeners(plan)) or any(
+                map(_may_vary, context.propagated_loader_options)
+            )
             self._plans[variant] = (plan, needs_context)
         return plan
 
@@ -326,6 +328,11 @@ def _lists_are_plain(compiled: Any) -> bool:
         and not compiled.dialect._bind_typing_render_casts
         for bind in compiled.post_compile_params
     )
+
+
+def _may_vary(option: Any) -> bool:
+    """Whether an option that objects keep may have other values in another statement of the same shape."""
+    return not option._is_strategy_option or any(element._extra_criteria for element in option.context)
 
 
 def _has_load_listeners(plan: StatementPlan) -> bool:
@@ -526,6 +533,7 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     """The object of a primary key from the database, None if there is none; NO_LANE if Core has to be asked."""
     if None in identity or not plain_session(session):
         return NO_LANE
+    mapper._check_configure()
     session._autoflush()
     lane = session._lane(mapper)
     if lane is None:

@@ -14,11 +14,13 @@ from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql.base import CompileState, Options
 from sqlalchemy.sql.dml import DeleteDMLState, InsertDMLState, UpdateDMLState
 
+from .. import _core
 from .._sa import COMPILE_STATE_PLUGIN
 from . import attributes, context, evaluator
 from ._bulk_rows import _bulk_insert, _bulk_update
 from ._dml_criteria import _BulkUDCompileState
 from ._dml_state import _ORMDMLState
+from .base import manager_of_class
 from .context import QueryContext
 
 if TYPE_CHECKING:
@@ -353,22 +355,23 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
 
     @classmethod
     def _do_post_synchronize_evaluate(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
-        matched = cls._get_matched_objects_on_criteria(options, session.identity_map.all_states())
-        cls._apply_update_set_values_to_objects(
-            session, options, statement, result, [state for _, state, _, _ in matched]
-        )
+        matched, unknown = cls._get_matched_objects_on_criteria(options, session)
+        cls._apply_update_set_values_to_objects(session, options, statement, result, matched + unknown)
 
     @classmethod
     def _do_post_synchronize_fetch(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
         states = cls._matched_states(session, result, options)
         if states:
-            cls._apply_update_set_values_to_objects(session, options, statement, result, states)
+            objects = [state.obj() for state in states]
+            cls._apply_update_set_values_to_objects(session, options, statement, result, objects)
 
     @classmethod
     def _apply_update_set_values_to_objects(
-        cls, session: Any, options: Any, statement: Any, result: Any, states: list[Any]
+        cls, session: Any, options: Any, statement: Any, result: Any, objects: list[Any]
     ) -> None:
         """Give objects the values that were SET; what Python cannot tell is expired."""
+        if not objects:
+            return
         mapper = options._subject_mapper
         columns = mapper._columntoproperty
         assigned = cls._resolved_keys_as_propnames(mapper, cls._get_resolved_values(mapper, statement))
@@ -391,8 +394,12 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
         to_expire.difference_update(functions)
         unknown = {name for name, _ in assigned}.difference(functions)
 
-        for state in states:
-            obj = state.obj()
+        is_plain = not (defaults or to_expire or unknown) and not _anyone_hears_refresh(objects)
+        if is_plain and _store_columns(mapper, objects, functions):
+            session._register_altered(objects)
+            return
+        states = [attributes.instance_state(obj) for obj in objects]
+        for obj, state in zip(objects, states, strict=True):
             dict_ = state.dict
             dict_.update(defaults)
             if to_expire:
@@ -402,6 +409,21 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
             if stale:
                 state._expire_attributes(dict_, stale)
         session._register_altered(set(states))
+
+
+def _anyone_hears_refresh(objects: list[Any]) -> bool:
+    return any(manager_of_class(class_).dispatch.refresh for class_ in set(map(type, objects)))
+
+
+def _store_columns(mapper: Mapper[Any], objects: list[Any], functions: dict[str, Any]) -> bool:
+    """Whether loaded attributes were given their values, attribute by attribute."""
+    manager = mapper.class_manager
+    columns = [(manager[name]._index, [function(obj) for obj in objects]) for name, function in functions.items()]
+    if any(value is evaluator._EXPIRED_OBJECT for _, values in columns for value in values):
+        return False
+    for index, values in columns:
+        _core.store_synchronized(objects, index, values)
+    return True
 
 
 def _store_values(state: Any, values: dict[str, Any]) -> None:
@@ -483,14 +505,11 @@ class _BulkORMDelete(_CriteriaCompileState, DeleteDMLState):
 
     @classmethod
     def _do_post_synchronize_evaluate(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
-        matched = cls._get_matched_objects_on_criteria(options, session.identity_map.all_states())
-        deleted = []
-        for _obj, state, dict_, unknown in matched:
-            if unknown:
-                # the next access tells whether the row is still there
-                state._expire(dict_, session.identity_map._modified)
-            else:
-                deleted.append(state)
+        deleted, unknown = cls._get_matched_objects_on_criteria(options, session)
+        for obj in unknown:
+            # the next access tells whether the row is still there
+            state = attributes.instance_state(obj)
+            state._expire(state.dict, session.identity_map._modified)
         if deleted:
             session._remove_newly_deleted(deleted)
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import operator as py_operator
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exc, inspect
+from sqlalchemy import exc
 from sqlalchemy.sql import and_, operators
 from sqlalchemy.sql.sqltypes import Concatenable, Integer, Numeric
 from sqlalchemy.util import warn_deprecated
 
+from .. import _core
 from . import exc as orm_exc
 from .base import PASSIVE_NO_FETCH, PASSIVE_NO_RESULT
 
@@ -191,13 +192,12 @@ class _EvaluatorCompiler:
             key = mapper._columntoproperty[clause].key
         except orm_exc.UnmappedColumnError as err:
             raise UnevaluatableError(f"Cannot evaluate expression: {err}") from err
-        impl = mapper.class_manager[key].impl
+        get = _core.get_attribute
 
         def attribute_value(obj: Any) -> Any:
             if obj is None:
                 return _NO_OBJECT
-            state = inspect(obj)
-            value = impl.get(state, state.dict, passive=PASSIVE_NO_FETCH)
+            value = get(obj, key, PASSIVE_NO_FETCH)
             return _EXPIRED_OBJECT if value is PASSIVE_NO_RESULT else value
 
         return attribute_value

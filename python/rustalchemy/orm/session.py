@@ -355,11 +355,11 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         obj = state.obj()
         return obj is not None and obj in self
 
-    def _register_altered(self, states: Iterable[InstanceState]) -> None:
+    def _register_altered(self, states: Iterable[Any]) -> None:
         """Note states that a statement changed, so that a rollback expires them."""
         self._uow_register_altered(list(states))
 
-    def _remove_newly_deleted(self, states: Iterable[InstanceState]) -> None:
+    def _remove_newly_deleted(self, states: Iterable[Any]) -> None:
         """Make states deleted whose rows a statement has deleted."""
         self._uow_register_deleted(list(states))
 

@@ -96,7 +96,7 @@ mod _core {
     #[pymodule_export]
     use crate::instance_state::InstanceState;
     #[pymodule_export]
-    use crate::load_batch::{group_rows, read_loaded, store_loaded};
+    use crate::load_batch::{group_rows, read_loaded, store_loaded, store_synchronized};
     #[pymodule_export]
     use crate::load_context::LoadContext;
     #[pymodule_export]

@@ -6,6 +6,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::attribute::AttrKind;
 use crate::errors;
+use crate::expiry;
 use crate::loaded_values;
 use crate::names;
 use crate::state::{self, StateRef};
@@ -75,6 +76,34 @@ pub fn store_loaded(
             state.set_committed(attr, value.into_ptr())?;
         }
         loaded_values::note_related(state);
+    }
+    Ok(())
+}
+
+/// Gives a loaded column attribute of many objects the values that an UPDATE statement set, as committed ones. Where the
+/// attribute has a change that was not flushed it is expired, and where it is not loaded nothing happens.
+#[pyfunction]
+pub fn store_synchronized(objects: &Bound<'_, PyList>, attr: u32, values: &Bound<'_, PyList>) -> PyResult<()> {
+    let py = objects.py();
+    if objects.len() != values.len() {
+        return Err(PyValueError::new_err("there must be one value for each object"));
+    }
+    for (object, value) in objects.iter().zip(values.iter()) {
+        let state = state_of(&object)?;
+        if state.is_outdated() {
+            loaded_values::apply_pending_expiry(py, state)?;
+        }
+        let slot = state.slot(attr);
+        if slot.value().is_null() {
+            continue;
+        }
+        if slot.is_modified() {
+            if let Some(attr) = state.manager().attr(attr) {
+                expiry::expire_attribute(py, state, attr, false)?;
+            }
+        } else {
+            state.set_committed(attr, value.into_ptr())?;
+        }
     }
     Ok(())
 }

@@ -291,6 +291,15 @@ impl UnitOfWork {
     fn _uow_in_transaction(slf: &Bound<'_, Self>) -> bool {
         Self::handle(slf).core().in_transaction
     }
+    /// Persistent objects of `holder`'s class that are not wholly expired.
+    fn _uow_unexpired<'py>(slf: &Bound<'py, Self>, holder: &Bound<'py, ClassManager>) -> PyResult<Bound<'py, PyList>> {
+        let holder = ManagerCore::of(holder);
+        let is_wanted = |state: StateRef| {
+            !state.has(flags::EXPIRED) && !state.is_outdated() && state.manager().is_subclass_of(holder)
+        };
+        let found = Self::handle(slf).core().identity.held(is_wanted);
+        PyList::new(slf.py(), found.iter().filter_map(|held| held.state().object(slf.py())).collect::<Vec<_>>())
+    }
     /// Objects brought by the same result as this state's that lack an attribute of `holder` too.
     fn _uow_peers<'py>(
         slf: &Bound<'py, Self>,
