@@ -16,7 +16,16 @@ def test_045_row_switch(world: Any) -> None:
     session.add(second)
     world.sent()
     session.flush()
-    assert world.verbs()[-1] == "UPDATE users"
+    assert world.sent() == [
+        (
+            (
+                "SELECT addresses.id, addresses.user_id, addresses.email FROM addresses WHERE ? = "
+                "addresses.user_id ORDER BY addresses.id"
+            ),
+            (2,),
+        ),
+        ("UPDATE users SET name=? WHERE users.id = ?", ("switched", 2)),
+    ]
     assert session.get(world.User, 2) is second
     assert sa.inspect(second).persistent
     assert session.execute(sa.text("SELECT name, age FROM users WHERE id = 2")).one() == ("switched", 40)
@@ -35,7 +44,7 @@ def test_047_delete_flush_add_same_key(world: Any) -> None:
     second = world.User(id=2, name="again")
     session.add(second)
     session.flush()
-    assert world.verbs() == ["INSERT users"]
+    assert world.sent() == [("INSERT INTO users (id, name, age) VALUES (?, ?, ?)", (2, "again", None))]
     session.rollback()
     assert session.get(world.User, 2) is first
     assert sa.inspect(second).transient
@@ -45,11 +54,13 @@ def test_048_conflict_with_a_persistent_object(world: Any) -> None:
     session = world.session()
     first = session.get(world.User, 1)
     session.add(world.User(id=1, name="impostor"))
+    world.sent()
     with (
         pytest.warns(sa.exc.SAWarning, match="conflicts with persistent instance"),
         pytest.raises(sa.exc.IntegrityError),
     ):
         session.flush()
+    assert world.sent() == [("INSERT INTO users (id, name, age) VALUES (?, ?, ?)", (1, "impostor", None))]
     session.rollback()
     assert session.get(world.User, 1) is first
     assert first.name == "ed"
@@ -73,8 +84,10 @@ def test_052_changed_twice_and_rolled_back(world: Any) -> None:
     user = session.get(world.User, 2)
     user.id = 7
     session.flush()
+    world.sent()
     user.id = 8
     session.flush()
+    assert world.sent() == [("UPDATE users SET id=? WHERE users.id = ?", (8, 7))]
     session.rollback()
     assert sa.inspect(user).identity == (2,)
     assert user.id == 2
@@ -85,8 +98,10 @@ def test_053_swapped_keys(world: Any) -> None:
     session = world.session()
     one, two = session.get(world.User, 1), session.get(world.User, 2)
     one.id, two.id = 2, 1
+    world.sent()
     with pytest.raises(sa.exc.IntegrityError):
         session.flush()
+    assert world.sent() == [("UPDATE users SET id=? WHERE users.id = ?", [(2, 1), (1, 2)])]
     session.rollback()
     assert (one.id, two.id) == (1, 2)
 
@@ -95,8 +110,13 @@ def test_054_key_set_to_none(world: Any) -> None:
     session = world.session()
     user = session.get(world.User, 2)
     user.id = None
-    with pytest.raises((sa.exc.IntegrityError, world.orm.exc.FlushError)):
+    world.sent()
+    with pytest.raises((sa.exc.IntegrityError, world.orm.exc.FlushError)) as caught:
         session.flush()
+    assert (type(caught.value).__name__, world.sent()) == (
+        "IntegrityError",
+        [("UPDATE users SET id=? WHERE users.id = ?", (None, 2))],
+    )
     session.rollback()
     assert user.id == 2
 
@@ -119,6 +139,12 @@ def test_058_tree_by_level(world: Any) -> None:
     leaf = world.Node(name="leaf", parent=left)
     session.add_all([leaf, right, left, root])
     session.flush()
+    assert world.sent() == [
+        ("INSERT INTO nodes (parent_id, name) VALUES (?, ?)", (None, "root")),
+        ("INSERT INTO nodes (parent_id, name) VALUES (?, ?) RETURNING id", (1, "left")),
+        ("INSERT INTO nodes (parent_id, name) VALUES (?, ?) RETURNING id", (1, "right")),
+        ("INSERT INTO nodes (parent_id, name) VALUES (?, ?)", (2, "leaf")),
+    ]
     assert root.id < min(left.id, right.id)
     assert leaf.id > max(left.id, right.id)
     assert (left.parent_id, right.parent_id, leaf.parent_id) == (root.id, root.id, left.id)
