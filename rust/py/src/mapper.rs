@@ -1,9 +1,11 @@
 //! Mapper descriptors: the plain data a configured mapper hands over once (the contract's section 4).
+use std::cell::OnceCell;
+
 use pyo3::exceptions::PyKeyError;
 use pyo3::ffi;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::flush::KnownWrites;
 use crate::manager::{ClassManager, ManagerCore};
@@ -143,6 +145,34 @@ pub struct RelationshipDescriptor {
     pub dict: Py<PyDict>,
 }
 
+/// An attribute that is read from a SQL expression and never written.
+pub struct ReadonlyAttr {
+    /// Attribute number.
+    pub attr: u32,
+    /// Every flush of the object makes it stale.
+    pub expires_on_flush: bool,
+    /// Loaded when it is read.
+    pub is_deferred: bool,
+}
+
+fn readonly_attrs(py: Python<'_>, manager: &ManagerCore) -> PyResult<Vec<ReadonlyAttr>> {
+    let Some(props) = manager.mapper(py).map(|mapper| mapper.getattr_opt("_readonly_props")).transpose()?.flatten()
+    else {
+        return Ok(Vec::new());
+    };
+    let mut found = Vec::new();
+    for prop in props.try_iter()? {
+        let prop = prop?;
+        let Some(attr) = manager.attr_by_key(prop.getattr("key")?.cast::<PyString>()?) else { continue };
+        found.push(ReadonlyAttr {
+            attr: attr.index(),
+            expires_on_flush: prop.getattr("expire_on_flush")?.is_truthy()?,
+            is_deferred: prop.getattr("deferred")?.is_truthy()?,
+        });
+    }
+    Ok(found)
+}
+
 /// Mapper in plain form.
 pub struct MapperDescriptor {
     /// Sort key of the flush order.
@@ -186,6 +216,8 @@ pub struct MapperDescriptor {
     pub tables: Vec<TableDescriptor>,
     /// Relationships, in order of configuration.
     pub relationships: Vec<RelationshipDescriptor>,
+    /// SQL expressions mapped as attributes, which a flush makes stale; asked for once.
+    readonly: OnceCell<Vec<ReadonlyAttr>>,
     /// Statements of flushes.
     pub known_writes: KnownWrites,
     /// The dictionary itself, for entries that are read later.
@@ -376,9 +408,20 @@ impl MapperDescriptor {
                 .iter()
                 .map(RelationshipDescriptor::from_dict)
                 .collect::<PyResult<_>>()?,
+            readonly: OnceCell::new(),
             known_writes: KnownWrites::default(),
             dict: dict.clone().unbind(),
         })
+    }
+
+    /// The mapper's read-only attributes; none for a mapper that does not tell.
+    pub fn readonly(&self, py: Python<'_>, manager: &ManagerCore) -> &[ReadonlyAttr] {
+        if self.readonly.get().is_none() {
+            // not from inside of the cell: Python code runs, which may come here again
+            let found = readonly_attrs(py, manager).unwrap_or_default();
+            let _ = self.readonly.set(found);
+        }
+        self.readonly.get().map_or(&[], Vec::as_slice)
     }
 
     /// Visits owned references.

@@ -1,21 +1,21 @@
 //! The order of whole mappers: one node per action of a mapper or dependency processor.
 
+use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
 
-use crate::error::PlanError;
-use crate::graph::{Graph, levels};
+use crate::graph::Graph;
 use crate::ids::{DependencyId, MapperId};
 use crate::schema::Schema;
 
 use super::dependency::{Action, EdgeSink, mapper_edges};
-use super::plan::{FlushPlan, Group, circular, sort_key, states_of};
+use super::plan::{FlushPlan, Group, sort_key, states_of};
 use super::register::Register;
 use super::waits::{Reason, Waits};
 
 /// Actions of whole mappers and what stands between them.
 pub(super) struct MapperGraph {
     pub graph: Graph,
-    pub actions: IndexMap<Action, ()>,
+    pub actions: IndexMap<Action, (), DefaultHashBuilder>,
     /// Why each edge is there.
     pub reasons: Vec<Reason>,
 }
@@ -24,7 +24,10 @@ impl MapperGraph {
     pub(super) fn build(schema: &Schema, register: &Register, active: &[DependencyId]) -> Self {
         let mut this = Self {
             graph: Graph::default(),
-            actions: IndexMap::new(),
+            actions: IndexMap::with_capacity_and_hasher(
+                2 * register.mappers().len() + 4 * active.len(),
+                DefaultHashBuilder::default(),
+            ),
             reasons: Vec::new(),
         };
         for &mapper in register.mappers() {
@@ -78,16 +81,13 @@ impl MapperGraph {
             .map_or(Action::DeleteAll(MapperId(0)), |(action, ())| *action)
     }
 
-    pub(super) fn into_plan<E>(
+    pub(super) fn into_plan(
         self,
         schema: &Schema,
         register: &Register,
+        level: &[u32],
         waits: Option<&mut Waits>,
-    ) -> Result<FlushPlan, PlanError<E>> {
-        let level = levels(&self.graph).map_err(|blocked| {
-            let action = |node| self.action(node);
-            circular(&self.graph, &blocked.cycle, action, FlushPlan::default())
-        })?;
+    ) -> FlushPlan {
         let mut order: Vec<u32> = (0..).take(self.graph.len()).collect();
         order.sort_by_key(|&node| (level[node as usize], sort_key(schema, self.action(node))));
         let mut groups = Vec::new();
@@ -118,7 +118,7 @@ impl MapperGraph {
                 |node| self.action(node),
             );
         }
-        Ok(FlushPlan { groups })
+        FlushPlan { groups }
     }
 }
 

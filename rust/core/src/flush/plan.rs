@@ -2,7 +2,7 @@
 //! into rows, and rows of one level are put together again.
 
 use crate::error::PlanError;
-use crate::graph::{Graph, nodes_in_cycles};
+use crate::graph::{Graph, levels};
 use crate::ids::{DependencyId, StateId};
 use crate::schema::Schema;
 
@@ -60,13 +60,17 @@ fn order<R: Relations>(
     waits: Option<&mut Waits>,
 ) -> Result<FlushPlan, PlanError<R::Error>> {
     let mappers = MapperGraph::build(schema, register, active);
-    let cyclic = nodes_in_cycles(&mappers.graph);
-    if cyclic.contains(&true) {
-        let parts = (schema, register, active);
-        StateGraph::build(parts, &mappers, &cyclic, relations, waits.is_some())?
-            .into_plan(schema, register, waits)
-    } else {
-        mappers.into_plan(schema, register, waits)
+    match levels(&mappers.graph) {
+        Ok(level) => Ok(mappers.into_plan(schema, register, &level, waits)),
+        Err(blocked) => {
+            let mut cyclic = vec![false; mappers.graph.len()];
+            for node in blocked.cycle {
+                cyclic[node as usize] = true;
+            }
+            let parts = (schema, register, active);
+            StateGraph::build(parts, &mappers, &cyclic, relations, waits.is_some())?
+                .into_plan(schema, register, waits)
+        }
     }
 }
 

@@ -124,7 +124,7 @@ impl Flush {
     /// Attributes that are read from SQL expressions may have other values now.
     fn expire_readonly(&self, py: Python<'_>, row: &Row) -> PyResult<()> {
         let state = row.state;
-        for readonly in &self.mappers[row.mapper.index()].readonly {
+        for readonly in self.descriptor(row.mapper).readonly(py, state.manager()) {
             let slot = state.slot(readonly.attr);
             let is_loaded = !slot.value().is_null();
             let is_stale = if readonly.expires_on_flush {

@@ -57,15 +57,6 @@ pub use row_stream::{RowIterator, RowStream};
 struct MapperEntry {
     manager: Py<ClassManager>,
     descriptor: Rc<MapperDescriptor>,
-    /// SQL expressions mapped as attributes, which a flush makes stale.
-    readonly: Vec<ReadonlyAttr>,
-}
-
-/// An attribute that is read from a SQL expression and never written.
-struct ReadonlyAttr {
-    attr: u32,
-    expires_on_flush: bool,
-    is_deferred: bool,
 }
 
 /// A dependency processor that takes part.

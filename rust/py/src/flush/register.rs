@@ -4,7 +4,6 @@ use std::rc::Rc;
 use hashbrown::HashSet;
 use indexmap::IndexSet;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
 use rustalchemy_core::error::PlanError;
 use rustalchemy_core::flush::{Cause, Presort, Relations, Waits, plan, plan_with_waits};
 use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
@@ -21,7 +20,7 @@ use crate::related;
 use crate::state::{StateRef, state_of};
 
 use super::trace::Note;
-use super::{DependencyEntry, Flush, MapperEntry, ReadonlyAttr};
+use super::{DependencyEntry, Flush, MapperEntry};
 
 /// How a state is registered; SQLAlchemy's keyword arguments of `register_object`.
 #[derive(Clone, Copy, Default)]
@@ -170,11 +169,7 @@ impl Flush {
             dependencies: Vec::new(),
         });
         self.mapper_ids.insert(address, id);
-        self.mappers.push(MapperEntry {
-            manager: manager.object(py).unbind(),
-            descriptor: Rc::clone(&descriptor),
-            readonly: readonly_attrs(py, manager).unwrap_or_default(),
-        });
+        self.mappers.push(MapperEntry { manager: manager.object(py).unbind(), descriptor: Rc::clone(&descriptor) });
         for place in 0..descriptor.relationships.len() {
             if let Some(dependency) = self.dependency(py, id, &descriptor, place) {
                 self.schema.mapper_mut(id).dependencies.push(dependency);
@@ -498,25 +493,6 @@ impl Flush {
             }
         }
     }
-}
-
-/// The mapper's read-only attributes; none for a mapper that does not tell.
-fn readonly_attrs(py: Python<'_>, manager: &ManagerCore) -> PyResult<Vec<ReadonlyAttr>> {
-    let Some(props) = manager.mapper(py).map(|mapper| mapper.getattr_opt("_readonly_props")).transpose()?.flatten()
-    else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for prop in props.try_iter()? {
-        let prop = prop?;
-        let Some(attr) = manager.attr_by_key(prop.getattr("key")?.cast::<PyString>()?) else { continue };
-        found.push(ReadonlyAttr {
-            attr: attr.index(),
-            expires_on_flush: prop.getattr("expire_on_flush")?.is_truthy()?,
-            is_deferred: prop.getattr("deferred")?.is_truthy()?,
-        });
-    }
-    Ok(found)
 }
 
 /// What tells relationships apart, whichever inheriting mapper describes them.
