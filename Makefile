@@ -7,7 +7,7 @@ NATIVE := $(VENV)/.native
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint fuzz bench bench-smoke build release docs clean
+.PHONY: help demo test lint fuzz soak bench bench-smoke build release docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ lint: $(NATIVE) ## Formatting, lints and types
 
 fuzz: $(NATIVE) ## Random programs on both ORMs (N=10000), then planner properties
 	$(BIN)/python -m tests.differential $(or $(N),10000)
+
+soak: $(NATIVE) ## Sessions, failed flushes and rollbacks in loops with flat memory (SECONDS=90)
+	$(BIN)/python -m tests.soak $(or $(SECONDS),90)
 
 bench: $(NATIVE) ## Raw DB-API, SQLAlchemy and rustalchemy in interleaved rounds, one table
 	$(BIN)/python -m benches.compare

@@ -245,7 +245,11 @@ class registry(EventTarget):
 
         :param cascade: dispose the registries that depend on this one as well; without it, such a registry raises.
         """
+        from ._statement_cache import forget_statements
+
         _dispose_registries({self}, cascade=cascade)
+        # they would keep the classes for as long as their engines live
+        forget_statements()
 
     def _dispose_manager_and_mapper(self, manager: ClassManager[Any]) -> None:
         if manager.is_mapped:

@@ -96,6 +96,7 @@ class ObjectLoading(StatementExecution):
         mapper: Any = inspect(entity)
         if mapper is None or not mapper.is_mapper:
             raise sa_exc.ArgumentError(f"Expected mapped class or mapper, got: {entity!r}")
+        mapper._check_configure()
         identity = self._primary_key_values(mapper, primary_key_identity)
         is_plain = not (options or identity_token or execution_options or bind_arguments or db_load_fn)
         if populate_existing is not None:

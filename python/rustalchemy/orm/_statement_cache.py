@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Optional
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.engine.result import IteratorResult
@@ -369,17 +369,25 @@ def _places(compiled: Any, cache_key: Any, names: Sequence[str]) -> Optional[lis
     return places
 
 
-_caches: WeakKeyDictionary[Any, dict[Any, Any]] = WeakKeyDictionary()
-
+# Statements are kept in their dialect's own dictionary, under these names: they refer to the dialect, and have to go with it.
+_PREPARED = "_rustalchemy_prepared"
 # by shape of the statement: a prepared SELECT and a statement of that shape
-_shapes: WeakKeyDictionary[Any, dict[Any, tuple[PreparedSelect, Any]]] = WeakKeyDictionary()
+_SHAPES = "_rustalchemy_shapes"
 _NO_SHAPES: dict[Any, Any] = {}
+_dialects: WeakSet[Any] = WeakSet()
+
+
+def _kept(dialect: Any, name: str) -> dict[Any, Any]:
+    """A dictionary of the dialect's, made at first use."""
+    _dialects.add(dialect)
+    kept: dict[Any, Any] = dialect.__dict__.setdefault(name, {})
+    return kept
 
 
 def _cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]]) -> Optional[PreparedSelect]:
-    cache = _caches.get(dialect)
+    cache = dialect.__dict__.get(_PREPARED)
     if cache is None:
-        cache = _caches[dialect] = {}
+        cache = _kept(dialect, _PREPARED)
     prepared: Any = cache.get(key)
     if prepared is None:
         prepared = make()
@@ -391,8 +399,9 @@ def _cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]]
 
 def forget_statements() -> None:
     """Start anew: what mappers say of themselves has changed."""
-    _caches.clear()
-    _shapes.clear()
+    for dialect in list(_dialects):
+        dialect.__dict__.pop(_PREPARED, None)
+        dialect.__dict__.pop(_SHAPES, None)
 
 
 def prepare(session: Any, statement: Any) -> Optional[PreparedSelect]:
@@ -425,7 +434,7 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
     dialect = lane.dialect
     shape = statement_shape(statement)
     if shape is not None:
-        known = _shapes.get(dialect, _NO_SHAPES).get(shape[0])
+        known = dialect.__dict__.get(_SHAPES, _NO_SHAPES).get(shape[0])
         if known is not None:
             return known[0].result(session, lane, shape[1], params, statement, load_options)
     cache_key = statement._generate_cache_key()
@@ -441,7 +450,7 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
 
 def _remember_shape(dialect: Any, key: Any, prepared: PreparedSelect, statement: Any) -> None:
     """The statement is kept with its shape: the key has the identities of its parts."""
-    shapes = _shapes.setdefault(dialect, {})
+    shapes = _kept(dialect, _SHAPES)
     if len(shapes) >= _LIMIT:
         shapes.clear()
     shapes[key] = (prepared, statement)

@@ -443,6 +443,6 @@ impl MapperDescriptor {
         for relationship in &self.relationships {
             relationship.traverse(visit)?;
         }
-        Ok(())
+        self.known_writes.traverse(visit)
     }
 }

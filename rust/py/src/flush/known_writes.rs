@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 
 use hashbrown::HashMap;
+use pyo3::PyTraverseError;
+use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -39,6 +41,15 @@ struct Known {
 pub struct KnownWrites(RefCell<HashMap<WriteShape, Known>>);
 
 impl KnownWrites {
+    /// Shows the collector what is kept.
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(known) = self.0.try_borrow() else { return Ok(()) };
+        known.values().try_for_each(|known| {
+            visit.call(&known.dialect)?;
+            visit.call(&known.prepared)
+        })
+    }
+
     /// Takes what the executor answered: the prepared statement and the lane that has sent it, or None.
     pub(super) fn learn<'py>(
         &self,

@@ -1,0 +1,1 @@
+"""Loops over sessions that have to run in flat memory."""
