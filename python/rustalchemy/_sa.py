@@ -7,7 +7,7 @@ Core's modules in alphabetical order; append inside the section.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, Optional
 
 from sqlalchemy import inspection as _inspection
@@ -63,7 +63,8 @@ from sqlalchemy.sql.base import _never_select_column as _never_select_column
 from sqlalchemy.sql.base import _NoArg as _NoArg
 from sqlalchemy.sql.base import _select_iterables as _select_iterables
 from sqlalchemy.sql.dml import UpdateDMLState
-from sqlalchemy.sql.elements import BinaryExpression, True_, _anonymous_label
+from sqlalchemy.engine.result import SimpleResultMetaData
+from sqlalchemy.sql.elements import BinaryExpression, ColumnElement, True_, _anonymous_label
 
 # Where ORM statements find their compiler.
 # sql.elements -------------------------------------------------------------------------------------------------------
@@ -527,3 +528,38 @@ def compile_cached(statement: Any, engine: Any, column_keys: list[str]) -> Any:
     ):
         return None
     return compiled
+
+
+# engine.result: uniqueness of rows -----------------------------------------------------------------------------------
+def result_metadata(labels: Any, names: Any, filters: Any, entity_filters: Any) -> SimpleResultMetaData:
+    """Return the column names of a result and how ``unique()`` compares.
+
+    Core asks ``filters(result)`` when ``unique()`` is called; SQLAlchemy 2.0 wants ``entity_filters()`` at once.
+    """
+    if SQLALCHEMY_21:
+        return SimpleResultMetaData(labels, names, _create_unique_filters=filters)
+    older: Any = SimpleResultMetaData
+    made: SimpleResultMetaData = older(labels, names, _unique_filters=entity_filters())
+    return made
+
+
+def result_context(context: Any) -> dict[str, Any]:
+    """Return the keywords by which a chunked result is given the context of its statement (2.1 only)."""
+    return {"context": context} if SQLALCHEMY_21 else {}
+
+
+def add_compile_state_func(statement: Any, function: Any, *arguments: Any) -> Any:
+    """Return the statement with a function that is called when its compile state is there; private in both series."""
+    add = statement._add_compile_state_func if SQLALCHEMY_21 else statement._add_context_option
+    return add(function, *arguments)
+
+
+# sql.util -------------------------------------------------------------------------------------------------------------
+def surface_expressions(clause: Any) -> Iterator[Any]:
+    """Iterate over the column expressions of a clause without entering subqueries (in Core since 2.1)."""
+    stack = [clause]
+    while stack:
+        element = stack.pop()
+        yield element
+        if isinstance(element, ColumnElement):
+            stack.extend(element.get_children())

@@ -202,7 +202,7 @@ class _StatementBuilder:
             return
         correlated = self._get_correlated_froms()
         for crit in where:
-            for elem in _sql_util.surface_expressions(crit):
+            for elem in _sa.surface_expressions(crit):
                 entity = elem._annotations.get("parententity")
                 if entity is None:
                     continue

@@ -11,7 +11,7 @@ from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import Select
 
-from .. import _core
+from .. import _core, _sa
 from . import _detached, _on_lazy, interfaces, relationships
 from . import util as orm_util
 from ._lazy_peers import instead_of_load
@@ -349,7 +349,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         }
         if self._order_by:
             statement._order_by_clauses = self._order_by
-        statement = statement._add_compile_state_func(self._lazyload_reverse, self.parent_property)
+        statement = _sa.add_compile_state_func(statement, self._lazyload_reverse, self.parent_property)
         statement._where_criteria = (self._simple_lazy_clause[0],)
         return statement
 
@@ -440,7 +440,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
 
         if self._order_by:
             statement._order_by_clauses = self._order_by
-        statement = statement._add_compile_state_func(self._lazyload_reverse, self.parent_property)
+        statement = _sa.add_compile_state_func(statement, self._lazyload_reverse, self.parent_property)
 
         criterion, params = self._generate_lazy_clause(state, passive)
         if self.key in state.dict and not passive & PassiveFlag.DEFERRED_HISTORY_LOAD:

@@ -10,7 +10,7 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, sql, util
 from sqlalchemy.sql.selectable import Select
 
-from .. import _core
+from .. import _core, _sa
 from . import attributes, interfaces, relationships
 from . import util as orm_util
 from ._row_plans import PostLoader
@@ -398,7 +398,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         def order_outermost(compile_state: Any) -> None:
             compile_state.eager_order_by += tuple(util.to_list(prop.order_by))
 
-        return query._add_compile_state_func(order_outermost, prop)
+        return _sa.add_compile_state_func(query, order_outermost, prop)
 
     @staticmethod
     def _rows(query: FollowingSelect, context: Any, keys: list[Any], options: Any) -> Any:

@@ -10,7 +10,7 @@ from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.selectable import LABEL_STYLE_TABLENAME_PLUS_COL
 
-from .. import _core
+from .. import _core, _sa
 from . import relationships
 from . import util as orm_util
 from ._context_entities import _column_descriptions
@@ -151,7 +151,7 @@ class _SubqueryLoader(_PostLoader):
             def order_outermost(state: Any) -> None:
                 state.eager_order_by += tuple(util.to_list(prop.order_by))
 
-            query = query._add_compile_state_func(order_outermost, prop)
+            query = _sa.add_compile_state_func(query, order_outermost, prop)
         return query
 
     def _leftmost(self, entity_index: int, path: Any, state: Any, is_root: bool) -> tuple[Any, list[Any], Any, Any]:

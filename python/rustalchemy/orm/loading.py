@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Optional
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
-from sqlalchemy.engine.result import ChunkedIteratorResult, FrozenResult, SimpleResultMetaData, result_tuple
+from sqlalchemy.engine.result import ChunkedIteratorResult, FrozenResult, result_tuple
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.selectable import SelectState
 
-from .. import _core
+from .. import _core, _sa
 from . import _detached, attributes
 from . import exc as orm_exc
 from ._context_entities import _MapperEntity, _setup_entity_query
@@ -250,12 +250,12 @@ def _result(
     server_side: bool,
 ) -> Any:
     result: Any = ChunkedIteratorResult(
-        SimpleResultMetaData(plan.labels, plan.names(context.query), _create_unique_filters=uniquing.filters),
+        _sa.result_metadata(plan.labels, plan.names(context.query), uniquing.filters, uniquing.entity_filters),
         chunks,
         source_supports_scalars=plan.single_entity,
         raw=raw,
         dynamic_yield_per=server_side,
-        context=context,
+        **_sa.result_context(context),
     )
     result._attributes = result._attributes.union(
         {"filtered": context.compile_state._has_mapper_entities, "is_single_entity": plan.single_entity}
@@ -267,10 +267,10 @@ def _result(
     return result
 
 
-def result_metadata(plan: StatementPlan, load_options: Any, query: Any) -> SimpleResultMetaData:
+def result_metadata(plan: StatementPlan, load_options: Any, query: Any) -> Any:
     """Names of a plan's columns; where these are fixed, they serve any execution with the same uniquing."""
-    filters = _Uniquing(load_options, plan).filters
-    return SimpleResultMetaData(plan.labels, plan.names(query), _create_unique_filters=filters)
+    uniquing = _Uniquing(load_options, plan)
+    return _sa.result_metadata(plan.labels, plan.names(query), uniquing.filters, uniquing.entity_filters)
 
 
 def _require_unique(obj: Any) -> Any:
@@ -298,6 +298,10 @@ class _Uniquing:
         if result._yield_per:
             raise sa_exc.InvalidRequestError("Can't use the ORM yield_per feature in conjunction with unique()")
         self.active = True
+        return self.entity_filters()
+
+    def entity_filters(self) -> list[Any]:
+        """What makes a value of each entity comparable, whatever the result is."""
         return [self._filter(entity) for entity in self.plan.entities]
 
     def _filter(self, entity: Any) -> Any:
