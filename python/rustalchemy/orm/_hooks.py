@@ -50,7 +50,7 @@ class _Hooks:
             return PASSIVE_NO_RESULT
         manager = state.manager
         wanted = {
-            key for key in state.expired_attributes.intersection(state.unmodified) if manager[key].impl.load_on_unexpire
+            key for key in state._expired_columns.intersection(state.unmodified) if manager[key].impl.load_on_unexpire
         }
         if state.expired:
             if type(state.load_options) is not tuple:

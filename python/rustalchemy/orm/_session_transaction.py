@@ -573,7 +573,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if self._owns_frame:
             # closed without commit or rollback: objects keep the states they have
             self._owns_frame = False
-            session._uow_commit(False)
+            session._uow_forget_frame()
         self._state = CLOSED
         if session._event_bits:
             session.dispatch.after_transaction_end(session, self)

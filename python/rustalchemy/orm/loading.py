@@ -506,7 +506,7 @@ def _load_scalar_attributes(
     if key is None:
         # inside of a flush: the row exists, the identity is not entered yet
         missing = {mapper._columntoproperty[column].key for column in mapper.primary_key}
-        if state.expired_attributes.intersection(missing):
+        if state._expired_columns.intersection(missing):
             raise sa_exc.InvalidRequestError(
                 f"Instance {state_str(state)} cannot be refreshed - it's not  persistent and does not "
                 "contain a full primary key."

@@ -41,7 +41,6 @@ pub fn expire_attribute(py: Python<'_>, state: StateRef, index: u32) -> PyResult
 /// Everything that is not loaded counts as never set.
 pub fn forget_expiry(state: StateRef) {
     expiry::clear_expired_flags(state);
-    state.clear_flags(flags::EXPIRED);
 }
 
 /// Every column that is not loaded is expired.

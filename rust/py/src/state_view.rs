@@ -308,9 +308,20 @@ impl InstanceState {
     fn set_expired(&self, value: bool) {
         self.set_flag(flags::EXPIRED, value);
     }
-    /// Names of attributes to be loaded by the next access to an expired one.
+    /// Names of expired attributes: what the next access to one of them loads, and, as long as nothing was loaded after
+    /// the whole object was expired, the relationships.
     #[getter]
     fn expired_attributes<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
+        let state = Self::living(slf)?;
+        let all = state.has(flags::EXPIRED) && state.has_key();
+        key_set(slf.py(), state, |attr| {
+            let slot = state.slot(attr.index());
+            slot.is_expired() || (all && slot.value().is_null() && !attr.accepts_scalar_loader.get())
+        })
+    }
+    /// Names of column attributes to be loaded by the next access to an expired one.
+    #[getter]
+    fn _expired_columns<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
         let state = Self::living(slf)?;
         key_set(slf.py(), state, |attr| state.slot(attr.index()).is_expired())
     }

@@ -26,6 +26,8 @@ pub struct Frame {
     pub expunged: Vec<Rc<Tombstone>>,
     /// The identity states had before their primary key was first changed in it.
     pub key_switches: HashMap<usize, (Rc<Tombstone>, Py<PyAny>)>,
+    /// States flushed in it that had been flushed before it in the same transaction, with the serial of that flush.
+    pub flushed_before: Vec<(Rc<Tombstone>, u32)>,
 }
 
 impl UowRef {
@@ -40,7 +42,14 @@ impl UowRef {
         let core = self.core();
         core.next_serial += 1;
         let serial = core.next_serial;
-        core.frames.push(Frame { serial, is_nested, new_count: 0, expunged: Vec::new(), key_switches: HashMap::new() });
+        core.frames.push(Frame {
+            serial,
+            is_nested,
+            new_count: 0,
+            expunged: Vec::new(),
+            key_switches: HashMap::new(),
+            flushed_before: Vec::new(),
+        });
         core.in_transaction = true;
     }
 
@@ -49,6 +58,17 @@ impl UowRef {
         if let Some(frame) = self.core().frames.last_mut() {
             frame.key_switches.entry(state.as_ptr() as usize).or_insert_with(|| (state.tombstone(), old_key));
         }
+    }
+
+    /// Notes that a state was flushed, updated or deleted, in the innermost frame.
+    #[inline]
+    pub fn mark_flushed(self, state: StateRef) {
+        let Some(frame) = self.core().frames.last_mut() else { return };
+        let before = state.dirty_tx();
+        if before != 0 && before < frame.serial && frame.is_nested {
+            frame.flushed_before.push((state.tombstone(), before));
+        }
+        state.set_dirty_tx(frame.serial);
     }
 
     fn pop(self) -> Option<Frame> {
@@ -68,6 +88,9 @@ impl UowRef {
                 for (state, switch) in frame.key_switches {
                     outer.key_switches.entry(state).or_insert(switch);
                 }
+                outer
+                    .flushed_before
+                    .extend(frame.flushed_before.into_iter().filter(|&(_, serial)| serial < outer.serial));
             }
             return Ok(());
         }
@@ -78,6 +101,32 @@ impl UowRef {
             self.expunge_as(py, deleted, false, flags::DETACHED_DELETED)?;
         }
         Ok(())
+    }
+
+    /// Ends the innermost frame without a decision: objects keep the states they have, and no later rollback knows of it.
+    pub fn forget_frame(self) {
+        let Some(frame) = self.pop() else { return };
+        let core = self.core();
+        for held in core.identity.held(|_| true).into_iter().chain(core.outside.held(|_| true)) {
+            if held.state().new_tx() >= frame.serial {
+                held.state().set_new_tx(0);
+            }
+        }
+        self.unmark_flushed(&frame);
+    }
+
+    /// States flushed in a frame that is gone are as they were before it, for the frames around it.
+    fn unmark_flushed(self, frame: &Frame) {
+        let core = self.core();
+        let flushed = |state: StateRef| state.dirty_tx() >= frame.serial;
+        for held in core.identity.held(flushed).into_iter().chain(core.outside.held(flushed)) {
+            held.state().set_dirty_tx(0);
+        }
+        for (tombstone, serial) in &frame.flushed_before {
+            if let Some(held) = alive(tombstone).filter(|held| held.state().owner() == self.as_ptr()) {
+                held.state().set_dirty_tx(*serial);
+            }
+        }
     }
 
     /// Ends the innermost frame badly: everything it did to objects is undone.
@@ -95,13 +144,13 @@ impl UowRef {
 
         // All leave the map before the first comes back: one may get the key that another one has now.
         let mut returning = Vec::new();
-        for (tombstone, old_key) in frame.key_switches.into_values() {
-            let Some(held) = alive(&tombstone) else { continue };
+        for (tombstone, old_key) in frame.key_switches.values() {
+            let Some(held) = alive(tombstone) else { continue };
             let state = held.state();
             let is_here = state.has(flags::IN_MAP) && state.owner() == self.as_ptr();
             self.map_discard(state);
             if state.has_key() {
-                state.set_key(old_key.into_ptr());
+                state.set_key(old_key.clone_ref(py).into_ptr());
                 if is_here {
                     returning.push(held);
                 }
@@ -129,6 +178,7 @@ impl UowRef {
                 drop(self.leave_dirty(held.state()));
                 result = result.and(attribute::expire_state(py, held.state()));
             }
+            self.unmark_flushed(&frame);
         } else {
             result = result.and(self.expire_all(py));
         }

@@ -281,6 +281,10 @@ impl UnitOfWork {
         Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).rollback(slf.py())
     }
+    /// The innermost transaction ends without commit or rollback.
+    fn _uow_forget_frame(slf: &Bound<'_, Self>) {
+        Self::handle(slf).forget_frame();
+    }
     /// Everything leaves the session; no transaction remains.
     fn _uow_close(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::handle(slf).check_use(slf.py())?;
@@ -366,7 +370,7 @@ impl UnitOfWork {
             if let Some(state) = named_state(&state?)
                 && state.new_tx() < uow.serial().max(1)
             {
-                state.set_dirty_tx(uow.serial());
+                uow.mark_flushed(state);
             }
         }
         Ok(())

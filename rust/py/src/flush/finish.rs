@@ -51,7 +51,7 @@ impl Flush {
                     became_persistent.push(state);
                 }
             } else {
-                state.set_dirty_tx(serial);
+                uow.mark_flushed(state);
             }
             // The lists are swept in one go below.
             state.clear_flags(flags::IN_NEW | flags::IN_DIRTY);
@@ -176,7 +176,7 @@ impl UowRef {
             return Ok(());
         }
         let Some(held) = Held::new(state) else { return Ok(()) };
-        state.set_dirty_tx(self.serial());
+        self.mark_flushed(state);
         self.map_discard(state);
         let left = (self.leave_deleted(state), self.leave_lists(state));
         state.add_flags(flags::DELETED);

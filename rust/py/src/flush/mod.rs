@@ -181,13 +181,17 @@ impl Flush {
     }
 }
 
-/// The identity that a state's primary key attributes say; `None` for a class without mapper. Expired parts are loaded.
+/// The identity that a state's primary key attributes say, `NO_VALUE` where they are unset; `None` for a class without mapper.
 pub fn key_from_slots(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyAny>>> {
     let Some(descriptor) = state.manager().descriptor() else { return Ok(None) };
-    key_of(py, state, &descriptor).map(Some)
+    let part = |attr: u32| attribute::get(py, state, attr, passive::RETURN_NO_VALUE);
+    Ok(Some(match descriptor.primary_key.as_slice() {
+        &[attr] => part(attr)?,
+        attrs => PyTuple::new(py, attrs.iter().map(|&attr| part(attr)).collect::<PyResult<Vec<_>>>()?)?.into_any(),
+    }))
 }
 
-/// As `key_from_slots`, for a known mapper.
+/// The identity that a state's primary key attributes say. Expired parts are loaded.
 fn key_of<'py>(py: Python<'py>, state: StateRef, descriptor: &MapperDescriptor) -> PyResult<Bound<'py, PyAny>> {
     match descriptor.primary_key.as_slice() {
         &[attr] => value_of(py, state, attr),
