@@ -30,7 +30,6 @@ STEPS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "flag_modified": (numbers, small),
     "set": (numbers, small, small),
     "set_committed": (numbers, small, small),
-    "del": (numbers,),
     "read": (numbers, small),
     "append": (numbers, small, numbers),
     "insert": (numbers, small, numbers),

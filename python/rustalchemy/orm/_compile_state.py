@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
@@ -98,6 +99,15 @@ class QueryContext:
         self.attributes: dict[Any, Any] = compile_state.attributes
         self.post_load_paths: dict[Any, Any] = {}
         self.propagated_loader_options = self._adapted_options(only_propagated=True)
+
+    def without_execution(self) -> QueryContext:
+        """The same without what belongs to this execution, the session above all."""
+        kept = copy.copy(self)
+        kept.session = kept.params = kept.top_level_context = None
+        kept.bind_arguments = kept.execution_options = util.EMPTY_DICT
+        kept.load_options += {"_sa_top_level_orm_context": None, "_lazy_loaded_from": None}
+        kept.post_load_paths = {}
+        return kept
 
     @property
     def requires_uniquing(self) -> bool:

@@ -225,7 +225,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if self.nested and not session._flushing:
             # pending work goes out before the SAVEPOINT, so that it survives the rollback of it
             session.flush()
-        session._uow_begin(self.nested)
+        self._frame = session._uow_begin(self.nested)
         self._owns_frame = True
 
     def _restore_snapshot(self) -> None:
@@ -244,12 +244,13 @@ class SessionTransaction(_StateChange, TransactionalContext):
 
     def _lane_for_bind(self, bind: Engine | Connection) -> Lane | None:
         """The lane on a bind, bare if this transaction has no connection yet; None when Core has to see statements."""
+        if self._state is not ACTIVE:
+            self._raise_for_prerequisite_state("_connection_for_bind", self._state)
         if self._connections_boundary is not self:
             return self._connections_boundary._lane_for_bind(bind)
         session = self.session
         if (
-            self._state is ACTIVE
-            and self._parent is None
+            self._parent is None
             and not self._entries
             and self._lane is None
             and not session._event_bits
@@ -573,7 +574,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if self._owns_frame:
             # closed without commit or rollback: objects keep the states they have
             self._owns_frame = False
-            session._uow_forget_frame()
+            session._uow_forget_frame(self._frame)
         self._state = CLOSED
         if session._event_bits:
             session.dispatch.after_transaction_end(session, self)

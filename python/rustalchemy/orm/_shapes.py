@@ -307,7 +307,7 @@ class InsertShape(Shape):
             return self._texts.setdefault(which, make())
 
     def _compile_plain(self) -> LaneStatement | None:
-        if self.fetched and self.can_return:
+        if (self.fetched and self.can_return) or any(column.default is None for column in self.missing_key):
             return None
         found = LaneStatement.compile(self.statement, self.dialect, self.entries, self.numbers, executemany=True)
         if found is None:

@@ -548,9 +548,13 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     if lane is None:
         return NO_LANE
     dialect = lane.dialect
-    template = mapper._get_templates.get(dialect)
+    if mapper._get_templates is None:
+        # the class was mapped, but nothing has asked for mappers to be configured
+        mapper._check_configure()
+    templates = mapper._get_templates
+    template = templates.get(dialect)
     if template is None:
-        template = mapper._get_templates[dialect] = _get_template(mapper, dialect)
+        template = templates[dialect] = _get_template(mapper, dialect)
     prepared, constants, fills = template
     if prepared is None:
         return NO_LANE

@@ -92,6 +92,8 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
     builder = RowPlanBuilder(context, source())
     plan = StatementPlan(builder, entities, single_entity)
     if cacheable and builder.cacheable and own_options:
+        # the plan outlives this execution, and with it the builder, which plans for subclasses configured later
+        builder.context = context.without_execution()
         plans[key] = plan
     return plan
 

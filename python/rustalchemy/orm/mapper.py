@@ -277,6 +277,9 @@ class Mapper(
         self._dispose_called = True
         self.__dict__.pop("_configure_failed", None)
 
+    #: the prepared ``get()`` of each dialect, once the mapper is configured
+    _get_templates: dict[Any, Any] | None = None
+
     def _check_configure(self) -> None:
         if self.registry._new_mappers:
             _configure_registries({self.registry}, cascade=True)

@@ -12,7 +12,7 @@ use crate::manager::ManagerCore;
 use crate::mapper::{Direction, RelationshipDescriptor, bits};
 use crate::names;
 use crate::slots;
-use crate::state::StateRef;
+use crate::state::{StateExtra, StateRef};
 use crate::unit_of_work_core::{UnitOfWorkCore, UowRef};
 use crate::{collection, errors, expiry, hooks, raw, scalar_object, write_only};
 
@@ -380,7 +380,7 @@ pub fn fire_loader_callables<'py>(
 /// Is there a class-level loader that may have something for this state?
 pub fn has_loader(state: StateRef, attr: &AttrCore) -> bool {
     attr.loader.borrow().is_some()
-        && !(attr.loader_needs_options.get() && state.extra().is_none_or(|extra| extra.load_options.is_null()))
+        && !(attr.loader_needs_options.get() && state.extra().is_none_or(StateExtra::has_no_load_options))
 }
 
 /// The value of an attribute that was never set: not stored.

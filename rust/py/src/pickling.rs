@@ -44,10 +44,21 @@ pub fn set_state(object: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResu
             }
         }
     }
+    if let Some(state) = state_of(object) {
+        forget_discriminator(state)?;
+    }
     instance_dict::of_object(object)?.call_method1("update", (values,))?;
     if let (false, Some(state)) = (is_copy, state_of(object)) {
         tie_collections(py, state)?;
     }
+    Ok(())
+}
+
+/// The discriminator that a new object was given counts for nothing: the object it is made like has its own, or none.
+fn forget_discriminator(state: StateRef) -> PyResult<()> {
+    let Some(attr) = state.manager().descriptor().and_then(|mapper| mapper.polymorphic_attr) else { return Ok(()) };
+    state.set_committed(attr, std::ptr::null_mut())?;
+    state.clear_flags(flags::MODIFIED);
     Ok(())
 }
 
@@ -107,6 +118,7 @@ pub fn describe<'py>(py: Python<'py>, state: StateRef) -> PyResult<Bound<'py, Py
     out.set_item("committed", committed)?;
     out.set_item("expired", expired)?;
     out.set_item("modified", state.has(flags::MODIFIED))?;
+    out.set_item("is_expired", state.has(flags::EXPIRED))?;
     Ok(out)
 }
 
@@ -192,8 +204,10 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
             state.set_slot_flags(index, state.slot(index).flags() | slots::EXPIRED);
         }
     }
-    if description.get_item("modified")?.is_some_and(|modified| modified.is_truthy().unwrap_or(false)) {
-        state.add_flags(flags::MODIFIED);
+    for (name, flag) in [("modified", flags::MODIFIED), ("is_expired", flags::EXPIRED)] {
+        if description.get_item(name)?.is_some_and(|value| value.is_truthy().unwrap_or(false)) {
+            state.add_flags(flag);
+        }
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::instance_state::InstanceState;
 use crate::lane;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::row_plan::RowPlan;
-use crate::state::StateRef;
+use crate::state::{StateExtra, StateRef};
 use crate::unit_of_work_core::UowRef;
 
 /// Bit of a session's events: `do_orm_execute` has a listener.
@@ -295,9 +295,7 @@ pub fn may_load(state: StateRef) -> bool {
     if !state.has_key() || state.owner().is_null() || !state.identity_token().is_null() {
         return false;
     }
-    let options = state.extra().map_or(std::ptr::null_mut(), |extra| extra.load_options);
-    // SAFETY: `load_options` is null or a valid object, owned by the state.
-    unsafe { options.is_null() || (ffi::PyTuple_CheckExact(options) != 0 && ffi::PyTuple_GET_SIZE(options) == 0) }
+    state.extra().is_none_or(StateExtra::has_no_load_options)
 }
 
 /// Whether nobody but us has a say in what the session's loads do: no listeners, no session-wide options, no overridden method.

@@ -87,6 +87,15 @@ pub struct RareExtra {
     pub identity_token: *mut ffi::PyObject,
 }
 
+impl StateExtra {
+    /// Did no statement's options stay with the object?
+    pub fn has_no_load_options(&self) -> bool {
+        let options = self.load_options;
+        // SAFETY: null or a valid object, owned by the state.
+        unsafe { options.is_null() || (ffi::PyTuple_CheckExact(options) != 0 && ffi::PyTuple_GET_SIZE(options) == 0) }
+    }
+}
+
 /// What is known about the parent of an object along one relationship.
 pub enum Parent {
     /// Removed from its parent.
@@ -327,9 +336,17 @@ impl StateRef {
     }
     /// Stores a value as committed: no flags, no old value kept. Takes over the reference.
     pub fn set_committed(self, index: u32, value: *mut ffi::PyObject) -> PyResult<()> {
-        match self.replace_slot(index, value, 0) {
+        self.store(index, value, 0)?;
+        self.forget_committed(index);
+        Ok(())
+    }
+    /// Stores a value that the database made while a flush runs; what was changed stays changed until it succeeded.
+    pub fn set_made(self, index: u32, value: *mut ffi::PyObject) -> PyResult<()> {
+        self.store(index, value, self.slot(index).flags() & slots::MODIFIED)
+    }
+    fn store(self, index: u32, value: *mut ffi::PyObject, slot_flags: usize) -> PyResult<()> {
+        match self.replace_slot(index, value, slot_flags) {
             Ok(old) => {
-                self.forget_committed(index);
                 // SAFETY: `old` was owned by the slot.
                 unsafe { ffi::Py_XDECREF(old) };
                 Ok(())

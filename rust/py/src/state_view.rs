@@ -11,7 +11,7 @@ use crate::instance_state::{InstanceState, dict_of, expect_state};
 use crate::manager::{ClassManager, ManagerCore};
 use crate::slots;
 use crate::state::{RareExtra, StateExtra, StateRef, state_of};
-use crate::unit_of_work_core::UnitOfWorkCore;
+use crate::unit_of_work_core::{UnitOfWorkCore, UowRef};
 use crate::{expiry, history, names, relationship};
 
 /// The identity key `(base class, primary key tuple, identity token)`.
@@ -593,14 +593,22 @@ impl InstanceState {
         state.clear_flags(flags::EXPIRED);
         Ok(())
     }
-    /// All attributes are committed as they are. The caller takes the state out of `dirty`.
-    #[pyo3(signature = (_dict=None, _identity_map=None))]
+    /// All attributes are committed as they are; with an identity map, the state is not dirty there any more.
+    #[pyo3(signature = (_dict=None, identity_map=None))]
     fn _commit_all<'py>(
         slf: &Bound<'py, Self>,
         _dict: Option<Bound<'py, PyAny>>,
-        _identity_map: Option<Bound<'py, PyAny>>,
+        identity_map: Option<Bound<'py, PyAny>>,
     ) -> PyResult<()> {
-        Self::living(slf)?.commit_all();
+        let state = Self::living(slf)?;
+        if state.is_attached() && identity_map.is_some_and(|map| !map.is_none()) {
+            // SAFETY: a unit of work clears `owner` of its states before it goes away.
+            let held = unsafe { UowRef::from_ptr(state.owner()) }.leave_dirty(state);
+            state.commit_all();
+            drop(held);
+        } else {
+            state.commit_all();
+        }
         Ok(())
     }
     /// Follow the value of an attribute through expiry.

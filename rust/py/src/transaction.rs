@@ -210,7 +210,8 @@ impl UowRef {
         // SAFETY: the list hands its references over.
         let changed: Vec<Held> =
             changed.into_iter().filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) }).collect();
-        for held in &changed {
+        // One that another object of the same identity has pushed out of the map keeps its changes.
+        for held in changed.iter().filter(|held| held.state().has(flags::IN_MAP)) {
             result = result.and(attribute::expire_state(py, held.state()));
         }
         drop(changed);
@@ -240,12 +241,11 @@ impl UowRef {
         self.expunge_all(py)
     }
 
-    /// Takes everything out of the session.
+    /// Takes everything out of the session but what is neither pending nor in the map: deleted objects stay.
     pub fn expunge_all(self, py: Python<'_>) -> PyResult<()> {
         let core = self.core();
         let mut all = core.identity.held(|_| true);
         all.extend(core.new.iter().filter_map(Held::new));
-        all.extend(core.outside.held(|_| true));
         self.expunge_as(py, all, false, flags::DETACHED_CLOSED)
     }
 }

@@ -265,10 +265,10 @@ impl UnitOfWork {
 
     /// A transaction or savepoint begins.
     #[pyo3(signature = (nested = false))]
-    fn _uow_begin(slf: &Bound<'_, Self>, nested: bool) -> PyResult<()> {
+    fn _uow_begin(slf: &Bound<'_, Self>, nested: bool) -> PyResult<u32> {
         Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).begin(nested);
-        Ok(())
+        Ok(Self::handle(slf).serial())
     }
     /// The innermost transaction ends well.
     #[pyo3(signature = (expire = true))]
@@ -281,9 +281,11 @@ impl UnitOfWork {
         Self::handle(slf).check_use(slf.py())?;
         Self::handle(slf).rollback(slf.py())
     }
-    /// The innermost transaction ends without commit or rollback.
-    fn _uow_forget_frame(slf: &Bound<'_, Self>) {
-        Self::handle(slf).forget_frame();
+    /// A transaction, and all inside of it, ends without commit or rollback.
+    fn _uow_forget_frame(slf: &Bound<'_, Self>, serial: u32) {
+        while Self::handle(slf).serial() >= serial {
+            Self::handle(slf).forget_frame();
+        }
     }
     /// Everything leaves the session; no transaction remains.
     fn _uow_close(slf: &Bound<'_, Self>) -> PyResult<()> {

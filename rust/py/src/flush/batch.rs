@@ -190,7 +190,7 @@ impl Batch {
                 return Err(PyIndexError::new_err("more rows came back than were sent"));
             };
             for (place, &attr) in attrs.iter().enumerate() {
-                held.state().set_committed(attr, row.get_item(place)?.into_ptr())?;
+                held.state().set_made(attr, row.get_item(place)?.into_ptr())?;
             }
         }
         Ok(())

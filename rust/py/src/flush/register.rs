@@ -526,13 +526,12 @@ pub(super) fn relationship_str(py: Python<'_>, relationship: &RelationshipDescri
 
 /// Did a value that a relationship copies change from one value to another?
 pub(super) fn keys_changed(source: StateRef, relationship: &RelationshipDescriptor) -> bool {
-    source.has_key()
-        && relationship.sync.iter().any(|&(attr, _)| {
-            source.committed(attr).is_some_and(|old| {
-                let new = source.slot(attr).value();
-                !old.is_null() && !crate::names::NO_VALUE.is(old) && old != new
-            })
+    relationship.sync.iter().any(|&(attr, _)| {
+        source.committed(attr).is_some_and(|old| {
+            let new = source.slot(attr).value();
+            !old.is_null() && !crate::names::NO_VALUE.is(old) && old != new
         })
+    })
 }
 
 /// Answers the planner's questions about single states.

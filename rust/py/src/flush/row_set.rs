@@ -181,7 +181,7 @@ impl RowSet {
     pub(super) fn settle_versions(&self, py: Python<'_>, descriptor: &MapperDescriptor) -> PyResult<()> {
         let (Some((_, versions)), Some(attr)) = (&self.versions, descriptor.version_id) else { return Ok(()) };
         for (held, version) in self.rows.iter().zip(versions) {
-            held.state().set_committed(attr, version.clone_ref(py).into_ptr())?;
+            held.state().set_made(attr, version.clone_ref(py).into_ptr())?;
         }
         Ok(())
     }

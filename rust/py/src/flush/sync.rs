@@ -61,6 +61,7 @@ impl Flush {
         if !keys_changed && related::is_untouched(parent, relationship) {
             return Ok(());
         }
+        // As it was registered: with what is queued on a collection that is not loaded.
         let flags = passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS | self.preview_flags();
         let links = related::links(py, parent, relationship, flags)?;
         for child in &links.added {
