@@ -43,6 +43,7 @@ lint: $(NATIVE) ## Formatting, lints and types
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 fuzz: $(NATIVE) ## Random programs on both ORMs (N=10000), then planner properties
+	$(BIN)/python -m tests.statemachine $(or $(STEPS),20000)
 	$(BIN)/python -m tests.differential $(or $(N),10000)
 
 soak: $(NATIVE) ## Sessions, failed flushes and rollbacks in loops with flat memory (SECONDS=90)

@@ -5,28 +5,17 @@ from __future__ import annotations
 import gc
 import sys
 
-from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.stateful import run_state_machine_as_test
-
-from .machine import Count, SessionMachine
+from .machine import Count, SessionMachine, run_machine
 from .side import Difference
 
 wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
 number = int(sys.argv[2]) if len(sys.argv) > 2 else 0
-SETTINGS = settings(
-    max_examples=50,
-    stateful_step_count=50,
-    deadline=None,
-    database=None,
-    phases=[Phase.generate, Phase.shrink],
-    suppress_health_check=list(HealthCheck),
-)
 
 different = 0
-gc.freeze()
+gc.freeze()  # the steps collect garbage often: only theirs
 while Count.steps < wanted and not different:
     try:
-        run_state_machine_as_test(seed(number)(SessionMachine), settings=SETTINGS)
+        run_machine(SessionMachine, number, programs=50)
     except Difference as difference:
         print(f"seed {number}: {difference}")
         print("\n".join(getattr(difference, "__notes__", [])))
@@ -34,6 +23,6 @@ while Count.steps < wanted and not different:
     number += 1
 print(
     f"{Count.steps} steps, {different} differences, {Count.unsettled} that did not happen again, "
-    f"{Count.undefined} programs ended by a bug of SQLAlchemy"
+    f"{Count.undefined} programs left where SQLAlchemy has a bug or finds a cycle halfway"
 )
 sys.exit(bool(different))

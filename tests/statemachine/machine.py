@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from .side import Difference, Options, Pair, Step, Undefined, run
 
@@ -126,3 +127,16 @@ def _rule_of(name: str, drawn: tuple[st.SearchStrategy[Any], ...]) -> Any:
 
 for _name, _drawn in STEPS.items():
     setattr(SessionMachine, f"step_{_name}", _rule_of(_name, _drawn))
+
+
+def run_machine(machine: type[SessionMachine], number: int, programs: int) -> None:
+    """Run some programs of a seed; Difference, with the shortest program that shows it, if there is one."""
+    limits = settings(
+        max_examples=programs,
+        stateful_step_count=50,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(seed(number)(machine), settings=limits)

@@ -485,5 +485,3 @@ def run(options: Options, steps: list[Step]) -> None:
             pair.take(step)
     finally:
         pair.close()
-
-

@@ -18,7 +18,7 @@ from sqlalchemy.pool import StaticPool
 
 @functools.cache
 def declare(orm_name: str) -> SimpleNamespace:
-    """Users with posts, profiles and tags, a tree, a hierarchy, versions, composite keys, and a class of plain layout."""
+    """Users with posts, profiles and tags, a tree, a hierarchy, versions, composite keys, a class of plain layout."""
     orm: Any = importlib.import_module(orm_name)
     column, relationship = orm.mapped_column, orm.relationship
 

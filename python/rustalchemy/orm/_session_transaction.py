@@ -76,6 +76,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
 
     _rollback_exception: BaseException | None = None
     _owns_frame: bool = False
+    _frame: int
     # the way past Core on the connection of the session's only bind, once it was asked for
     _lane: Lane | None = None
     # a bare lane was committed or rolled back

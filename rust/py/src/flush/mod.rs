@@ -184,7 +184,12 @@ impl Flush {
 /// The identity that a state's primary key attributes say, `NO_VALUE` where they are unset; `None` for a class without mapper.
 pub fn key_from_slots(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyAny>>> {
     let Some(descriptor) = state.manager().descriptor() else { return Ok(None) };
-    let part = |attr: u32| attribute::get(py, state, attr, passive::RETURN_NO_VALUE);
+    // SAFETY: a slot owns its value.
+    let loaded = |attr: u32| unsafe { Bound::from_borrowed_ptr_or_opt(py, state.slot(attr).value()) };
+    let part = |attr: u32| match loaded(attr) {
+        Some(value) => Ok(value),
+        None => attribute::get(py, state, attr, passive::RETURN_NO_VALUE),
+    };
     Ok(Some(match descriptor.primary_key.as_slice() {
         &[attr] => part(attr)?,
         attrs => PyTuple::new(py, attrs.iter().map(|&attr| part(attr)).collect::<PyResult<Vec<_>>>()?)?.into_any(),
