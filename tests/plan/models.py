@@ -81,8 +81,25 @@ def make_models(orm: ModuleType) -> SimpleNamespace:
         language = Column(String)
         __mapper_args__ = {"polymorphic_identity": "engineer"}
 
+    class Vehicle(base):
+        __tablename__ = "vehicle"
+        id = Column(Integer, primary_key=True)
+        version = Column(Integer, nullable=False)
+        motor = orm.relationship("Motor", uselist=False, cascade="all, delete-orphan")
+        __mapper_args__ = {"version_id_col": version}
+
+    class Truck(Vehicle):
+        __tablename__ = "truck"
+        id = Column(ForeignKey("vehicle.id"), primary_key=True)
+        load = Column(Integer)
+
+    class Motor(base):
+        __tablename__ = "motor"
+        vehicle_id = Column(ForeignKey("vehicle.id"), primary_key=True)
+        power = Column(Integer)
+
     orm.configure_mappers()
-    classes = [User, Address, Post, Tag, Node, Person, Ball, Employee, Engineer]
+    classes = [User, Address, Post, Tag, Node, Person, Ball, Employee, Engineer, Vehicle, Truck, Motor]
     return SimpleNamespace(orm=orm, Base=base, **{class_.__name__: class_ for class_ in classes})
 
 

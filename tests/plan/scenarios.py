@@ -139,6 +139,28 @@ def set_and_set_back(m: SimpleNamespace, s: Any) -> None:
     users[1].name = "c"
 
 
+def row_switch_by_a_copied_key(m: SimpleNamespace, s: Any) -> None:
+    vehicle = m.Vehicle(id=1, motor=m.Motor(power=1))
+    s.add(vehicle)
+    s.flush()
+    vehicle.motor = m.Motor(power=2)
+
+
+def version_of_another_table(m: SimpleNamespace, s: Any) -> None:
+    truck = m.Truck(id=1, load=1, motor=None)
+    s.add(truck)
+    s.flush()
+    truck.load = 2
+
+
+def expired_object(m: SimpleNamespace, s: Any) -> None:
+    tags = [m.Tag(id=1, label="a"), m.Tag(id=2, label="b")]
+    s.add_all(tags)
+    s.commit()
+    tags[1].label = "c"
+    tags[0].label = "a"
+
+
 def nothing(m: SimpleNamespace, s: Any) -> None:
     s.add(m.User(id=1))
     s.flush()
@@ -166,6 +188,9 @@ SCENARIOS = {
         changed_hierarchy,
         by_class_name,
         set_and_set_back,
+        row_switch_by_a_copied_key,
+        version_of_another_table,
+        expired_object,
         nothing,
     )
 }

@@ -105,6 +105,13 @@ GOLDEN = {
         "2 | UPDATE | engineer | Employee | 1 | SET language: changed | "
         "the same objects: engineer refers to employee",
     ],
+    "row_switch_by_a_copied_key": [
+        "1 | UPDATE | motor | Motor | 1 | SET power: row switch: takes over a deleted object's row | first",
+    ],
+    "version_of_another_table": [
+        "1 | UPDATE | vehicle | Vehicle | 1 | SET version: changed | first",
+        "2 | UPDATE | truck | Vehicle | 1 | SET load: changed | the same objects: truck refers to vehicle",
+    ],
     "nothing": [],
 }  # fmt: skip
 
@@ -213,3 +220,49 @@ def test_notes_name_pending_orphans_and_conflicts(ours: SimpleNamespace, session
         "User(new) has the identity of another object in the session: its INSERT conflicts with that row",
     )
     assert plan.explain(twin).kind == "insert"
+
+
+def test_notes_name_keys_and_old_values_a_flush_looks_up(session: Any) -> None:
+    from sqlalchemy import Column, ForeignKey, String
+
+    import rustalchemy.orm as orm
+
+    base: Any = orm.declarative_base()
+
+    class Owner(base):
+        __tablename__ = "owner"
+        name = Column(String, primary_key=True)
+        things = orm.relationship("Thing", passive_updates=False)
+
+    class Thing(base):
+        __tablename__ = "thing"
+        name = Column(String, primary_key=True)
+        owner_name = Column(ForeignKey("owner.name"))
+
+    class Holder(base):
+        __tablename__ = "holder"
+        name = Column(String, primary_key=True)
+        owner_name = Column(ForeignKey("owner.name"))
+        owner = orm.relationship("Owner", passive_updates=False)
+
+    base.metadata.create_all(session.get_bind())
+    owner = Owner(name="a", things=[Thing(name="t")])
+    session.add_all([owner, Holder(name="h", owner=owner)])
+    session.commit()
+    held = session.get(Holder, "h")
+    session.get(Owner, "a").name = "b"
+    plan = session.plan()
+    assert plan.notes == (
+        "Owner.things of 1 object with a new key is not loaded: a flush loads it first and copies the key",
+        "Holder.owner of 1 object is not loaded: a flush loads it first, to find those that refer to a new key",
+    )
+    assert [step.table for step in plan.steps] == ["owner"]
+    assert held.owner is owner and owner.things  # looked at, and flushed by that
+    owner.name = "c"
+    plan = session.plan()
+    assert not plan.notes
+    assert [(step.table, step.what) for step in plan.steps] == [
+        ("owner", "changed"),
+        ("holder", "Holder.owner changed"),
+        ("thing", "new key of Owner"),
+    ]

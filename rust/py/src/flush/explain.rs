@@ -455,8 +455,18 @@ impl Flush {
                 name(*id),
                 times(count)
             ),
+            Note::Unresolved(id) => format!(
+                "what {} of {} held before is not known: a flush looks it up first and writes what follows",
+                name(*id),
+                times(count)
+            ),
             Note::UnloadedKeys(id) => format!(
                 "{} of {} with a new key is not loaded: a flush loads it first and copies the key",
+                name(*id),
+                times(count)
+            ),
+            Note::UnloadedHolders(id) => format!(
+                "{} of {} is not loaded: a flush loads it first, to find those that refer to a new key",
                 name(*id),
                 times(count)
             ),

@@ -4,21 +4,25 @@ use std::rc::Rc;
 
 use indexmap::IndexSet;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use rustalchemy_core::flush::{Action, Cause, Part, PlanRow, StatementKind, Work};
 use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
 use rustalchemy_core::schema::Direction;
 
 use crate::bridge as attribute;
 use crate::flags::passive;
+use crate::held::Held;
 use crate::identity::base_of_manager;
 use crate::mapper::{MapperDescriptor, RelationshipDescriptor, TableDescriptor, bits};
 use crate::names;
 use crate::related;
 use crate::state::{StateRef, state_of};
 
-use super::rows::{RowShape, SqlDetector, shape_update, version_column};
-use super::trace::{KeyCopy, Note, Trace};
-use super::{Flush, key_of};
+use super::Flush;
+use super::execute::is_false;
+use super::key_switch::has_new_key;
+use super::rows::{RowShape, SqlDetector, shape_update, sort_by_key, sort_states, version_column};
+use super::trace::{KeyCopy, Note, Trace, loaded_value};
 
 /// A saved state: is its row there already, or taken over from a deleted one?
 #[derive(Clone, Copy)]
@@ -37,7 +41,7 @@ impl Flush {
             let states = std::mem::take(&mut self.plan.groups[number].states);
             let work = match action {
                 Action::SaveUpdateAll(_) => self.foresee_saves(py, &states),
-                Action::DeleteAll(_) => Ok(self.foresee_deletes(&states)),
+                Action::DeleteAll(_) => self.foresee_deletes(py, &states),
                 Action::ProcessAll(id, is_delete) if self.schema.dependency(id).direction == Direction::ManyToMany => {
                     self.foresee_links(py, id, &states, is_delete)
                 }
@@ -89,16 +93,14 @@ impl Flush {
         for &id in states {
             let state = self.state(id);
             let is_loaded = !state.is_outdated() && !state.slot(relationship.attr).value().is_null();
-            if is_loaded || !state.has_key() {
+            let is_unresolved = state.committed(relationship.attr).is_some_and(|old| names::PASSIVE_NO_RESULT.is(old));
+            let note = if is_unresolved && (is_foreign || spreads) {
+                Note::Unresolved(self.at_work)
+            } else if is_loaded || !state.has_key() {
                 continue;
-            }
-            let note = if is_delete && relationship.passive_deletes == 0 && (is_foreign || spreads) {
+            } else if is_delete && relationship.passive_deletes == 0 && (is_foreign || spreads) {
                 Note::Unloaded(self.at_work)
-            } else if !is_delete
-                && relationship.direction == crate::mapper::Direction::OneToMany
-                && !relationship.passive_updates
-                && super::register::keys_changed(state, relationship)
-            {
+            } else if !is_delete && is_foreign && !relationship.passive_updates && has_new_key(state) {
                 Note::UnloadedKeys(self.at_work)
             } else {
                 continue;
@@ -125,10 +127,12 @@ impl Flush {
 
     fn foresee_saves(&mut self, py: Python<'_>, states: &[StateId]) -> PyResult<Vec<Work>> {
         let (mut inserts, mut updates) = (Vec::new(), Vec::new());
-        for &state in states {
-            if self.register.entry(state).list_only {
-                continue;
-            }
+        let is_work = |state: &StateId| !self.register.entry(*state).list_only;
+        let mut ordered: Vec<Held> =
+            states.iter().filter(|&state| is_work(state)).map(|state| self.states[state.index()].clone()).collect();
+        sort_states(py, &mut ordered)?;
+        for held in ordered {
+            let Some(state) = self.id(held.state()) else { continue };
             let is_update = self.state(state).has_key();
             let replaces = if is_update { None } else { self.foresee_row_switch(py, state)? };
             if is_update || replaces.is_some() {
@@ -210,22 +214,50 @@ impl Flush {
                 shape.withhold(column as usize);
             }
         }
-        if let Some(version) = version_column(descriptor, table)
-            && !shape.is_empty()
-        {
-            shape.send(version as usize);
+        if let Some(version) = version_column(descriptor, table) {
+            let is_foreign =
+                descriptor.version_generator.as_ref().is_some_and(|generator| is_false(generator.bind(py)));
+            let is_bumped = if shape.is_empty() { self.has_change(py, saved.state, descriptor)? } else { !is_foreign };
+            if is_bumped {
+                shape.send(version as usize);
+            }
         }
         Ok((shape, by_key.filter(|_| !has_own)))
+    }
+
+    /// Does any column of any of the mapper's tables change?
+    fn has_change(&self, py: Python<'_>, id: StateId, descriptor: &MapperDescriptor) -> PyResult<bool> {
+        let state = self.state(id);
+        for column in descriptor.tables.iter().flat_map(|table| &table.columns) {
+            let is_changed = match self.copy_to(id, column.attr) {
+                Some(copy) => differs(py, state, column.attr, copy)?,
+                None => {
+                    let slot = state.slot(column.attr);
+                    slot.is_modified() && state.committed(column.attr).is_none_or(|old| old != slot.value())
+                }
+            };
+            if is_changed {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The deleted state whose row a pending one takes over.
     fn foresee_row_switch(&mut self, py: Python<'_>, id: StateId) -> PyResult<Option<StateId>> {
         let state = self.state(id);
         let descriptor = Rc::clone(self.descriptor(self.mapper_of(id)));
-        if descriptor.primary_key.iter().any(|&attr| state.slot(attr).value().is_null()) {
+        let part = |&attr: &u32| match self.copy_to(id, attr) {
+            Some(copy) => copy.value.as_ref().map(|value| value.bind(py).clone()),
+            None => loaded_value(py, state, attr),
+        };
+        let Some(parts) = descriptor.primary_key.iter().map(part).collect::<Option<Vec<_>>>() else {
             return Ok(None);
-        }
-        let key = key_of(py, state, &descriptor)?;
+        };
+        let key = match parts.as_slice() {
+            [single] => single.clone(),
+            _ => PyTuple::new(py, parts)?.into_any(),
+        };
         let base = base_of_manager(py, state.manager());
         let found = self.uow.core().identity.lookup(py, base, key.as_ptr(), state.identity_token());
         let Some(existing) = found.ok().flatten().filter(|found| found.state != state) else { return Ok(None) };
@@ -245,12 +277,13 @@ impl Flush {
 
     // ---- DELETE --------------------------------------------------------------------------------------------------------
 
-    fn foresee_deletes(&self, states: &[StateId]) -> Vec<Work> {
+    fn foresee_deletes(&self, py: Python<'_>, states: &[StateId]) -> PyResult<Vec<Work>> {
         let is_work = |state: &StateId| {
             let entry = self.register.entry(*state);
             entry.is_delete && !entry.list_only
         };
         let states: Vec<StateId> = states.iter().copied().filter(is_work).collect();
+        let states = self.by_key(py, &states)?;
         let mut found = Vec::new();
         for (table, name) in self.tables_in_order(states.iter().copied()).into_iter().rev() {
             let rows = states.iter().filter(|&&state| self.table_of(state, table).is_some());
@@ -258,7 +291,7 @@ impl Flush {
             let (kind, part) = (StatementKind::Delete, Part::Row);
             found.push(Work { kind, part, table: name, columns: Vec::new(), rows });
         }
-        found
+        Ok(found)
     }
 
     // ---- association rows and post updates -----------------------------------------------------------------------------
@@ -274,7 +307,11 @@ impl Flush {
         let table = {
             let processor = &self.dependencies[id.index()];
             match &processor.relationship().prop {
-                Some(prop) => prop.bind(py).getattr("secondary")?.getattr("fullname")?.to_string(),
+                // A selectable may stand there, which has no name of its own.
+                Some(prop) => match prop.bind(py).getattr("secondary")?.getattr_opt("fullname")? {
+                    Some(name) => name.to_string(),
+                    None => self.schema.dependency(id).name.clone(),
+                },
                 None => self.schema.dependency(id).name.clone(),
             }
         };
@@ -313,15 +350,20 @@ impl Flush {
                 let table = &descriptor.tables[table_no];
                 let mut cause = None;
                 for (number, column) in table.columns.iter().enumerate() {
-                    let Some(copy) = self.copy_to(id, column.attr).filter(|_| work.attrs.contains(&column.attr)) else {
+                    if column.pk || !(column.onupdate || work.attrs.contains(&column.attr)) {
                         continue;
+                    }
+                    let copy = self.copy_to(id, column.attr);
+                    let is_sent = match copy {
+                        Some(copy) => differs(py, self.state(id), column.attr, copy)?,
+                        None => is_changed(py, self.state(id), column.attr)?,
                     };
-                    if !column.pk && differs(py, self.state(id), column.attr, copy)? {
+                    if is_sent {
                         columns.insert(column_name(py, table, number));
-                        cause = cause.or(Some(if is_delete {
-                            Cause::Before(copy.dependency)
-                        } else {
-                            Cause::Later(copy.dependency)
+                        cause = cause.or(Some(match copy {
+                            Some(copy) if is_delete => Cause::Before(copy.dependency),
+                            Some(copy) => Cause::Later(copy.dependency),
+                            None => Cause::Changed,
                         }));
                     }
                 }
@@ -338,7 +380,14 @@ impl Flush {
         Ok(found)
     }
 
-    // ---- tables --------------------------------------------------------------------------------------------------------
+    // ---- order and tables --------------------------------------------------------------------------------------------------------
+
+    /// Persistent states in the order in which their rows are written.
+    fn by_key(&self, py: Python<'_>, states: &[StateId]) -> PyResult<Vec<StateId>> {
+        let mut held: Vec<Held> = states.iter().map(|state| self.states[state.index()].clone()).collect();
+        sort_by_key(py, &mut held)?;
+        Ok(held.iter().filter_map(|held| self.id(held.state())).collect())
+    }
 
     /// The tables of the mappers that states belong to, each once, base tables first; by the table's address.
     fn tables_in_order(&self, states: impl Iterator<Item = StateId>) -> Vec<(usize, String)> {
@@ -375,6 +424,11 @@ fn column_name(py: Python<'_>, table: &TableDescriptor, column: usize) -> String
 fn differs(py: Python<'_>, state: StateRef, attr: u32, copy: &KeyCopy) -> PyResult<bool> {
     let Some(value) = &copy.value else { return Ok(true) };
     committed(py, state, attr).map_or(Ok(true), |old| Ok(!value.bind(py).eq(old)?))
+}
+
+/// Does a column have another value than it had?
+fn is_changed(py: Python<'_>, state: StateRef, attr: u32) -> PyResult<bool> {
+    Ok(state.slot(attr).is_modified() && !attribute::history(py, state, attr, passive::NO_INITIALIZE)?.added.is_empty())
 }
 
 /// A column value as it was last seen in the database, if it is in memory.

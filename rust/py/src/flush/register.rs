@@ -151,7 +151,7 @@ impl Flush {
     // ---- schema --------------------------------------------------------------------------------------------------------
 
     /// The number of a mapper; made, with its dependency processors, when it is met first.
-    fn mapper(&mut self, py: Python<'_>, manager: &ManagerCore) -> Option<MapperId> {
+    pub(super) fn mapper(&mut self, py: Python<'_>, manager: &ManagerCore) -> Option<MapperId> {
         let address = std::ptr::from_ref(manager) as usize;
         if let Some(&id) = self.mapper_ids.get(&address) {
             return Some(id);

@@ -29,8 +29,12 @@ pub(super) struct KeyCopy {
 pub(super) enum Note {
     /// The flush loads this attribute of deleted objects first.
     Unloaded(DependencyId),
+    /// The flush looks up first what this attribute held before it was changed.
+    Unresolved(DependencyId),
     /// The flush loads this attribute of objects with a new primary key first.
     UnloadedKeys(DependencyId),
+    /// The flush loads this attribute of everything that may refer to a new primary key first.
+    UnloadedHolders(DependencyId),
     /// A related object is not in the session.
     Outside { class: String, operation: &'static str, relationship: String },
     /// A new object has the identity of a living one.
