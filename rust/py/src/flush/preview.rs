@@ -11,7 +11,6 @@ use rustalchemy_core::schema::Direction;
 
 use crate::bridge as attribute;
 use crate::flags::passive;
-use crate::held::Held;
 use crate::identity::base_of_manager;
 use crate::mapper::{MapperDescriptor, RelationshipDescriptor, TableDescriptor, bits};
 use crate::names;
@@ -128,11 +127,9 @@ impl Flush {
     fn foresee_saves(&mut self, py: Python<'_>, states: &[StateId]) -> PyResult<Vec<Work>> {
         let (mut inserts, mut updates) = (Vec::new(), Vec::new());
         let is_work = |state: &StateId| !self.register.entry(*state).list_only;
-        let mut ordered: Vec<Held> =
-            states.iter().filter(|&state| is_work(state)).map(|state| self.states[state.index()].clone()).collect();
+        let mut ordered = states.iter().filter(|&state| is_work(state)).map(|&state| self.member(state)).collect();
         sort_states(py, &mut ordered)?;
-        for held in ordered {
-            let Some(state) = self.id(held.state()) else { continue };
+        for state in ordered.into_iter().map(|member| member.id) {
             let is_update = self.state(state).has_key();
             let replaces = if is_update { None } else { self.foresee_row_switch(py, state)? };
             if is_update || replaces.is_some() {
@@ -384,9 +381,9 @@ impl Flush {
 
     /// Persistent states in the order in which their rows are written.
     fn by_key(&self, py: Python<'_>, states: &[StateId]) -> PyResult<Vec<StateId>> {
-        let mut held: Vec<Held> = states.iter().map(|state| self.states[state.index()].clone()).collect();
-        sort_by_key(py, &mut held)?;
-        Ok(held.iter().filter_map(|held| self.id(held.state())).collect())
+        let mut members: Vec<_> = states.iter().map(|&state| self.member(state)).collect();
+        sort_by_key(py, &mut members)?;
+        Ok(members.into_iter().map(|member| member.id).collect())
     }
 
     /// The tables of the mappers that states belong to, each once, base tables first; by the table's address.
