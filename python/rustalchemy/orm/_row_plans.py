@@ -405,8 +405,8 @@ def _all_of(functions: list[Callable[..., None]]) -> Optional[Callable[..., None
     if len(functions) < 2:
         return functions[0] if functions else None
 
-    def call_all(state: Any, row: Any, existing: bool) -> None:
+    def call_all(state: Any, row: Any, is_new: bool) -> None:
         for function in functions:
-            function(state, row, existing)
+            function(state, row, is_new)
 
     return call_all

@@ -104,9 +104,8 @@ class _NoLoader(_AbstractRelationshipLoader):
         key = self.key
         empty: Any = () if self.uselist else None
 
-        def leave_empty(state: Any, row: Any, existing: bool) -> None:
-            if not existing:
-                state.get_impl(key).set_committed_value(state, state.dict, empty)
+        def leave_empty(state: Any, row: Any, is_new: bool) -> None:
+            state.get_impl(key).set_committed_value(state, state.dict, empty)
 
         parts.on_new.append(leave_empty)
 
