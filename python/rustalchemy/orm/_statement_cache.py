@@ -369,7 +369,7 @@ def _places(compiled: Any, cache_key: Any, names: Sequence[str]) -> Optional[lis
     return places
 
 
-# Statements are kept in their dialect's own dictionary, under these names: they refer to the dialect, and have to go with it.
+# Statements are kept in their dialect's own dictionary, under these names: they refer to it, and have to go with it.
 _PREPARED = "_rustalchemy_prepared"
 # by shape of the statement: a prepared SELECT and a statement of that shape
 _SHAPES = "_rustalchemy_shapes"
