@@ -563,3 +563,22 @@ def surface_expressions(clause: Any) -> Iterator[Any]:
         yield element
         if isinstance(element, ColumnElement):
             stack.extend(element.get_children())
+
+
+# sql.compiler ---------------------------------------------------------------------------------------------------------
+def enclosing_correlate_froms(compiler: Any, asfrom: bool, lateral: bool) -> tuple[Any, Any]:
+    """Return what a SELECT inside of the statement being compiled may correlate to: if told to, and by itself.
+
+    Core has a method for it since 2.1; the compiler's stack is the same in both series.
+    """
+    entry = compiler.stack[-1]
+    enclosing, nearest = entry["correlate_froms"], entry["asfrom_froms"]
+    if asfrom and not lateral:
+        return enclosing.difference(nearest), frozenset()
+    return enclosing, nearest
+
+
+# sql.dml --------------------------------------------------------------------------------------------------------------
+def has_ordered_values(update: Any) -> bool:
+    """Whether an UPDATE was given ``ordered_values()``; 2.0 keeps the pairs, 2.1 a flag."""
+    return bool(update._maintain_values_ordering if SQLALCHEMY_21 else update._ordered_values)

@@ -19,6 +19,7 @@ from sqlalchemy import event
 _NOT_TOLD = ("BEGIN", "COMMIT", "ROLLBACK", "PRAGMA", "SAVEPOINT", "RELEASE", "--")
 _TABLE = re.compile(r"\bFROM \(?(\w+)")
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
+_SERIES = re.compile(r"sqlalche\.me/e/2\d/")
 _STATES = ("transient", "pending", "persistent", "deleted", "detached")
 
 
@@ -118,4 +119,4 @@ class Bench:
         told = [f"{w.category.__name__}: {w.message}" for w in caught]
         # without statement and parameters, which `told` has
         told += [f"{type(error).__name__}: {getattr(error, 'orig', None) or error}" for error in seen]
-        return [_ADDRESS.sub("0x", " ".join(text.split())) for text in told]
+        return [_SERIES.sub("sqlalche.me/e/", _ADDRESS.sub("0x", " ".join(text.split()))) for text in told]

@@ -92,7 +92,7 @@ def test_125_bulk_mappings(bench: Any, people: Any) -> None:
         (
             "InvalidRequestError: No primary key value supplied for column(s) users.id; per-row ORM Bulk "
             "UPDATE by Primary Key requires that records contain primary key values (Background on this "
-            "error at: https://sqlalche.me/e/21/bupq)"
+            "error at: https://sqlalche.me/e/bupq)"
         )
     ]
 
@@ -127,7 +127,7 @@ def test_125_update_by_primary_key(bench: Any, people: Any) -> None:
         (
             "InvalidRequestError: No primary key value supplied for column(s) users.id; per-row ORM Bulk "
             "UPDATE by Primary Key requires that records contain primary key values (Background on this "
-            "error at: https://sqlalche.me/e/21/bupq)"
+            "error at: https://sqlalche.me/e/bupq)"
         )
     ]
     assert bench.outcome(session.execute, sa.update(people.User), [{"id": 77, "name": "x"}]) == [
@@ -214,12 +214,10 @@ def test_127_pickled_object(bench: Any, people: Any) -> None:
     session.expire(user, ["age"])
     copy = pickle.loads(pickle.dumps(user))
     assert (bench.states(copy, copy.posts[0]), copy.name, copy.posts[0].id) == (["detached", "detached"], "a", 1)
-    assert bench.outcome(lambda: copy.age) == [
-        (
-            "DetachedInstanceError: Instance <User at 0x> is not bound to a Session; attribute refresh "
-            "operation cannot proceed (Background on this error at: https://sqlalche.me/e/21/bhk3)"
-        )
-    ]
+    (refused,) = bench.outcome(lambda: copy.age)
+    assert refused.startswith(
+        "DetachedInstanceError: Instance <User at 0x> is not bound to a Session; attribute refresh operation cannot proceed"
+    )
     other = bench.session()
     other.add(copy)
     bench.told()

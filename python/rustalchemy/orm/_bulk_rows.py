@@ -14,6 +14,7 @@ from sqlalchemy import sql, util
 from sqlalchemy.engine import cursor as _cursor
 from sqlalchemy.engine import result as _result
 
+from .. import _sa
 from .._sa import _entity_namespace_key
 from . import exc as orm_exc
 from ._bulk_lane import insert_rows, update_rows
@@ -342,7 +343,7 @@ def _bulk_update(
 
 def _has_fixed_values(user_statement: Any) -> bool:
     """Whether the user's UPDATE sets something beside what the rows say."""
-    return user_statement is not None and bool(user_statement._values) and not user_statement._maintain_values_ordering
+    return user_statement is not None and bool(user_statement._values) and not _sa.has_ordered_values(user_statement)
 
 
 def _update_params(

@@ -14,7 +14,7 @@ from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql.base import CompileState, Options
 from sqlalchemy.sql.dml import DeleteDMLState, InsertDMLState, UpdateDMLState
 
-from .. import _core
+from .. import _core, _sa
 from .._sa import COMPILE_STATE_PLUGIN
 from . import attributes, context, evaluator
 from ._bulk_rows import _bulk_insert, _bulk_update
@@ -261,7 +261,7 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
         statement = statement._clone()
         statement.table = table
         UpdateDMLState.__init__(self, statement, compiler)
-        if self._maintain_values_ordering:
+        if _sa.has_ordered_values(self):
             raise sa_exc.InvalidRequestError(
                 "bulk ORM UPDATE does not support ordered_values() for custom UPDATE statements with bulk parameter "
                 "sets.  Use a non-bulk UPDATE statement or use values()."

@@ -110,8 +110,8 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
         return self
 
     def _note_enclosing(self, statement: Any, compiler: Any, kw: dict[str, Any]) -> None:
-        self._explicit_correlate_froms, self._implicit_correlate_froms = compiler._enclosing_correlate_froms(
-            compiler.stack[-1], kw.get("asfrom", False), kw.get("lateral", False)
+        self._explicit_correlate_froms, self._implicit_correlate_froms = _sa.enclosing_correlate_froms(
+            compiler, kw.get("asfrom", False), kw.get("lateral", False)
         )
         for entry in reversed(compiler.stack):
             enclosing = entry.get("compile_state")
