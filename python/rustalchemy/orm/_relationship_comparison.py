@@ -83,14 +83,13 @@ class _RelationshipComparison:
         """A callable for the value of a column of an object, as it is then or as it was last known."""
         key = mapper.get_property_by_column(column).key
         state._track_last_known_value(key)
-        last_known_values = state._last_known_values
         # for an object that is gone when the statement runs: its values went with it
         at_first = state.dict.get(key, LoaderCallableStatus.NO_VALUE)
 
         def current() -> Any:
-            last_known = last_known_values[key]
             if state.obj() is None and at_first is not LoaderCallableStatus.NO_VALUE:
                 return at_first
+            last_known = state._last_known_values[key]
             passive = (
                 PassiveFlag.PASSIVE_OFF if state.persistent else PassiveFlag.PASSIVE_NO_FETCH ^ PassiveFlag.INIT_OK
             )
