@@ -107,11 +107,15 @@ class InstanceEvents(event.Events[ClassManager[Any]]):
     ) -> None:
         target, fn = event_key.dispatch_target, event_key._listen_fn
 
-        # restore_load_context asks for nothing more: a load keeps its memory to itself, whatever a listener loads
-        if not raw:
+        if not raw or restore_load_context:
 
             def deliver(state: Any, *args: Any, **kwargs: Any) -> Any:
-                return fn(state.obj(), *args, **kwargs)
+                runid = state.runid if restore_load_context else 0
+                try:
+                    return fn(state if raw else state.obj(), *args, **kwargs)
+                finally:
+                    if restore_load_context:
+                        state.runid = runid
 
             event_key = event_key.with_wrapper(deliver)
 

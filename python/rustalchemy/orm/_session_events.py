@@ -102,13 +102,19 @@ class SessionEvents(event.Events[Session]):
         restore_load_context: bool = False,
         **kw: Any,
     ) -> None:
-        # restore_load_context asks for nothing more: a load keeps its memory to itself, whatever a listener loads
-        if event_key.identifier in _LIFECYCLE_BITS and not raw:
+        if event_key.identifier in _LIFECYCLE_BITS and (not raw or restore_load_context):
             fn = event_key._listen_fn
 
             def deliver(session: Session, state: Any, *args: Any, **kwargs: Any) -> Any:
-                target = state.obj()
-                return None if target is None else fn(session, target, *args, **kwargs)
+                target = state if raw else state.obj()
+                if target is None:
+                    return None
+                runid = state.runid if restore_load_context else 0
+                try:
+                    return fn(session, target, *args, **kwargs)
+                finally:
+                    if restore_load_context:
+                        state.runid = runid
 
             event_key = event_key.with_wrapper(deliver)
 

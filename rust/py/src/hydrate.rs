@@ -550,12 +550,14 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         if is_new {
             if has_event(state, LOAD_EVENT) {
                 self.fire(state, "load_hook")?;
+                self.memory.warn_if_lost(py, state)?;
             }
             if self.uow().events & LOADED_AS_PERSISTENT != 0 {
                 self.session.call_method1(
                     pyo3::intern!(py, "_fire_state_event"),
                     (pyo3::intern!(py, "loaded_as_persistent"), state.view(py)?),
                 )?;
+                self.memory.warn_if_lost(py, state)?;
             }
         } else if has_event(state, REFRESH_EVENT) {
             let names = if self.options.only_attributes {
@@ -565,6 +567,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
                 None
             };
             self.fire_refresh(state, names)?;
+            self.memory.warn_if_lost(py, state)?;
         }
         Ok(())
     }

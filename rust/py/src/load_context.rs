@@ -9,6 +9,8 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::attach::state_str;
+use crate::errors;
 use crate::state::StateRef;
 
 /// The memory of a load.
@@ -81,6 +83,24 @@ impl LoadMemory {
     #[inline]
     pub fn has_seen(&self, state: StateRef) -> bool {
         state.load_serial() == self.serial
+    }
+
+    /// Warns, as SQLAlchemy does, if a listener has just loaded the state in another load; this one goes on with it all the same.
+    pub fn warn_if_lost(&self, py: Python<'_>, state: StateRef) -> PyResult<()> {
+        if self.has_seen(state) {
+            return Ok(());
+        }
+        state.set_load_serial(self.serial);
+        errors::warn(
+            py,
+            &format!(
+                "Loading context for {} has changed within a load/refresh handler, suggesting a row refresh operation took \
+                 place. If this event handler is expected to be emitting row refresh operations within an existing load or \
+                 refresh operation, set restore_load_context=True when establishing the listener to ensure the context \
+                 remains unchanged when the event handler completes.",
+                state_str(py, state)
+            ),
+        )
     }
 
     /// Gathers an object into a list, once.

@@ -611,6 +611,16 @@ impl InstanceState {
         }
         Ok(())
     }
+    /// Number of the load that built or overwrote the object last.
+    #[getter]
+    fn runid(slf: &Bound<'_, Self>) -> PyResult<u32> {
+        Ok(Self::living(slf)?.load_serial())
+    }
+    #[setter]
+    fn set_runid(slf: &Bound<'_, Self>, runid: u32) -> PyResult<()> {
+        Self::living(slf)?.set_load_serial(runid);
+        Ok(())
+    }
     /// Follow the value of an attribute through expiry.
     fn _track_last_known_value(slf: &Bound<'_, Self>, key: &Bound<'_, PyString>) -> PyResult<()> {
         let state = Self::living(slf)?;
