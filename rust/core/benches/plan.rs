@@ -137,7 +137,9 @@ fn growth(_: &mut Criterion) {
             times.push(best * 1e9 / model.register.len() as f64);
         }
         print!("{name:<10}");
-        times.iter().for_each(|time| print!("{time:>12.1}"));
+        for time in &times {
+            print!("{time:>12.1}");
+        }
         println!("{:>20.0}", 1_000.0 * times[times.len() - 1] / times[0]);
     }
 }

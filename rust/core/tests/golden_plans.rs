@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::fmt::Write as _;
+
 use common::Model;
 use rustalchemy_core::flush::{ColumnSet, Presort, Shape, runs};
 use rustalchemy_core::ids::{ColumnIx, DependencyId, StateId};
@@ -132,9 +134,9 @@ fn post_update_breaks_a_cycle() {
     let (person, ball) = (model.mapper("Person"), model.mapper("Ball"));
     let balls = model.relationship(person, "balls", ball, OneToMany, false);
     let favorite = model.relationship(person, "favorite", ball, ManyToOne, true);
-    let (owner, owned) = (model.insert(person), model.insert(ball));
-    model.link(balls, owner, owned);
-    model.link(favorite, owner, owned);
+    let (owner, toy) = (model.insert(person), model.insert(ball));
+    model.link(balls, owner, toy);
+    model.link(favorite, owner, toy);
     check("post_update", &model);
 }
 
@@ -144,9 +146,9 @@ fn post_updates_go_before_deletes() {
     let (person, ball) = (model.mapper("Person"), model.mapper("Ball"));
     let balls = model.relationship(person, "balls", ball, OneToMany, false);
     let favorite = model.relationship(person, "favorite", ball, ManyToOne, true);
-    let (owner, owned) = (model.delete(person), model.delete(ball));
-    model.link(balls, owner, owned);
-    model.link(favorite, owner, owned);
+    let (owner, toy) = (model.delete(person), model.delete(ball));
+    model.link(balls, owner, toy);
+    model.link(favorite, owner, toy);
     check("post_update_of_deleted", &model);
 }
 
@@ -334,9 +336,9 @@ fn saves_of_a_class_go_before_its_deletes_whatever_its_name() {
 fn neighbours_of_one_shape_travel_together() {
     let shape = |columns: &[u32], has_sql: bool, has_key: bool| {
         let mut set = ColumnSet::default();
-        columns
-            .iter()
-            .for_each(|&column| set.insert(ColumnIx(column)));
+        for &column in columns {
+            set.insert(ColumnIx(column));
+        }
         let has_defaults = true;
         Shape {
             columns: set,
@@ -354,13 +356,11 @@ fn neighbours_of_one_shape_travel_together() {
         shape(&[1], true, false),
         shape(&[0, 1], false, true),
     ];
-    let text: String = runs(&rows)
-        .into_iter()
-        .map(|run| {
-            let columns: Vec<_> = rows[run.start].columns.iter().map(|ix| ix.0).collect();
-            format!("rows {run:?}: columns {columns:?}\n")
-        })
-        .collect();
+    let mut text = String::new();
+    for run in runs(&rows) {
+        let columns: Vec<_> = rows[run.start].columns.iter().map(|ix| ix.0).collect();
+        let _ = writeln!(text, "rows {run:?}: columns {columns:?}");
+    }
     check_text("batches", &text);
 }
 

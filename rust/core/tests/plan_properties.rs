@@ -194,7 +194,7 @@ proptest! {
         let (model, _) = recipe.model(true);
         match model.plan() {
             Ok(plan) => check(&model, &plan)?,
-            Err(PlanError::Circular { actions, edges }) => {
+            Err(PlanError::Circular { actions, edges, .. }) => {
                 prop_assert!(!actions.is_empty());
                 for action in &actions {
                     prop_assert!(edges.iter().any(|(before, _)| before == action));

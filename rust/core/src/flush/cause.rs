@@ -63,12 +63,12 @@ impl Cause {
             Self::Added(by, _) => format!("added to {}", name(by)),
             Self::Removed(by, _) => format!("key to NULL: removed from {}", name(by)),
             Self::ParentDeleted(by, _) => format!("key to NULL: {} is deleted", parent(schema, by)),
-            Self::KeyChanged(by, _) => format!("new key of {}", parent(schema, by)),
-            Self::Refers(by) => format!("{} changed", name(by)),
+            Self::KeyChanged(by, _) | Self::Relinked(by) => {
+                format!("new key of {}", parent(schema, by))
+            }
+            Self::Refers(by) | Self::Linked(by) => format!("{} changed", name(by)),
             Self::RowSwitch(_) => "row switch: takes over a deleted object's row".to_owned(),
-            Self::Linked(by) => format!("{} changed", name(by)),
             Self::Unlinked(by) => format!("{} is deleted", parent(schema, by)),
-            Self::Relinked(by) => format!("new key of {}", parent(schema, by)),
             Self::Later(by) => format!("post update of {}", name(by)),
             Self::Before(by) => format!("post update of {}, key to NULL", name(by)),
         }

@@ -331,8 +331,8 @@ fn reduce(steps: &mut [PlanStep]) {
     let is_full = steps.len() <= MANY;
     let mut before: Vec<u64> = vec![0; if is_full { words * steps.len() } else { 0 }];
     if is_full {
-        for number in 0..steps.len() {
-            for wait in &steps[number].waits {
+        for (number, step) in steps.iter().enumerate() {
+            for wait in &step.waits {
                 let (done, mine) = before.split_at_mut(number * words);
                 let theirs = &done[wait.step * words..][..words];
                 mine.iter_mut()

@@ -1,5 +1,7 @@
 //! `_core.Explanation`: why one object is written, or not. What it is made from is taken down when the plan is made, as later
 //! changes must not show in it.
+use std::fmt::Write as _;
+
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
@@ -29,12 +31,15 @@ pub(super) struct Facts {
     replaced_by: Option<StateId>,
 }
 
+/// Members that come to a collection, and those that leave it.
+type Members = (Vec<Py<PyAny>>, Vec<Py<PyAny>>);
+
 /// One attribute before and after.
 struct Change {
     key: String,
     old: Option<Py<PyAny>>,
     new: Option<Py<PyAny>>,
-    members: Option<(Vec<Py<PyAny>>, Vec<Py<PyAny>>)>,
+    members: Option<Members>,
     /// The relationship that brings the value, and the state whose key it is.
     via: Option<(DependencyId, Option<StateId>)>,
 }
@@ -213,7 +218,7 @@ impl Facts {
             ("waits for", &waits_for),
         ] {
             for line in lines {
-                text.push_str(&format!("\n  {head:<9} {line}"));
+                let _ = write!(text, "\n  {head:<9} {line}");
             }
         }
         let numbers = self.steps.iter().map(|step| step + 1).collect();
@@ -314,7 +319,7 @@ impl Change {
             (None, _) => format!("{}: {} -> {}", self.key, shown(&self.old), shown(&self.new)),
         };
         if let Some(via) = &via {
-            text.push_str(&format!(" ({via})"));
+            let _ = write!(text, " ({via})");
         }
         let (added, removed) = match &self.members {
             Some((added, removed)) => (PyTuple::new(py, added)?, PyTuple::new(py, removed)?),

@@ -41,7 +41,7 @@ impl PlanStep {
     fn kind(&self) -> &'static str {
         self.step().kind.name()
     }
-    /// Whose rows: "row", "secondary" or "post_update".
+    /// Whose rows: `row`, `secondary` or `post_update`.
     #[getter]
     fn part(&self) -> &'static str {
         match self.step().part {

@@ -434,10 +434,9 @@ impl Flush {
         for target in doomed {
             let Some(target) = related::held(py, target)? else { continue };
             if is_delete || !attribute::has_parent(holder, relationship, target.state()) {
-                let cause = match is_delete && deletes {
-                    true => Cause::Cascaded(self.at_work, id),
-                    false => Cause::Orphan(self.at_work, id),
-                };
+                let is_cascade = is_delete && deletes;
+                let cause =
+                    if is_cascade { Cause::Cascaded(self.at_work, id) } else { Cause::Orphan(self.at_work, id) };
                 self.register_orphan(py, target, relationship, cause)?;
             }
         }
