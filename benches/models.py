@@ -23,6 +23,23 @@ CREATE TABLE children (
 CREATE INDEX children_parent ON children (parent_id);
 CREATE TABLE nodes (id INTEGER NOT NULL PRIMARY KEY, parent_id INTEGER REFERENCES nodes (id), name VARCHAR);
 CREATE INDEX nodes_parent ON nodes (parent_id);
+CREATE TABLE posts (id INTEGER NOT NULL PRIMARY KEY, title VARCHAR);
+CREATE TABLE tags (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR);
+CREATE TABLE post_tags (
+    post_id INTEGER NOT NULL REFERENCES posts (id), tag_id INTEGER NOT NULL REFERENCES tags (id),
+    PRIMARY KEY (post_id, tag_id)
+);
+CREATE TABLE members (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR);
+CREATE TABLE clubs (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR);
+CREATE TABLE memberships (
+    member_id INTEGER NOT NULL REFERENCES members (id), club_id INTEGER NOT NULL REFERENCES clubs (id), note VARCHAR,
+    PRIMARY KEY (member_id, club_id, note)
+);
+CREATE TABLE orders (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR);
+CREATE TABLE order_lines (
+    id INTEGER NOT NULL PRIMARY KEY, parent_id INTEGER REFERENCES orders (id), name VARCHAR
+);
+CREATE INDEX order_lines_parent ON order_lines (parent_id);
 CREATE TABLE wide (id INTEGER NOT NULL PRIMARY KEY, {});
 """.format(
     ", ".join(
@@ -88,6 +105,58 @@ def _declare(orm: ModuleType | Any) -> SimpleNamespace:
         children = orm.relationship("Node", back_populates="parent")
         parent = orm.relationship("Node", back_populates="children", remote_side=[id])
 
+    post_tags = sa.Table(
+        "post_tags",
+        Base.metadata,
+        sa.Column("post_id", sa.ForeignKey("posts.id"), primary_key=True),
+        sa.Column("tag_id", sa.ForeignKey("tags.id"), primary_key=True),
+    )
+
+    class Post(Base):
+        __tablename__ = "posts"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        title = orm.mapped_column(sa.String)
+        tags = orm.relationship("Tag", secondary=post_tags, back_populates="posts")
+
+    class Tag(Base):
+        __tablename__ = "tags"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        name = orm.mapped_column(sa.String)
+        posts = orm.relationship("Post", secondary=post_tags, back_populates="tags")
+
+    class Member(Base):
+        __tablename__ = "members"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        name = orm.mapped_column(sa.String)
+        memberships = orm.relationship("Membership", back_populates="member")
+
+    class Club(Base):
+        __tablename__ = "clubs"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        name = orm.mapped_column(sa.String)
+        memberships = orm.relationship("Membership", back_populates="club")
+
+    class Membership(Base):
+        __tablename__ = "memberships"
+        member_id = orm.mapped_column(sa.ForeignKey("members.id"), primary_key=True)
+        club_id = orm.mapped_column(sa.ForeignKey("clubs.id"), primary_key=True)
+        note = orm.mapped_column(sa.String, primary_key=True)
+        member = orm.relationship("Member", back_populates="memberships")
+        club = orm.relationship("Club", back_populates="memberships")
+
+    class Order(Base):
+        __tablename__ = "orders"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        name = orm.mapped_column(sa.String)
+        children = orm.relationship("Line", back_populates="order", cascade="all, delete-orphan")
+
+    class Line(Base):
+        __tablename__ = "order_lines"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        parent_id = orm.mapped_column(sa.ForeignKey("orders.id"))
+        name = orm.mapped_column(sa.String)
+        order = orm.relationship("Order", back_populates="children")
+
     wide: dict[str, Any] = {
         "__tablename__": "wide",
         "id": orm.mapped_column(sa.Integer, primary_key=True),
@@ -105,7 +174,8 @@ def _declare(orm: ModuleType | Any) -> SimpleNamespace:
     wide["__module__"] = __name__
     Wide = type("Wide", (Base,), wide)
     orm.configure_mappers()
-    return SimpleNamespace(orm=orm, Base=Base, User=User, Parent=Parent, Child=Child, Node=Node, Wide=Wide)
+    classes = (User, Parent, Child, Node, Post, Tag, Member, Club, Membership, Order, Line, Wide)
+    return SimpleNamespace(orm=orm, Base=Base, **{cls.__name__: cls for cls in classes})
 
 
 class RawUser:

@@ -426,5 +426,5 @@ def _plain(text: str) -> str:
     """A message without addresses, the nodes of a cycle (a set's order), the rows sent together, the ORM's name."""
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
     text = re.sub(r"(?s)(Circular dependency detected\.).*", r"\1", text)
-    text = re.sub(r"(?s)\n\[SQL: .*", "", text)
+    text = re.sub(r"(?s)\n\[SQL: .*| \(Background on this error at.*", "", text)
     return text.replace("rustalchemy.", "sqlalchemy.")

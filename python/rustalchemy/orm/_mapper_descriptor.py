@@ -58,6 +58,7 @@ def describe(mapper: Any) -> dict[str, Any]:
         "parent": mapper.inherits.class_manager if mapper.inherits else None,
         "primary_key": tuple(manager.allocate(prop.key) for prop in mapper._identity_key_props),
         "batch": mapper.batch,
+        "legacy_is_orphan": mapper.legacy_is_orphan,
         "confirm_deleted_rows": mapper.confirm_deleted_rows,
         "allow_partial_pks": mapper.allow_partial_pks,
         "always_refresh": mapper.always_refresh,
@@ -202,21 +203,20 @@ def _mapped_pairs(pairs: Any, source: Any, destination: Any) -> Iterator[tuple[i
 
 
 def _secondary(mapper: Any, prop: Any) -> dict[str, Any]:
-    """The association table: which of its columns take which attribute's value, by side."""
-
-    def side(owner: Any, pairs: Any) -> tuple[tuple[int, str], ...]:
-        found = []
+    """The association table: which of its columns take which attribute's value, of which side, in the table's order."""
+    found = {}
+    for is_child, owner, pairs in (
+        (False, mapper, prop.synchronize_pairs),
+        (True, prop.mapper, prop.secondary_synchronize_pairs),
+    ):
         for left, right in pairs:
             attribute = _attribute_of(owner, left)
             if attribute is not None:
-                found.append((attribute, right.key))
-        return tuple(found)
-
+                found[right.key] = (is_child, attribute, right.key)
     return {
         "table": prop.secondary,
         "name": getattr(prop.secondary, "fullname", str(prop.secondary)),
-        "parent": side(mapper, prop.synchronize_pairs),
-        "child": side(prop.mapper, prop.secondary_synchronize_pairs),
+        "columns": tuple(found[column.key] for column in prop.secondary.c if column.key in found),
     }
 
 

@@ -226,6 +226,10 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
                 answer = self._quick_load(state)
                 if answer is not NO_LANE:
                     return answer
+            elif self.use_get and self._native is not None:
+                answer = self._native.known(state, passive)
+                if answer is not NO_LANE:
+                    return answer
             return self._load_for_state(state, passive)
         strategy, option = override
         criteria = option._extra_criteria if option else ()
@@ -312,7 +316,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             return None
         places, _, constants = self._quick
         if self.use_get:
-            return _core.KeyedRelation(self.mapper.class_manager, places)
+            own = self.parent_property.parent.class_manager[self.key]
+            return _core.KeyedRelation(self.mapper.class_manager, places, own._index)
         return _core.RelatedRows(self.mapper.class_manager, places) if self.uselist and not constants else None
 
     def _quick_load(self, state: Any) -> Any:

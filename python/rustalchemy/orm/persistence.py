@@ -17,7 +17,7 @@ from sqlalchemy.sql import ClauseElement
 
 from . import exc
 from ._lane import Lane
-from ._secondary import execute_secondary
+from ._secondary import SecondaryShape
 from ._shapes import DeleteShape, InsertShape, LaneStatement, Row, Shape, UpdateShape
 
 if TYPE_CHECKING:
@@ -121,7 +121,13 @@ class FlushExecutor:
         self, prop: RelationshipProperty[Any], kind: str, keys: tuple[str, ...], rows: list[tuple[Any, ...]]
     ) -> None:
         """Change rows of a many-to-many's association table; an UPDATE's rows end with the old values."""
-        execute_secondary(self._target(prop.mapper).connection, prop.secondary, kind, keys, rows)
+        target = self._target(prop.mapper)
+        shapes = prop.mapper._flush_shapes
+        shape = shapes.get(place := (SecondaryShape, prop.secondary, kind, keys, target.dialect))
+        if shape is None:
+            shape = shapes[place] = SecondaryShape(prop.secondary, kind, keys, target.dialect)
+        if target.lane is None or not shape.execute_in_lane(target.lane, rows):
+            shape.execute_through_core(target.connection, rows)
 
     def fire(self, event: str, manager: Any, state: Any) -> None:
         """Call the listeners of a row-level mapper event."""

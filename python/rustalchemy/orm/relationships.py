@@ -345,7 +345,9 @@ class RelationshipProperty(
                 f"On {self}, can't set passive_deletes='all' in conjunction with 'delete' or 'delete-orphan' cascade"
             )
         if cascade.delete_orphan:
-            self.mapper.primary_mapper()._delete_orphans.append((self.key, self.parent.class_))
+            target = self.mapper.primary_mapper()
+            target._delete_orphans.append((self.key, self.parent.class_))
+            target.class_manager.add_delete_orphan(self.parent.class_manager, self.key)
 
     # --- configuration
 

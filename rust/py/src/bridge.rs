@@ -113,15 +113,9 @@ pub fn has_parent(parent: StateRef, relationship: &RelationshipDescriptor, child
     attr_of(parent, relationship.attr).is_some_and(|attr| relationship::has_parent(child, attr.token.get(), false))
 }
 
-/// Was the object let go by a delete-orphan parent (`mapper._is_orphan`)? Asks Python only where something was let go.
-pub fn is_orphan(py: Python<'_>, state: StateRef) -> PyResult<bool> {
+/// Was the object let go by a delete-orphan parent (`mapper._is_orphan`)?
+pub fn is_orphan(py: Python<'_>, state: StateRef) -> bool {
     let was_let_go = state.has(flags::ORPHANED_OUTSIDE)
         || state.extra().is_some_and(|extra| extra.parents.iter().any(|(_, parent)| matches!(parent, Parent::Gone)));
-    if !was_let_go {
-        return Ok(false);
-    }
-    match state.manager().mapper(py) {
-        Some(mapper) => mapper.call_method1("_is_orphan", (state.view(py)?,))?.is_truthy(),
-        None => Ok(false),
-    }
+    was_let_go && state.manager().is_orphan(py, state)
 }

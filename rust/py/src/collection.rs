@@ -497,7 +497,10 @@ pub fn has_duplicate(py: Python<'_>, state: StateRef, attr: &AttrCore, item: &Bo
     // SAFETY: owned by the slot.
     let Some(collection) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, value) }) else { return Ok(false) };
     if let Some(list) = list::exact(&collection) {
-        return Ok(list.iter().filter(|member| member.is(item)).count() > 1);
+        return Ok(list::count_is(list, item) > 1);
+    }
+    if collection.is_instance_of::<PySet>() || collection.is_instance_of::<PyDict>() {
+        return Ok(false);
     }
     let mut count = 0;
     for member in collection.try_iter()? {

@@ -44,6 +44,17 @@ pub fn of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyLis
     unsafe { (ffi::PyObject_TypeCheck(object.as_ptr(), list_type()) != 0).then(|| object.cast_unchecked()) }
 }
 
+/// How often a list has this very object. Runs along the pointers: a wide collection asks for each object that is removed.
+pub fn count_is(list: &Bound<'_, PyList>, item: &Bound<'_, PyAny>) -> usize {
+    // SAFETY: a list's items are that many valid pointers, and nothing runs that could change them.
+    let items = unsafe {
+        let list = list.as_ptr().cast::<ffi::PyListObject>();
+        let length = usize::try_from((*list).ob_base.ob_size).unwrap_or(0);
+        if length == 0 { &[] } else { std::slice::from_raw_parts((*list).ob_item, length) }
+    };
+    items.iter().filter(|&&member| member == item.as_ptr()).count()
+}
+
 /// A new, empty list of this adapter.
 pub fn make(py: Python<'_>, adapter: Rc<AdapterCore>) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: generic allocation zeroes the struct: an empty list without adapter, dict and weak references.

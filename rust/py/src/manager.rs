@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::attribute::AttrCore;
 use crate::mapper::MapperDescriptor;
 use crate::state::StateRef;
-use crate::{instance, instance_dict, instance_state, names, raw};
+use crate::{instance, instance_dict, instance_state, names, raw, relationship};
 
 /// Counts changes of the set of mappers: a class checks its configuration again when it lags behind.
 static MAPPER_GENERATION: AtomicU32 = AtomicU32::new(1);
@@ -46,6 +46,8 @@ pub struct ManagerCore {
     descriptor: RefCell<Option<Rc<MapperDescriptor>>>,
     /// The descriptor names a discriminator value for new objects.
     is_polymorphic: Cell<bool>,
+    /// Relationships whose delete-orphan cascade leads here: the manager that has one, and its number there.
+    delete_orphans: RefCell<Vec<(Py<ClassManager>, u32)>>,
     checked_generation: Cell<u32>,
 }
 
@@ -204,6 +206,29 @@ impl ManagerCore {
         }
         Ok(None)
     }
+    /// `mapper._is_orphan`: did a parent that an object of this class cannot be without let it go?
+    pub fn is_orphan(&self, py: Python<'_>, state: StateRef) -> bool {
+        let is_legacy = self.descriptor().is_some_and(|descriptor| descriptor.legacy_is_orphan);
+        let mut is_possible = false;
+        let mut manager = self.object(py);
+        loop {
+            let core = Self::of(&manager);
+            for (parent, index) in &*core.delete_orphans.borrow() {
+                is_possible = true;
+                let attr = Self::of(parent.bind(py)).attr(*index);
+                let has_parent =
+                    attr.is_none_or(|attr| relationship::has_parent(state, attr.token.get(), state.has_key()));
+                if has_parent == is_legacy {
+                    return !is_legacy;
+                }
+            }
+            let inherited = core.descriptor().and_then(|descriptor| Some(descriptor.parent.as_ref()?.bind(py).clone()));
+            match inherited {
+                Some(inherited) => manager = inherited,
+                None => return is_legacy && is_possible,
+            }
+        }
+    }
     /// The number of an attribute; made at first use.
     pub fn allocate(&self, key: &Bound<'_, PyString>) -> PyResult<u32> {
         let index = if let Some(index) = self.find_index(key)? {
@@ -304,6 +329,7 @@ impl ClassManager {
             mapper: RefCell::default(),
             descriptor: RefCell::default(),
             is_polymorphic: Cell::new(false),
+            delete_orphans: RefCell::default(),
             checked_generation: Cell::new(0),
         }))
     }
@@ -334,6 +360,12 @@ impl ClassManager {
     #[pyo3(name = "allocate")]
     fn py_allocate(slf: &Bound<'_, Self>, key: &Bound<'_, PyString>) -> PyResult<u32> {
         ManagerCore::of(slf).allocate(key)
+    }
+    /// Objects of this class are orphans once that relationship of another class let them go.
+    fn add_delete_orphan(slf: &Bound<'_, Self>, parent: &Bound<'_, Self>, key: &Bound<'_, PyString>) -> PyResult<()> {
+        let attr = ManagerCore::of(parent).allocate(key)?;
+        ManagerCore::of(slf).delete_orphans.borrow_mut().push((parent.clone().unbind(), attr));
+        Ok(())
     }
     /// Takes over the mapper's description. A mapper that changes later calls this again.
     fn configure_mapper(slf: &Bound<'_, Self>, descriptor: &Bound<'_, PyDict>) -> PyResult<()> {
@@ -398,6 +430,11 @@ impl ClassManager {
                 visit.call(parent)?;
             }
         }
+        if let Ok(relations) = core.delete_orphans.try_borrow() {
+            for (parent, _) in &*relations {
+                visit.call(parent)?;
+            }
+        }
         if let Ok(descriptors) = core.descriptors.try_borrow() {
             for (_, descriptor) in &*descriptors {
                 visit.call(descriptor)?;
@@ -415,7 +452,7 @@ impl ClassManager {
     }
     fn __clear__(&self) {
         let core = &self.0;
-        let parents = core.parents.take();
+        let parents = (core.parents.take(), core.delete_orphans.take());
         let descriptors = core.descriptors.take();
         let mapper = core.mapper.take();
         let descriptor = core.descriptor.take();

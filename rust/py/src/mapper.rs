@@ -188,6 +188,8 @@ pub struct MapperDescriptor {
     pub primary_key: Vec<u32>,
     /// Rows of one shape go out together.
     pub batch: bool,
+    /// An orphan is what all delete-orphan parents let go, not one of them.
+    pub legacy_is_orphan: bool,
     /// A DELETE that hits too few rows warns.
     pub confirm_deleted_rows: bool,
     /// Part-NULL composite keys are keys.
@@ -391,6 +393,7 @@ impl MapperDescriptor {
             parent: optional(dict, "parent")?.map(manager).transpose()?.map(Bound::unbind),
             primary_key: required(dict, "primary_key")?.extract()?,
             batch: truth(dict, "batch", true)?,
+            legacy_is_orphan: truth(dict, "legacy_is_orphan", false)?,
             confirm_deleted_rows: truth(dict, "confirm_deleted_rows", true)?,
             allow_partial_pks: truth(dict, "allow_partial_pks", true)?,
             always_refresh: truth(dict, "always_refresh", false)?,

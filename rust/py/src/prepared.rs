@@ -18,6 +18,7 @@ use crate::imports;
 use crate::instance_state::InstanceState;
 use crate::lane;
 use crate::manager::{ClassManager, ManagerCore};
+use crate::names;
 use crate::row_plan::RowPlan;
 use crate::state::{StateExtra, StateRef};
 use crate::unit_of_work_core::UowRef;
@@ -148,14 +149,15 @@ impl PreparedRow {
 pub struct KeyedRelation {
     target: Py<ClassManager>,
     columns: Vec<u32>,
+    attr: u32,
 }
 
 #[pymethods]
 impl KeyedRelation {
-    /// `columns`: the parent's attributes that make up the target's primary key, in its order.
+    /// `columns`: the parent's attributes that make up the target's primary key, in its order; `attr`: the relationship's own.
     #[new]
-    fn new(target: Py<ClassManager>, columns: Vec<u32>) -> Self {
-        Self { target, columns }
+    fn new(target: Py<ClassManager>, columns: Vec<u32>, attr: u32) -> Self {
+        Self { target, columns, attr }
     }
 
     /// The related object or None; `NotImplemented` where the attribute's loader has to be asked.
@@ -163,6 +165,21 @@ impl KeyedRelation {
         let py = slf.py();
         let related = match state.get().state() {
             Some(state) => slf.get().find(py, state)?,
+            None => None,
+        };
+        Ok(related.unwrap_or_else(|| py.NotImplemented().into_bound(py)))
+    }
+
+    /// As `load`, where a SELECT is out of the question: the object if the session has it. Loader options of the state are the
+    /// caller's business.
+    fn known<'py>(
+        slf: &Bound<'py, Self>,
+        state: &Bound<'py, InstanceState>,
+        passive: u32,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let related = match state.get().state() {
+            Some(state) => slf.get().find_known(py, state, passive)?,
             None => None,
         };
         Ok(related.unwrap_or_else(|| py.NotImplemented().into_bound(py)))
@@ -188,19 +205,54 @@ impl KeyedRelation {
         }
         let target = ManagerCore::of(self.target.bind(py));
         let base = base_of_manager(py, target);
-        if let Some(FoundState { state, object }) =
-            uow.core().identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())?
-        {
-            // SAFETY: two living types.
-            let is_of_class = unsafe { ffi::PyType_IsSubtype(object.get_type_ptr(), target.class_ptr()) != 0 };
-            let is_usable = is_of_class && !state.is_outdated() && !state.has(flags::EXPIRED);
-            return Ok(is_usable.then_some(object));
+        if let Some(found) = uow.core().identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())? {
+            return Ok(is_usable(&found, target).then_some(found.object));
         }
         match target.mapper(py) {
             Some(mapper) => select(&session, uow, &mapper, &key),
             None => Ok(None),
         }
     }
+}
+
+impl KeyedRelation {
+    fn find_known<'py>(&self, py: Python<'py>, state: StateRef, passive: u32) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let is_plain_case = is_persistent(state) && !state.is_outdated() && state.slot(self.attr).value().is_null();
+        let (true, &[column]) = (is_plain_case, self.columns.as_slice()) else { return Ok(None) };
+        let slot = state.slot(column);
+        let committed = if passive & passive::LOAD_AGAINST_COMMITTED == 0 { None } else { state.committed(column) };
+        let key = committed.unwrap_or(slot.value());
+        if key.is_null() || names::NO_VALUE.is(key) {
+            return Ok(None);
+        }
+        // SAFETY: the state owns its values.
+        let key = unsafe { Bound::from_borrowed_ptr(py, key) };
+        if key.is_none() {
+            return Ok(Some(key));
+        }
+        // SAFETY: as in `find`.
+        let uow = unsafe { UowRef::from_ptr(state.owner()) };
+        let Some(session) = uow.session(py) else { return Ok(None) };
+        if !is_plain(&session)? {
+            return Ok(None);
+        }
+        let target = ManagerCore::of(self.target.bind(py));
+        let base = base_of_manager(py, target);
+        match uow.core().identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())? {
+            Some(found) => Ok(is_usable(&found, target).then_some(found.object)),
+            None if passive & passive::SQL_OK == 0 || passive & passive::RELATED_OBJECT_OK == 0 => {
+                Ok(Some(names::PASSIVE_NO_RESULT.get(py)))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+/// Is what the identity map has an object of the class, and its row known to be there?
+fn is_usable(found: &FoundState<'_>, target: &ManagerCore) -> bool {
+    // SAFETY: two living types.
+    let is_of_class = unsafe { ffi::PyType_IsSubtype(found.object.get_type_ptr(), target.class_ptr()) != 0 };
+    is_of_class && !found.state.is_outdated() && !found.state.has(flags::EXPIRED)
 }
 
 /// The values of some columns as a key, a tuple if they are several; nothing if one is NULL or not loaded.
@@ -292,10 +344,15 @@ impl PreparedRow {
 
 /// A state with an identity, in a session, whose loads no option has a say in.
 pub fn may_load(state: StateRef) -> bool {
-    if !state.has_key() || state.owner().is_null() || !state.identity_token().is_null() {
+    if !is_persistent(state) {
         return false;
     }
     state.extra().is_none_or(StateExtra::has_no_load_options)
+}
+
+/// A state with an identity, without token, in a session.
+fn is_persistent(state: StateRef) -> bool {
+    state.has_key() && !state.owner().is_null() && state.identity_token().is_null()
 }
 
 /// Whether nobody but us has a say in what the session's loads do: no listeners, no session-wide options, no overridden method.

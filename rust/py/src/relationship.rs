@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::attribute::{self, AttrCore, AttrKind, Initiator, Op, is_no_state, related_state};
 use crate::flags::{self, passive};
+use crate::manager::ManagerCore;
 use crate::state::{Parent, StateRef};
 use crate::unit_of_work_core::UnitOfWorkCore;
 use crate::{collection, errors, hooks, imports, scalar_object};
@@ -170,13 +171,9 @@ pub fn cascade_append(
     cascade_save_update(py, state, attr, item, initiator)
 }
 
-fn is_orphan<'py>(py: Python<'py>, attr: &AttrCore, item_state: StateRef) -> PyResult<bool> {
+fn is_orphan(py: Python<'_>, attr: &AttrCore, item_state: StateRef) -> bool {
     let target = attr.relationship().map(|relationship| relationship.target.clone_ref(py));
-    let Some(target) = target else { return Ok(false) };
-    match crate::manager::ManagerCore::of(target.bind(py)).mapper(py) {
-        Some(mapper) => mapper.call_method1("_is_orphan", (item_state.view(py)?,))?.is_truthy(),
-        None => Ok(false),
-    }
+    target.is_some_and(|target| ManagerCore::of(target.bind(py)).is_orphan(py, item_state))
 }
 
 /// Something was removed: a pending orphan leaves the session at once.
@@ -190,7 +187,7 @@ pub fn cascade_remove(py: Python<'_>, state: StateRef, attr: &AttrCore, item: &B
         return Ok(());
     }
     let item_state = related_state(item)?;
-    if is_orphan(py, attr, item_state)? {
+    if is_orphan(py, attr, item_state) {
         let owner = state.owner();
         if !owner.is_null() && item_state.owner() == owner && item_state.has(flags::IN_NEW) {
             // SAFETY: the owner is alive; the caller holds `item`.
@@ -221,7 +218,7 @@ pub fn cascade_set(
     let owner = state.owner();
     if !owner.is_null() && !old.is_none() && !is_no_state(old.as_ptr()) && attr.is_delete_orphan() {
         let old_state = related_state(old)?;
-        if old_state.owner() == owner && old_state.has(flags::IN_NEW) && is_orphan(py, attr, old_state)? {
+        if old_state.owner() == owner && old_state.has(flags::IN_NEW) && is_orphan(py, attr, old_state) {
             // SAFETY: the owner is alive; the caller holds `old`.
             unsafe { UnitOfWorkCore::expunge_orphan(py, owner, old_state)? }
         }

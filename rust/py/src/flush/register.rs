@@ -56,7 +56,7 @@ impl Flush {
             if state.has(flags::IN_DELETED) || !is_chosen(state) {
                 continue;
             }
-            let is_orphan = attribute::is_orphan(py, state)?;
+            let is_orphan = attribute::is_orphan(py, state);
             if is_orphan && !state.has_key() && state.has(flags::ORPHANED_OUTSIDE) {
                 match &mut self.trace {
                     Some(trace) => {

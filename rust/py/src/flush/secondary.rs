@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use rustalchemy_core::flush::{Cause, StatementKind};
 use rustalchemy_core::ids::{DependencyId, StateId};
+use smallvec::SmallVec;
 
 use crate::bridge as attribute;
 use crate::flags::passive;
@@ -17,34 +18,47 @@ use crate::state::StateRef;
 
 use super::{Flush, committed_value_of, value_of};
 
-/// Which columns of an association table take which attribute's value.
+/// Which columns of an association table take which attribute's value, in the table's order.
 struct Association {
-    parent: Vec<(u32, String)>,
-    child: Vec<(u32, String)>,
+    columns: Vec<AssociationColumn>,
+}
+
+struct AssociationColumn {
+    /// The value comes from the other object, not from the one that has the collection.
+    is_of_child: bool,
+    attr: u32,
+    key: String,
 }
 
 impl Association {
     fn of(py: Python<'_>, relationship: &RelationshipDescriptor) -> PyResult<Self> {
-        let side = |name: &str| -> PyResult<Vec<(u32, String)>> {
-            match &relationship.secondary {
-                Some(secondary) => match secondary.bind(py).get_item(name)? {
-                    Some(pairs) => pairs.try_iter()?.map(|pair| pair?.extract()).collect(),
-                    None => Ok(Vec::new()),
-                },
-                None => Ok(Vec::new()),
-            }
+        let columns = match &relationship.secondary {
+            Some(secondary) => secondary.bind(py).get_item("columns")?,
+            None => None,
         };
-        Ok(Self { parent: side("parent")?, child: side("child")? })
+        let columns = columns.map_or(Ok(Vec::new()), |columns| columns.extract::<Vec<(bool, u32, String)>>())?;
+        let column = |(is_of_child, attr, key)| AssociationColumn { is_of_child, attr, key };
+        Ok(Self { columns: columns.into_iter().map(column).collect() })
     }
-    fn sides(&self, parent: StateRef, child: StateRef) -> impl Iterator<Item = (StateRef, u32)> {
-        self.parent
-            .iter()
-            .map(move |&(attr, _)| (parent, attr))
-            .chain(self.child.iter().map(move |&(attr, _)| (child, attr)))
+    fn values<'py>(
+        &self,
+        py: Python<'py>,
+        (parent, child): (StateRef, StateRef),
+        value: fn(Python<'py>, StateRef, u32) -> PyResult<Bound<'py, PyAny>>,
+    ) -> impl Iterator<Item = PyResult<Bound<'py, PyAny>>> {
+        self.columns.iter().map(move |column| value(py, if column.is_of_child { child } else { parent }, column.attr))
     }
-    /// The keys of a row's columns, and of its old values where it is moved.
+    fn row<'py>(&self, py: Python<'py>, sides: (StateRef, StateRef)) -> PyResult<Bound<'py, PyTuple>> {
+        let values: SmallVec<[_; 4]> = self.values(py, sides, value_of).collect::<PyResult<_>>()?;
+        PyTuple::new(py, values)
+    }
+    /// The values of a row as they are now, then as they were.
+    fn moved_row<'py>(&self, py: Python<'py>, sides: (StateRef, StateRef)) -> PyResult<Bound<'py, PyTuple>> {
+        let values = self.values(py, sides, value_of).chain(self.values(py, sides, committed_value_of));
+        PyTuple::new(py, values.collect::<PyResult<Vec<_>>>()?)
+    }
     fn keys(&self) -> Vec<&str> {
-        self.parent.iter().chain(&self.child).map(|(_, key)| key.as_str()).collect()
+        self.columns.iter().map(|column| column.key.as_str()).collect()
     }
 }
 
@@ -219,11 +233,7 @@ impl Flush {
                     target.append((parent.object(py), child.object(py)))?;
                     continue;
                 }
-                let values: Vec<_> = association
-                    .sides(parent, child.state())
-                    .map(|(state, attr)| value_of(py, state, attr))
-                    .collect::<PyResult<_>>()?;
-                target.append(PyTuple::new(py, values)?)?;
+                target.append(association.row(py, (parent, child.state()))?)?;
             }
         }
         if moves {
@@ -233,14 +243,7 @@ impl Flush {
                     rows.updates.append((parent.object(py), child.object(py)))?;
                     continue;
                 }
-                let mut values = Vec::new();
-                for (state, attr) in association.sides(parent, child.state()) {
-                    values.push(value_of(py, state, attr)?);
-                }
-                for (state, attr) in association.sides(parent, child.state()) {
-                    values.push(committed_value_of(py, state, attr)?);
-                }
-                rows.updates.append(PyTuple::new(py, values)?)?;
+                rows.updates.append(association.moved_row(py, (parent, child.state()))?)?;
             }
         }
         Ok(())
@@ -265,7 +268,7 @@ impl Flush {
 /// Did a key that the association table holds change?
 fn association_moves(parent: StateRef, association: &Association) -> bool {
     parent.has_key()
-        && association.parent.iter().any(|&(attr, _)| {
+        && association.columns.iter().filter(|column| !column.is_of_child).any(|&AssociationColumn { attr, .. }| {
             parent.committed(attr).is_some_and(|old| !old.is_null() && old != parent.slot(attr).value())
         })
 }

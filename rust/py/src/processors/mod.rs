@@ -236,6 +236,22 @@ impl Processor {
         self.apply(value)
     }
 
+    /// Processes rows, each value by the processor of its place, if there is one.
+    #[staticmethod]
+    fn process_rows<'py>(
+        rows: Vec<Bound<'py, PyTuple>>,
+        processors: Vec<Option<PyRef<'py, Self>>>,
+    ) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let process = |row: Bound<'py, PyTuple>| {
+            let values = row.iter().zip(&processors).map(|(value, processor)| match processor {
+                Some(processor) => processor.apply(&value),
+                None => Ok(value),
+            });
+            PyTuple::new(row.py(), values.collect::<PyResult<Vec<_>>>()?)
+        };
+        rows.into_iter().map(process).collect()
+    }
+
     fn __repr__(&self) -> String {
         format!("<Processor {}>", self.kind)
     }
