@@ -216,7 +216,7 @@ def test_127_pickled_object(bench: Any, people: Any) -> None:
     assert (bench.states(copy, copy.posts[0]), copy.name, copy.posts[0].id) == (["detached", "detached"], "a", 1)
     (refused,) = bench.outcome(lambda: copy.age)
     assert refused.startswith(
-        "DetachedInstanceError: Instance <User at 0x> is not bound to a Session; attribute refresh operation cannot proceed"
+        "DetachedInstanceError: Instance <User at 0x> is not bound to a Session; attribute refresh operation cannot"
     )
     other = bench.session()
     other.add(copy)
