@@ -18,9 +18,9 @@ use crate::mapper::{MapperDescriptor, TableDescriptor};
 use crate::processors::Processor;
 use crate::unit_of_work_core::UowRef;
 
-use super::execute::{Run, RunShape};
 use super::row_set::{Parameter, RowSet};
 use super::row_stream::RowStream;
+use super::update::{Run, RunShape};
 
 /// A compiled INSERT or UPDATE whose rows need nothing but parameters: Python makes no values, and nothing comes back but the
 /// key that the cursor knows.

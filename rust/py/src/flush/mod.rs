@@ -23,6 +23,7 @@ mod rows;
 mod secondary;
 mod sync;
 mod trace;
+mod update;
 
 use std::rc::Rc;
 

@@ -7,9 +7,10 @@ use rustalchemy_core::ids::{MapperId, StateId};
 use crate::bridge as attribute;
 use crate::flags::passive;
 
-use super::execute::{Run, RunShape, is_false, next_version};
+use super::execute::{is_false, next_version};
 use super::lane::UpdateLane;
 use super::rows::{RowShape, row_key, sort_states, version_column};
+use super::update::{Run, RunShape};
 use super::{Flush, Member, committed_value_of};
 
 impl Flush {

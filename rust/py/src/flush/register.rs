@@ -90,7 +90,13 @@ impl Flush {
             self.note_cause(id, how.cause);
             return;
         }
-        let Some(mapper) = self.mapper(py, state.manager()) else { return };
+        // Mostly of the same class as the one before.
+        let before = self.states.last().filter(|before| std::ptr::eq(before.state().manager(), state.manager()));
+        let mapper = match before {
+            Some(_) => Some(self.mapper_of(StateId::from_index(self.states.len() - 1))),
+            None => self.mapper(py, state.manager()),
+        };
+        let Some(mapper) = mapper else { return };
         let id = self.register.enter(mapper, how.is_delete, how.list_only);
         debug_assert_eq!(id.index(), self.states.len());
         self.ids.insert(state.as_ptr() as usize, id);
