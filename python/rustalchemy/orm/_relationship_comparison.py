@@ -84,16 +84,17 @@ class _RelationshipComparison:
         key = mapper.get_property_by_column(column).key
         state._track_last_known_value(key)
         # for an object that is gone when the statement runs: its values went with it
-        at_first = state.dict.get(key, LoaderCallableStatus.NO_VALUE)
+        at_first = state.dict.get(key, LoaderCallableStatus.NEVER_SET)
 
         def current() -> Any:
-            if state.obj() is None and at_first is not LoaderCallableStatus.NO_VALUE:
-                return at_first
             last_known = state._last_known_values[key]
             passive = (
                 PassiveFlag.PASSIVE_OFF if state.persistent else PassiveFlag.PASSIVE_NO_FETCH ^ PassiveFlag.INIT_OK
             )
-            value = mapper._get_state_attr_by_column(state, dict_, column, passive=passive)
+            if state.obj() is None:
+                value = at_first
+            else:
+                value = mapper._get_state_attr_by_column(state, dict_, column, passive=passive)
             unavailable = {
                 LoaderCallableStatus.NEVER_SET: "no value has been set for this column",
                 LoaderCallableStatus.PASSIVE_NO_RESULT: "the object is detached and the value was expired",
