@@ -216,3 +216,63 @@ def test_two_keys_missing_are_warned_about_once(world: Any) -> None:
     with pytest.warns(exc.SAWarning) as caught, pytest.raises(exc.IntegrityError):
         session.flush()
     assert len([w for w in caught if "pairs.second" in str(w.message)]) == 1
+
+
+def test_a_deletion_undone_by_a_savepoint_leaves_values_that_were_not_changed(world: Any) -> None:
+    session = world.session()
+    user = world.User(name="ed")
+    session.add(user)
+    session.flush()
+    savepoint = session.begin_nested()
+    session.delete(user)
+    session.flush()
+    savepoint.rollback()
+    assert world.state(user) == "persistent"
+    assert sa.inspect(user).dict["name"] == "ed"
+
+
+@pytest.mark.parametrize("deleted_deeper", [False, True])
+def test_a_deletion_undone_by_a_savepoint_expires_values_that_were_changed(world: Any, deleted_deeper: bool) -> None:
+    session = world.session()
+    user = world.saved(session)
+    savepoint = session.begin_nested()
+    user.name = "changed"
+    session.flush()
+    inner = session.begin_nested() if deleted_deeper else None
+    session.delete(user)
+    session.flush()
+    if inner is not None:
+        inner.commit()
+    savepoint.rollback()
+    assert world.state(user) == "persistent"
+    assert sa.inspect(user).expired
+    assert user.name == "ed"
+
+
+def test_deferred_and_refused_loads_travel_in_a_pickle(world: Any) -> None:
+    for class_ in (world.User, world.Post):
+        class_.__module__, class_.__qualname__ = __name__, class_.__name__
+        setattr(sys.modules[__name__], class_.__name__, class_)
+    orm = world.orm
+    session = world.session()
+    user_id = world.saved(session).id
+    session.expunge_all()
+    options = [orm.defer(world.User.name), orm.raiseload(world.User.posts)]
+    user = session.get(world.User, user_id, options=options)
+    copy = pickle.loads(pickle.dumps(user))
+    with world.session() as other:
+        other.add(copy)
+        assert copy.name == "ed"
+        with pytest.raises(exc.InvalidRequestError, match="lazy='raise'"):
+            _ = copy.posts
+
+
+def test_a_comparison_with_an_object_keeps_its_last_known_key(world: Any) -> None:
+    session = world.session()
+    user = world.User(name="ed", posts=[world.Post(title="t")])
+    statement = sa.select(world.Post.title).where(world.Post.user == user)
+    session.add(user)
+    session.flush()
+    session.expire(user)
+    session.expunge(user)
+    assert session.scalars(statement).all() == ["t"]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import exc as sa_exc
+from sqlalchemy import util
 
 from .. import _core
 from ._context_entities import _regroup
@@ -73,8 +74,19 @@ class StampedOptions(tuple[Any, ...]):
     overrides: dict[str, tuple[Any, Any]]
 
     def __reduce__(self) -> Any:
-        # strategies of criteria refer to this process' entities: the options alone travel
-        return tuple, (tuple(self),)
+        if any(option is not None and option._extra_criteria for _, option in self.overrides.values()):
+            util.warn(
+                "Can't reliably serialize a lazyload() option that contains additional criteria; please use eager "
+                "loading for this case"
+            )
+        # an option has nothing but its criteria beside the strategy
+        return StampedOptions._restore, (tuple(self), {key: strategy for key, (strategy, _) in self.overrides.items()})
+
+    @classmethod
+    def _restore(cls, options: tuple[Any, ...], strategies: dict[str, Any]) -> StampedOptions:
+        restored = cls(options)
+        restored.overrides = {key: (strategy, None) for key, strategy in strategies.items()}
+        return restored
 
 
 class PostLoader:

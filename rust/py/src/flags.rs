@@ -26,6 +26,8 @@ pub const ORPHANED_OUTSIDE: u32 = 1 << 9;
 pub const LOAD_PENDING: u32 = 1 << 10;
 /// `finalize` ran for this carrier; it is being deallocated.
 pub const DYING: u32 = 1 << 11;
+/// Was changed by a flush of the same savepoint before it was deleted.
+pub const CHANGED_BEFORE_DELETE: u32 = 1 << 12;
 /// Free for the unit of work: marks used during one flush or cascade.
 pub const UOW_MARK_A: u32 = 1 << 16;
 /// Free for the unit of work.

@@ -71,6 +71,15 @@ impl UowRef {
         state.set_dirty_tx(frame.serial);
     }
 
+    /// Notes that a state was deleted in the innermost frame, and whether its values had been changed in it before.
+    pub fn mark_row_deleted(self, state: StateRef) {
+        state.clear_flags(flags::CHANGED_BEFORE_DELETE);
+        if state.dirty_tx() >= self.serial().max(1) {
+            state.add_flags(flags::CHANGED_BEFORE_DELETE);
+        }
+        self.mark_flushed(state);
+    }
+
     fn pop(self) -> Option<Frame> {
         let core = self.core();
         let frame = core.frames.pop();
@@ -88,9 +97,13 @@ impl UowRef {
                 for (state, switch) in frame.key_switches {
                     outer.key_switches.entry(state).or_insert(switch);
                 }
-                outer
-                    .flushed_before
-                    .extend(frame.flushed_before.into_iter().filter(|&(_, serial)| serial < outer.serial));
+                for (tombstone, serial) in frame.flushed_before {
+                    if serial < outer.serial {
+                        outer.flushed_before.push((tombstone, serial));
+                    } else if let Some(held) = alive(&tombstone) {
+                        held.state().add_flags(flags::CHANGED_BEFORE_DELETE);
+                    }
+                }
             }
             return Ok(());
         }
@@ -168,6 +181,10 @@ impl UowRef {
         revived.extend(self.core().deleted.held(|_| true));
         for held in revived {
             result = result.and(self.update_reverted(py, held.state()));
+            if frame.is_nested && !held.state().has(flags::CHANGED_BEFORE_DELETE) {
+                // Only its row was gone: the values still hold.
+                held.state().set_dirty_tx(0);
+            }
         }
 
         if frame.is_nested {

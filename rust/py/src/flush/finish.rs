@@ -176,7 +176,7 @@ impl UowRef {
             return Ok(());
         }
         let Some(held) = Held::new(state) else { return Ok(()) };
-        self.mark_flushed(state);
+        self.mark_row_deleted(state);
         self.map_discard(state);
         let left = (self.leave_deleted(state), self.leave_lists(state));
         state.add_flags(flags::DELETED);
