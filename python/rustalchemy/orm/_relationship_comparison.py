@@ -87,13 +87,13 @@ class _RelationshipComparison:
         at_first = state.dict.get(key, LoaderCallableStatus.NEVER_SET)
 
         def current() -> Any:
-            last_known = state._last_known_values[key]
-            passive = (
-                PassiveFlag.PASSIVE_OFF if state.persistent else PassiveFlag.PASSIVE_NO_FETCH ^ PassiveFlag.INIT_OK
-            )
             if state.obj() is None:
-                value = at_first
+                value, last_known = at_first, LoaderCallableStatus.NO_VALUE
             else:
+                last_known = state._last_known_values[key]
+                passive = (
+                    PassiveFlag.PASSIVE_OFF if state.persistent else PassiveFlag.PASSIVE_NO_FETCH ^ PassiveFlag.INIT_OK
+                )
                 value = mapper._get_state_attr_by_column(state, dict_, column, passive=passive)
             unavailable = {
                 LoaderCallableStatus.NEVER_SET: "no value has been set for this column",
