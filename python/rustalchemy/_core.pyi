@@ -413,6 +413,8 @@ __all__ = [
     "set_committed_value",
     "set_declarative_constructor",
     "store_loaded",
+    "store_synchronized",
+    "store_synchronized",
     "symbol",
     "warn_invalidated",
 ]

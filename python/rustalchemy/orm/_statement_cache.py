@@ -20,6 +20,7 @@ from sqlalchemy.sql.selectable import Select
 
 from .._core import PreparedRow, RelatedRows
 from . import loading
+from ._lane import Lane
 from ._row_plans import RowSource, StatementPlan
 from ._statement_shape import statement_shape
 from .context import PLUGIN, QueryContext, _ORMCompileState
@@ -259,7 +260,7 @@ class PreparedSelect:
     def result(
         self,
         session: Any,
-        lane: Any,
+        lane: Lane,
         extracted: Sequence[Any],
         given: Optional[Mapping[str, Any]],
         statement: Any,
@@ -477,7 +478,7 @@ def owned_rows(
     """
     if autoflush:
         session._autoflush()
-    lane = session._lane(mapper)
+    lane: Optional[Lane] = session._lane(mapper)
     if lane is None:
         return NO_LANE
     dialect = lane.dialect
@@ -542,13 +543,12 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     """The object of a primary key from the database, None if there is none; NO_LANE if Core has to be asked."""
     if None in identity or not plain_session(session):
         return NO_LANE
-    mapper._check_configure()
     session._autoflush()
-    lane = session._lane(mapper)
+    lane: Optional[Lane] = session._lane(mapper)
     if lane is None:
         return NO_LANE
     dialect = lane.dialect
-    if mapper._get_templates is None:
+    if not mapper.configured:
         # the class was mapped, but nothing has asked for mappers to be configured
         mapper._check_configure()
     templates = mapper._get_templates
