@@ -1,5 +1,7 @@
 //! What the planner knows about mappers and relationships: a plain description, built by the binding crate per flush
-//! from the mappers that take part.
+//! from the mappers that take part. Names are shared with whoever keeps them, so that building it copies none.
+
+use std::sync::Arc;
 
 use crate::ids::{DependencyId, MapperId};
 
@@ -7,14 +9,13 @@ use crate::ids::{DependencyId, MapperId};
 #[derive(Clone, Debug)]
 pub struct MapperSchema {
     /// `module.ClassName`: the order of actions between which no dependency stands.
-    pub sort_key: String,
+    pub sort_key: Arc<str>,
     /// The class name, for people.
-    pub name: String,
+    pub name: Arc<str>,
     /// Root of the mapper hierarchy (itself without inheritance).
     pub base: MapperId,
-    /// Names of the tables this mapper writes to, in dependency order.
-    pub tables: Vec<String>,
-    /// Dependency processors of this mapper's relationships, inherited ones included.
+    /// Dependency processors of this mapper's relationships, inherited ones included; none while it only is the target
+    /// of another mapper's.
     pub dependencies: Vec<DependencyId>,
 }
 
@@ -41,9 +42,9 @@ pub struct DependencySchema {
     /// The foreign key is written by a second UPDATE.
     pub post_update: bool,
     /// `module.ClassName_key`: its place among actions between which no dependency stands.
-    pub sort_key: String,
+    pub sort_key: Arc<str>,
     /// `ClassName.key`, for people.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 /// Every mapper and dependency processor that one flush may meet.

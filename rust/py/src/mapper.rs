@@ -1,5 +1,6 @@
 //! Mapper descriptors: the plain data a configured mapper hands over once (the contract's section 4).
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 use pyo3::exceptions::PyKeyError;
 use pyo3::ffi;
@@ -145,6 +146,14 @@ pub struct RelationshipDescriptor {
     pub dict: Py<PyDict>,
 }
 
+/// What a relationship of a mapper is called in a flush.
+pub struct RelationshipName {
+    /// Sort key of the flush order: the mapper's, with the attribute's name.
+    pub sort_key: Arc<str>,
+    /// `ClassName.key`, for people.
+    pub label: Arc<str>,
+}
+
 /// An attribute that is read from a SQL expression and never written.
 pub struct ReadonlyAttr {
     /// Attribute number.
@@ -175,8 +184,10 @@ fn readonly_attrs(py: Python<'_>, manager: &ManagerCore) -> PyResult<Vec<Readonl
 
 /// Mapper in plain form.
 pub struct MapperDescriptor {
-    /// Sort key of the flush order.
-    pub name: String,
+    /// Sort key of the flush order: `module.ClassName`.
+    pub name: Arc<str>,
+    /// The class name, for people.
+    pub class_name: Arc<str>,
     /// Manager of the base mapper.
     pub base: Py<ClassManager>,
     /// Manager of the class that names identities: the base mapper's, unless the mapper keeps identities of its own (concrete
@@ -218,6 +229,8 @@ pub struct MapperDescriptor {
     pub tables: Vec<TableDescriptor>,
     /// Relationships, in order of configuration.
     pub relationships: Vec<RelationshipDescriptor>,
+    /// What each of them is called in a flush.
+    pub relationship_names: Vec<RelationshipName>,
     /// SQL expressions mapped as attributes, which a flush makes stale; asked for once.
     readonly: OnceCell<Vec<ReadonlyAttr>>,
     /// Statements of flushes.
@@ -383,8 +396,19 @@ impl MapperDescriptor {
         };
         let instance_events = number(dict, "instance_events")?;
         crate::expiry::note_events(instance_events);
+        let name: String = required(dict, "name")?.extract()?;
+        let class_name = name.rsplit('.').next().unwrap_or_default();
+        let relationships =
+            dicts("relationships")?.iter().map(RelationshipDescriptor::from_dict).collect::<PyResult<Vec<_>>>()?;
+        let relationship_names = relationships.iter().map(|relationship| RelationshipName {
+            sort_key: format!("{name}_{}", relationship.key).into(),
+            label: format!("{class_name}.{}", relationship.key).into(),
+        });
         Ok(Self {
-            name: required(dict, "name")?.extract()?,
+            relationship_names: relationship_names.collect(),
+            relationships,
+            class_name: class_name.into(),
+            name: name.into(),
             identity: match optional(dict, "identity")? {
                 Some(identity) => manager(identity)?.unbind(),
                 None => manager(required(dict, "base")?)?.unbind(),
@@ -407,10 +431,6 @@ impl MapperDescriptor {
             instance_events,
             load_hook: optional(dict, "load_hook")?.map(Bound::unbind),
             tables: dicts("tables")?.iter().map(TableDescriptor::from_dict).collect::<PyResult<_>>()?,
-            relationships: dicts("relationships")?
-                .iter()
-                .map(RelationshipDescriptor::from_dict)
-                .collect::<PyResult<_>>()?,
             readonly: OnceCell::new(),
             known_writes: KnownWrites::default(),
             dict: dict.clone().unbind(),

@@ -50,7 +50,7 @@ impl Cause {
     /// What a step's rows are written for, in a few words.
     #[must_use]
     pub fn text(self, schema: &Schema) -> String {
-        let name = |dependency: DependencyId| schema.dependency(dependency).name.as_str();
+        let name = |dependency: DependencyId| &*schema.dependency(dependency).name;
         match self {
             Self::New => "new".to_owned(),
             Self::Reached(by, _) => format!("new, reached by {}", name(by)),

@@ -69,7 +69,7 @@ impl WaitReason {
     #[must_use]
     pub fn label(self, schema: &Schema) -> String {
         match self {
-            Self::Dependency(dependency) => schema.dependency(dependency).name.clone(),
+            Self::Dependency(dependency) => schema.dependency(dependency).name.to_string(),
             Self::Level(dependency, level) => {
                 format!("{}, level {level}", schema.dependency(dependency).name)
             }
@@ -181,13 +181,13 @@ pub fn steps(
 /// The class or relationship a step is named after.
 fn whose(schema: &Schema, group: &Group, part: Part) -> String {
     match (part, group.action) {
-        (Part::Secondary(dependency), _) => schema.dependency(dependency).name.clone(),
+        (Part::Secondary(dependency), _) => schema.dependency(dependency).name.to_string(),
         (
             _,
             Action::SaveUpdateAll(mapper)
             | Action::DeleteAll(mapper)
             | Action::PostUpdateAll(mapper, _),
-        ) => schema.mapper(mapper).name.clone(),
+        ) => schema.mapper(mapper).name.to_string(),
         _ => String::new(),
     }
 }
@@ -397,7 +397,7 @@ fn placed(
 
 fn waited(schema: &Schema, step: &PlanStep, before: &PlanStep, wait: Wait) -> String {
     let number = wait.step + 1;
-    let by = |dependency: DependencyId| schema.dependency(dependency).name.as_str();
+    let by = |dependency: DependencyId| &*schema.dependency(dependency).name;
     let what = match (before.kind, step.kind) {
         _ if matches!(step.part, Part::Secondary(_)) => {
             format!("rows of both sides are written first (step {number})")

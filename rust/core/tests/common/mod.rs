@@ -14,6 +14,8 @@ use std::fmt::Write as _;
 #[derive(Default)]
 pub struct Model {
     pub schema: Schema,
+    /// Tables of each mapper, in dependency order.
+    tables: Vec<Vec<String>>,
     pub register: Register,
     active: Vec<DependencyId>,
     links: Vec<(DependencyId, StateId, Option<StateId>)>,
@@ -25,11 +27,11 @@ impl Model {
     /// A class with a table of the same name in lower case.
     pub fn mapper(&mut self, name: &str) -> MapperId {
         let base = MapperId::from_index(self.schema.mapper_count());
+        self.tables.push(vec![name.to_lowercase()]);
         self.schema.add_mapper(MapperSchema {
-            sort_key: format!("app.{name}"),
-            name: name.to_owned(),
+            sort_key: format!("app.{name}").into(),
+            name: name.into(),
             base,
-            tables: vec![name.to_lowercase()],
             dependencies: Vec::new(),
         })
     }
@@ -49,8 +51,8 @@ impl Model {
             target,
             direction,
             post_update,
-            sort_key: format!("app.{class}_{key}"),
-            name: format!("{class}.{key}"),
+            sort_key: format!("app.{class}_{key}").into(),
+            name: format!("{class}.{key}").into(),
         });
         self.schema.mapper_mut(parent).dependencies.push(id);
         self.active.push(id);
@@ -64,11 +66,11 @@ impl Model {
     /// A subclass with a table of its own (joined inheritance) or, without a name, its base's only.
     pub fn subclass(&mut self, name: &str, base: MapperId, table: Option<&str>) -> MapperId {
         let id = self.mapper(name);
-        let mut tables = self.schema.mapper(base).tables.clone();
+        let mut tables = self.tables[base.index()].clone();
         tables.extend(table.map(str::to_owned));
         let root = self.schema.base(base);
-        let mapper = self.schema.mapper_mut(id);
-        (mapper.base, mapper.tables) = (root, tables);
+        self.tables[id.index()] = tables;
+        self.schema.mapper_mut(id).base = root;
         let inherited = self.schema.mapper(base).dependencies.clone();
         self.schema.mapper_mut(id).dependencies = inherited;
         id
@@ -140,11 +142,7 @@ impl Model {
     fn tables(&self, states: &[StateId]) -> Vec<String> {
         let mut tables: Vec<String> = Vec::new();
         for state in states {
-            for table in &self
-                .schema
-                .mapper(self.register.entry(*state).mapper)
-                .tables
-            {
+            for table in &self.tables[self.register.entry(*state).mapper.index()] {
                 if !tables.contains(table) {
                     tables.push(table.clone());
                 }
@@ -154,8 +152,7 @@ impl Model {
     }
 
     fn has_table(&self, state: StateId, table: &String) -> bool {
-        let mapper = self.schema.mapper(self.register.entry(state).mapper);
-        mapper.tables.contains(table)
+        self.tables[self.register.entry(state).mapper.index()].contains(table)
     }
 
     fn saves(&self, states: &[StateId]) -> Vec<Work> {
@@ -243,7 +240,7 @@ impl Model {
                 }
             }
         }
-        let table = self.schema.mapper(mapper).tables[0].clone();
+        let table = self.tables[mapper.index()][0].clone();
         vec![work(StatementKind::Update, Part::PostUpdate, &table, rows)]
     }
 

@@ -47,7 +47,7 @@ impl Flush {
         let object = |state: StateId| state_str(py, self.state(state));
         let mapper = |id: rustalchemy_core::ids::MapperId| {
             let manager = crate::manager::ManagerCore::of(self.mappers[id.index()].manager.bind(py));
-            manager.mapper(py).map_or_else(|| self.schema.mapper(id).name.clone(), |mapper| mapper.to_string())
+            manager.mapper(py).map_or_else(|| self.schema.mapper(id).name.to_string(), |mapper| mapper.to_string())
         };
         match action {
             Action::SaveUpdate(state) => format!("_SaveUpdateState({})", object(state)),

@@ -259,7 +259,7 @@ fn place(number: usize, step: &PlanStep) -> String {
 
 /// A reason as a sentence.
 fn sentence<'a>(cause: Cause, schema: &Schema, label: impl Fn(StateId) -> &'a str) -> String {
-    let name = |dependency: DependencyId| schema.dependency(dependency).name.as_str();
+    let name = |dependency: DependencyId| &*schema.dependency(dependency).name;
     match cause {
         Cause::New => "it is new in the session".to_owned(),
         Cause::Reached(by, from) => {
@@ -300,7 +300,7 @@ impl Change {
         schema: &Schema,
         label: impl Fn(StateId) -> &'a str,
     ) -> PyResult<PlannedChange> {
-        let via = self.via.map(|(dependency, _)| schema.dependency(dependency).name.clone());
+        let via = self.via.map(|(dependency, _)| schema.dependency(dependency).name.to_string());
         let shown = |value: &Option<Py<PyAny>>| -> String {
             value.as_ref().map_or_else(|| "nothing".to_owned(), |value| text_of(value.bind(py)))
         };

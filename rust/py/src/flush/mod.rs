@@ -20,6 +20,7 @@ mod register;
 mod row_set;
 mod row_stream;
 mod rows;
+mod schema;
 mod secondary;
 mod sync;
 mod trace;
@@ -54,10 +55,12 @@ pub use ordered::OrderedFlush;
 pub use plan::{FlushPlan, PlanStep};
 pub use row_stream::{RowIterator, RowStream};
 
-/// A mapper that takes part.
+/// A mapper that takes part, or that a relationship of one leads to.
 struct MapperEntry {
     manager: Py<ClassManager>,
     descriptor: Rc<MapperDescriptor>,
+    /// Objects of it take part: its dependency processors do too.
+    takes_part: bool,
 }
 
 /// A dependency processor that takes part.

@@ -307,9 +307,9 @@ impl Flush {
                 // A selectable may stand there, which has no name of its own.
                 Some(prop) => match prop.bind(py).getattr("secondary")?.getattr_opt("fullname")? {
                     Some(name) => name.to_string(),
-                    None => self.schema.dependency(id).name.clone(),
+                    None => self.schema.dependency(id).name.to_string(),
                 },
-                None => self.schema.dependency(id).name.clone(),
+                None => self.schema.dependency(id).name.to_string(),
             }
         };
         let mut found = Vec::new();

@@ -5,22 +5,20 @@ use hashbrown::HashSet;
 use indexmap::IndexSet;
 use pyo3::prelude::*;
 use rustalchemy_core::error::PlanError;
-use rustalchemy_core::flush::{Cause, Presort, Relations, Waits, plan, plan_with_waits};
-use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
-use rustalchemy_core::schema::{DependencySchema, Direction, MapperSchema};
+use rustalchemy_core::flush::{Cause, Relations, Waits, plan, plan_with_waits};
+use rustalchemy_core::ids::{DependencyId, StateId};
 
 use crate::bridge as attribute;
 use crate::cascade::{self, Cascade};
 use crate::errors;
 use crate::flags::{self, passive};
 use crate::held::Held;
-use crate::manager::ManagerCore;
-use crate::mapper::{self, MapperDescriptor, RelationshipDescriptor, bits};
+use crate::mapper::{self, RelationshipDescriptor, bits};
 use crate::related;
 use crate::state::{StateRef, state_of};
 
+use super::Flush;
 use super::trace::Note;
-use super::{DependencyEntry, Flush, MapperEntry};
 
 /// How a state is registered; SQLAlchemy's keyword arguments of `register_object`.
 #[derive(Clone, Copy, Default)]
@@ -152,85 +150,6 @@ impl Flush {
                 "Object of type <{class}> not in session, {operation} operation along '{relationship}' {verb} proceed"
             ),
         )
-    }
-
-    // ---- schema --------------------------------------------------------------------------------------------------------
-
-    /// The number of a mapper; made, with its dependency processors, when it is met first.
-    pub(super) fn mapper(&mut self, py: Python<'_>, manager: &ManagerCore) -> Option<MapperId> {
-        let address = std::ptr::from_ref(manager) as usize;
-        if let Some(&id) = self.mapper_ids.get(&address) {
-            return Some(id);
-        }
-        let descriptor = manager.descriptor()?;
-        let base_manager = ManagerCore::of(descriptor.base.bind(py));
-        let is_base = std::ptr::eq(base_manager, manager);
-        let base = if is_base { None } else { Some(self.mapper(py, base_manager)?) };
-        let id = MapperId::from_index(self.schema.mapper_count());
-        self.schema.add_mapper(MapperSchema {
-            name: descriptor.name.rsplit('.').next().unwrap_or_default().to_owned(),
-            sort_key: descriptor.name.clone(),
-            base: base.unwrap_or(id),
-            tables: descriptor.tables.iter().map(|table| table.name.clone()).collect(),
-            dependencies: Vec::new(),
-        });
-        self.mapper_ids.insert(address, id);
-        self.mappers.push(MapperEntry { manager: manager.object(py).unbind(), descriptor: Rc::clone(&descriptor) });
-        for place in 0..descriptor.relationships.len() {
-            if let Some(dependency) = self.dependency(py, id, &descriptor, place) {
-                self.schema.mapper_mut(id).dependencies.push(dependency);
-            }
-        }
-        Some(id)
-    }
-
-    /// The number of a relationship's dependency processor; the same one for all mappers that inherit it.
-    fn dependency(
-        &mut self,
-        py: Python<'_>,
-        mapper: MapperId,
-        descriptor: &Rc<MapperDescriptor>,
-        place: usize,
-    ) -> Option<DependencyId> {
-        let relationship = &descriptor.relationships[place];
-        let direction = match relationship.direction {
-            _ if relationship.viewonly => return None,
-            mapper::Direction::OneToMany => Direction::OneToMany,
-            mapper::Direction::ManyToOne => Direction::ManyToOne,
-            mapper::Direction::ManyToMany if relationship.secondary.is_none() => return None,
-            mapper::Direction::ManyToMany => Direction::ManyToMany,
-        };
-        if let Some(id) = self.dependency_of(relationship) {
-            return Some(id);
-        }
-        let owner = self.schema.mapper(mapper);
-        let (sort_key, name) = (owner.sort_key.clone(), owner.name.clone());
-        let id = self.schema.add_dependency(DependencySchema {
-            parent: mapper,
-            target: mapper,
-            direction,
-            post_update: relationship.post_update,
-            sort_key: format!("{sort_key}_{}", relationship.key),
-            name: format!("{name}.{}", relationship.key),
-        });
-        self.dependency_ids.insert(identity(relationship), id);
-        self.dependencies.push(DependencyEntry {
-            descriptor: Rc::clone(descriptor),
-            place,
-            target: mapper,
-            presort: Presort::default(),
-            children_added: HashSet::new(),
-        });
-        // After the entry exists: the target may refer back.
-        let target = self.mapper(py, ManagerCore::of(relationship.target.bind(py))).unwrap_or(mapper);
-        self.schema.dependency_mut(id).target = target;
-        self.dependencies[id.index()].target = target;
-        Some(id)
-    }
-
-    /// The number of a relationship's dependency processor, if it takes part already.
-    pub(super) fn dependency_of(&self, relationship: &RelationshipDescriptor) -> Option<DependencyId> {
-        self.dependency_ids.get(&identity(relationship)).copied()
     }
 
     // ---- presort -------------------------------------------------------------------------------------------------------
@@ -497,14 +416,6 @@ impl Flush {
                 Ok(Waits::default())
             }
         }
-    }
-}
-
-/// What tells relationships apart, whichever inheriting mapper describes them.
-fn identity(relationship: &RelationshipDescriptor) -> usize {
-    match &relationship.prop {
-        Some(prop) => prop.as_ptr() as usize,
-        None => std::ptr::from_ref(relationship) as usize,
     }
 }
 
