@@ -503,3 +503,53 @@ def test_088_no_batch(bench: Any) -> None:
         [("before_update", "a!", 1), ("after_update", "a!", 1), ("before_update", "b!", 2), ("after_update", "b!", 2)],
         ["UPDATE things SET name='a!' WHERE things.id = 1", "UPDATE things SET name='b!' WHERE things.id = 2"],
     )
+
+
+def test_086_version_that_stays_null(bench: Any) -> None:
+    orm = bench.orm
+
+    class Thing(bench.Base):
+        __tablename__ = "things"
+        id = orm.mapped_column(Integer, primary_key=True)
+        version = orm.mapped_column(Integer)
+        __mapper_args__ = {"version_id_col": version, "version_id_generator": False}
+
+    bench.create()
+    thing = Thing(id=1)
+    session = bench.session()
+    session.add(thing)
+    assert bench.outcome(session.flush) == ["FlushError: Instance does not contain a non-NULL version value"]
+    session.rollback()
+    assert (bench.states(thing), bench.rows("things")) == (["transient"], [])
+
+
+def test_086_version_set_by_hand_and_a_second_update(bench: Any) -> None:
+    orm = bench.orm
+
+    class User(bench.Base):
+        __tablename__ = "users"
+        id = orm.mapped_column(Integer, primary_key=True)
+
+    class Document(bench.Base):
+        __tablename__ = "documents"
+        id = orm.mapped_column(Integer, primary_key=True)
+        version = orm.mapped_column(Integer)
+        user_id = orm.mapped_column(ForeignKey("users.id"))
+        user = orm.relationship("User", post_update=True)
+        __mapper_args__ = {"version_id_col": version}
+
+    bench.create()
+    session = bench.saved(User(id=2), Document(id=1, user=User(id=1)))
+    document = session.get(Document, 1)
+    assert document.user.id == 1
+    document.version = document.version
+    document.user_id = 2
+    bench.told()
+    session.flush()
+    assert (bench.told(selects=False), document.version) == (
+        [
+            "UPDATE documents SET version=2, user_id=2 WHERE documents.id = 1 AND documents.version = 1",
+            "UPDATE documents SET version=3, user_id=2 WHERE documents.id = 1 AND documents.version = 2",
+        ],
+        3,
+    )

@@ -53,7 +53,11 @@ class _QueryLane:
         # what stands left of the operator in `User.name == "x"`, by identity; held, so that an id stays its own
         self._columns: dict[int, tuple[str, Any]] = {}
         for key in self.keys:
-            column = getattr(getattr(self.class_, key).comparator, "__clause_element__", lambda: None)()
+            attribute = getattr(self.class_, key, None)
+            if attribute is None:
+                # a discriminator that the mapper has for itself
+                continue
+            column = getattr(attribute.comparator, "__clause_element__", lambda: None)()
             self._columns[id(column)] = (key, column)
 
     @classmethod

@@ -163,6 +163,9 @@ class FlushExecutor:
                 loading._load_on_ident(
                     self._session, select(mapper), state.key, refresh_state=state, only_load_props=names
                 )
+            if mapper.version_id_generator is False and mapper._version_id_prop is not None:
+                if state.dict[mapper._version_id_prop.key] is None:
+                    raise exc.FlushError("Instance does not contain a non-NULL version value")
         self._written.clear()
 
     # --- connections and shapes --------------------------------------------------------------------------------------

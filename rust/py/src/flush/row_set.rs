@@ -181,7 +181,8 @@ impl RowSet {
     pub(super) fn settle_versions(&self, py: Python<'_>, descriptor: &MapperDescriptor) -> PyResult<()> {
         let (Some((_, versions)), Some(attr)) = (&self.versions, descriptor.version_id) else { return Ok(()) };
         for (held, version) in self.rows.iter().zip(versions) {
-            held.state().set_made(attr, version.clone_ref(py).into_ptr())?;
+            // No change any more, even where the program had set it: a second UPDATE of the flush goes on from here.
+            held.state().set_committed(attr, version.clone_ref(py).into_ptr())?;
         }
         Ok(())
     }
