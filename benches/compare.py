@@ -24,7 +24,7 @@ from pathlib import Path
 import sqlalchemy
 from sqlalchemy.util import has_compiled_ext
 
-from . import work_links, work_query, work_read, work_write  # noqa: F401  (they register their workloads)
+from . import work_links, work_query, work_read, work_session, work_write  # noqa: F401  (they register their workloads)
 from .whole_process import growth, import_times, memory
 from .workload import CONTENDERS, WORKLOADS, Workload
 

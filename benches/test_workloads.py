@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from . import work_links, work_query, work_read, work_write  # noqa: F401
+from . import work_links, work_query, work_read, work_session, work_write  # noqa: F401
 from .workload import CONTENDERS, WORKLOADS, Environment
 
 
