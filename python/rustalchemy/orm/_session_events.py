@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, exc
 
+from ._live_sessions import live_sessions
 from .scoping import scoped_session
-from .session import Session, _sessions, sessionmaker
+from .session import Session, sessionmaker
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -52,7 +53,7 @@ def _mark_listening(target: Session | type[Session], identifier: str) -> None:
     if isinstance(target, type):
         for cls in _subclasses(target):
             cls._event_bits |= bit
-        sessions = [session for session in _sessions.values() if isinstance(session, target)]
+        sessions = [session for session in live_sessions() if isinstance(session, target)]
     else:
         sessions = [target]
     for session in sessions:

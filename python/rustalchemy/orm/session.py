@@ -8,7 +8,6 @@ statements.
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -20,6 +19,8 @@ from sqlalchemy.event import EventTarget
 from .. import _core, _sa
 from . import attributes, exc
 from ._execute_state import ORMExecuteState
+from ._live_sessions import SessionReference, live_sessions
+from ._live_sessions import references as _sessions
 from ._on_lazy import OnLazy, watch_lazy_loads
 from ._session_bulk import BulkOperations
 from ._session_loading import ObjectLoading
@@ -68,7 +69,6 @@ JoinTransactionMode = Literal["conditional_savepoint", "rollback_only", "control
 _JOIN_TRANSACTION_MODES = frozenset(JoinTransactionMode.__args__)  # type: ignore[attr-defined]
 
 _new_sessionid = util.counter()
-_sessions: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
 
 
 def _instance_state(instance: object) -> InstanceState:
@@ -199,8 +199,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
                 self._add_bind(key, bound)
         if self._event_bits:
             self._uow_set_events(self._event_bits)
-        self.hash_key = number = _new_sessionid()
-        _sessions[number] = self
+        self.hash_key = _new_sessionid()
+        _sessions.add(SessionReference(self, _sessions.discard))
 
     def __enter__(self) -> Session:
         return self
@@ -466,7 +466,7 @@ class sessionmaker(_SessionClassMethods, Generic[_S]):
 
 def close_all_sessions() -> None:
     """Close every session that is alive."""
-    for session in list(_sessions.values()):
+    for session in live_sessions():
         session.close()
 
 

@@ -38,10 +38,10 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
 
     @session_id.setter
     def session_id(self, number: int) -> None:
-        from .session import _sessions
+        from ._live_sessions import live_session
 
         before = self._load_pending
-        _sessions[number]._uow_enable_relationship_loading(self)
+        live_session(number)._uow_enable_relationship_loading(self)
         self._load_pending = before
 
     @property
