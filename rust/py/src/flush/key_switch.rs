@@ -53,7 +53,9 @@ impl Flush {
         let before = self.states.len();
         let mut switched = Switched::default();
         let states = self.states.iter().map(Held::state);
-        states.filter(|&state| has_new_key(state) && !self.is_deleted(state)).for_each(|state| switched.enter(state));
+        states
+            .filter(|&state| has_new_key(py, state) && !self.is_deleted(state))
+            .for_each(|state| switched.enter(state));
         if switched.states.is_empty() {
             return Ok(false);
         }
@@ -119,13 +121,24 @@ impl Flush {
     }
 }
 
-/// Is an attribute of the primary key changed?
-pub(super) fn has_new_key(state: StateRef) -> bool {
+/// Is an attribute of the primary key changed? A value that is only set anew, as `merge()` does, is the same key.
+pub(super) fn has_new_key(py: Python<'_>, state: StateRef) -> bool {
+    let is_new = |attr| {
+        let (Some(old), new) = (state.committed(attr), state.slot(attr).value()) else { return false };
+        if old.is_null() || old == new {
+            return false;
+        }
+        if new.is_null() {
+            return true;
+        }
+        // SAFETY: the state owns both values; they are held here because comparing may run Python code that changes it.
+        let (old, new) = unsafe { (Bound::from_borrowed_ptr(py, old), Bound::from_borrowed_ptr(py, new)) };
+        // Keys that can't be compared are looked at as new ones: the search for holders compares no values.
+        !old.eq(new).unwrap_or(false)
+    };
     state.has_key()
-        && state.manager().descriptor().is_some_and(|descriptor| {
-            descriptor
-                .primary_key
-                .iter()
-                .any(|&attr| state.committed(attr).is_some_and(|old| !old.is_null() && old != state.slot(attr).value()))
-        })
+        && state
+            .manager()
+            .descriptor()
+            .is_some_and(|descriptor| descriptor.primary_key.iter().any(|&attr| is_new(attr)))
 }

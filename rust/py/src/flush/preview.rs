@@ -86,7 +86,13 @@ impl Flush {
     }
 
     /// Notes which attributes a flush would have to load here.
-    pub(super) fn note_unloaded(&mut self, states: &[StateId], relationship: &RelationshipDescriptor, is_delete: bool) {
+    pub(super) fn note_unloaded(
+        &mut self,
+        py: Python<'_>,
+        states: &[StateId],
+        relationship: &RelationshipDescriptor,
+        is_delete: bool,
+    ) {
         let spreads = relationship.cascade & (bits::DELETE | bits::DELETE_ORPHAN) != 0;
         let is_foreign = relationship.direction != crate::mapper::Direction::ManyToOne;
         for &id in states {
@@ -99,7 +105,7 @@ impl Flush {
                 continue;
             } else if is_delete && relationship.passive_deletes == 0 && (is_foreign || spreads) {
                 Note::Unloaded(self.at_work)
-            } else if !is_delete && is_foreign && !relationship.passive_updates && has_new_key(state) {
+            } else if !is_delete && is_foreign && !relationship.passive_updates && has_new_key(py, state) {
                 Note::UnloadedKeys(self.at_work)
             } else {
                 continue;

@@ -195,7 +195,7 @@ impl Flush {
         let relationship = &descriptor.relationships[place];
         self.at_work = id;
         if self.is_preview() {
-            self.note_unloaded(states, relationship, is_delete);
+            self.note_unloaded(py, states, relationship, is_delete);
         }
         match (relationship.direction, is_delete) {
             (mapper::Direction::OneToMany, true) => {
