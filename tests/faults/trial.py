@@ -58,7 +58,7 @@ def run(world: World, scenario: Scenario, step: str, error: BaseException, after
     outcome = Outcome(raised, is_committed, rollback, {name: world.state(obj) for name, obj in objects.items()})
     try:
         _check_session(world, session, found)
-        _check_objects(world, session, objects, found)
+        _check_objects(world, session, objects, found, is_closed=rollback != "rollback")
     except sa.exc.SQLAlchemyError as err:
         raise Broken(f"objects cannot be read: {err}") from err
     session.rollback()
@@ -125,11 +125,11 @@ def _check_row(world: World, obj: Any, found: Any) -> None:
         raise Broken(f"{row} is not in the database")
 
 
-def _check_objects(world: World, session: Any, objects: dict[str, Any], found: Any) -> None:
-    """Persistent objects have rows, collections hold what the database says."""
+def _check_objects(world: World, session: Any, objects: dict[str, Any], found: Any, *, is_closed: bool) -> None:
+    """Persistent objects have rows, collections hold what the database says; close() leaves deleted objects deleted."""
     for name, obj in objects.items():
         state = world.state(obj)
-        if state in ("pending", "deleted"):
+        if state == "pending" or (state == "deleted" and not is_closed):
             raise Broken(f"{name} is {state} after the rollback")
         if (state == "persistent") is not (obj in session):
             raise Broken(f"{name} is {state}, but in the session: {obj in session}")
