@@ -4,8 +4,9 @@ A flush of SQLAlchemy walks sets of states, whose order is that of memory addres
 that both claim is left to chance. Here those sets keep the order in which they were filled, and objects are inserted in
 the order of `add()` even after an expunge, so that each program has one outcome that the other ORM can be held to.
 
-One mistake is put right as well, since it loses rows: where classes depend on each other, a new object that takes over
-the row of a deleted one (one UPDATE) has that row deleted in the same flush.
+Mistakes are put right as well: where classes depend on each other, a new object that takes over a deleted one's row
+(one UPDATE) has that row deleted in the same flush; a new object whose key was changed counts as detached, not as
+transient, after a rollback.
 """
 
 from __future__ import annotations
@@ -58,12 +59,23 @@ def _spare_switched_rows(self: Any, uow: Any, recs: Any) -> None:
         uow.states[rec.state] = (True, True)
 
 
+_restore_snapshot = session.SessionTransaction._restore_snapshot
+
+
+def _forget_switches_of_new(self: Any, dirty_only: bool = False) -> None:
+    """What becomes transient gets no key back."""
+    for state in set(self._key_switches).intersection(self._new):
+        del self._key_switches[state]
+    _restore_snapshot(self, dirty_only=dirty_only)
+
+
 @contextmanager
 def ordered() -> Iterator[None]:
     """As long as this lasts, SQLAlchemy's flush uses sets that remember their order."""
     modules = (dependency, identity, persistence, session, unitofwork, topological)
     patches = [mock.patch.object(module, "set", _InOrder, create=True) for module in modules]
     patches.append(mock.patch.object(unitofwork.UOWTransaction, "__init__", _ordered_init))
+    patches.append(mock.patch.object(session.SessionTransaction, "_restore_snapshot", _forget_switches_of_new))
     patches.append(mock.patch.object(unitofwork._DeleteState, "execute_aggregate", _spare_switched_rows))
     for patch in patches:
         patch.start()
@@ -77,7 +89,7 @@ def ordered() -> Iterator[None]:
 def number_added(session: Any) -> None:
     """Count the objects that are added to a session of SQLAlchemy, instead of those that are waiting.
 
-    And let them forget that they were deleted, before a rollback made them transient: they would count as deleted for good.
+    And let them forget that they were deleted before a rollback made them transient: they would stay deleted for good.
     """
     numbers = itertools.count()
 

@@ -26,6 +26,7 @@ class Run:
 
     def __init__(self, orm_name: str, program: Program) -> None:
         self.zoo = declare(orm_name)
+        self.zoo.numbers.restart()
         self.program = program
         self.engine = sa.create_engine("sqlite://")
         self.sent: list[str] = []
@@ -187,7 +188,8 @@ class Run:
             setattr(found[0], found[1], None)
 
     def _rename(self, step: Step) -> None:
-        if (obj := self._object(step)) is not None:
+        obj = self._object(step)
+        if obj is not None and (self.session.in_transaction() or not sa.inspect(obj).deleted):
             obj.name = f"r{step.b % 4}"
 
     def _set_key(self, step: Step) -> None:
@@ -375,14 +377,15 @@ class Run:
         """Life, identity and loaded values of an object; nothing is loaded to find out."""
         state = sa.inspect(obj)
         life = next(name for name in LIVES if getattr(state, name))
-        values = {key: self._show(v) for key, v in sorted(state.dict.items()) if not key.startswith("_sa_")}
-        modified = state.modified and life != "deleted"  # nothing asks a deleted object
+        values = {key: self._show(v) for key, v in sorted(state.dict.items()) if not key.startswith("_")}
+        # nothing is written of a deleted object, whatever it says of itself
+        modified = state.modified and not state.was_deleted
         return (
             f"{life}{' was_deleted' if state.was_deleted else ''}{' has_identity' if state.has_identity else ''}"
-            f"{' expired' if state.expired and state.key else ''}{' modified' if modified else ''}",
+            f"{' modified' if modified else ''}",
             state.identity,
             values,
-            self.session.is_modified(obj),
+            not state.was_deleted and self.session.is_modified(obj),
         )
 
     def _lists(self) -> dict[str, Any]:
@@ -414,7 +417,9 @@ class Run:
 
 
 def _one_row_each(statement: str) -> list[str]:
-    """How many rows an INSERT takes along, and how their keys come back, is each ORM's own affair."""
+    """How many rows an INSERT takes along, how keys come back, when a connection is taken: each ORM's own affair."""
+    if not statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
+        return []
     found = re.fullmatch(r"(INSERT INTO .* VALUES )\((.*?)\)(?: RETURNING .*)?", statement)
     if found is None:
         return [statement.partition(" RETURNING ")[0]]
@@ -426,5 +431,6 @@ def _plain(text: str) -> str:
     """A message without addresses, the nodes of a cycle (a set's order), the rows sent together, the ORM's name."""
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
     text = re.sub(r"(?s)(Circular dependency detected\.).*", r"\1", text)
+    text = re.sub(r"(?s)\n\(the flush came before .*?\)(?=\n\()", "", text)
     text = re.sub(r"(?s)\n\[SQL: .*| \(Background on this error at.*", "", text)
     return text.replace("rustalchemy.", "sqlalchemy.")

@@ -111,3 +111,61 @@ def test_deleted_object_of_a_cycle_of_classes_knows_its_empty_many_to_one(world:
     session.delete(hen)
     session.commit()
     assert sa.inspect(hen).dict["hatched_from"] is None
+
+
+def test_key_set_to_an_equal_value_is_no_new_key(world: World) -> None:
+    country = world.stored("Country", code="".join(["c", "4"]), name="n")
+    world.session.commit()
+    assert country.name == "n"
+    country.code = "".join(["c", "4"])
+    world.statements.clear()
+    world.session.flush()
+    assert world.statements == []
+    assert "cities" not in sa.inspect(country).dict
+
+
+def test_commit_after_close_leaves_what_was_deleted_before(world: World) -> None:
+    user = world.stored("User", name="u")
+    world.session.delete(user)
+    world.session.flush()
+    world.session.close()
+    world.session.begin()
+    world.session.commit()
+    assert sa.inspect(user).deleted
+
+
+@pytest.mark.filterwarnings("ignore:Object of type")
+def test_refresh_in_a_flush_leaves_out_relationships_that_something_was_put_into(world: World) -> None:
+    session, country = world.session, world.stored("Country", code="c1", name="n")
+    session.commit()
+    Country = world.classes["Country"]
+    option = world.orm.immediateload(Country.cities)
+    session.scalars(sa.select(Country).options(option).execution_options(populate_existing=True)).all()
+    session.expire(country)
+    world.new("City", name="x").country = country
+    world.statements.clear()
+    session.flush()
+    assert world.statements == ["SELECT country.code, country.name FROM country WHERE country.code = ?"]
+    assert "cities" not in sa.inspect(country).dict
+
+
+def test_circular_rows_let_the_others_be_written_first(world: World) -> None:
+    node, tag = world.new("Node", name="n"), world.new("Tag", name="t")
+    node.parent = node
+    world.session.add_all([node, tag])
+    with pytest.raises(sa.exc.CircularDependencyError):
+        world.session.flush()
+    assert world.statements == ["INSERT INTO tag (name) VALUES (?)"]
+    assert sa.inspect(tag).transient
+    assert tag.id == 1
+
+
+def test_association_rows_are_found_by_columns_in_the_order_of_the_table(world: World) -> None:
+    person, group = world.new("Person", name="p"), world.new("Group", name="g")
+    group.people.append(person)
+    world.session.add(group)
+    world.session.flush()
+    group.people.remove(person)
+    world.statements.clear()
+    world.session.flush()
+    assert world.statements == ["DELETE FROM membership WHERE membership.person_id = ? AND membership.group_id = ?"]

@@ -7,7 +7,7 @@ import pytest
 from .compare import first_difference
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", range(150))
 def test_program(seed: int) -> None:
     """States, session collections, exception classes and database rows agree after every step."""
     difference = first_difference(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,17 +32,37 @@ FAMILIES: tuple[tuple[str, ...], ...] = (
 )
 
 
+class Numbers:
+    """Numbers of objects, given out in the order in which they are first asked for."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._numbers = itertools.count()
+
+    def of(self, obj: Any) -> int:
+        if "_number" not in vars(obj):
+            obj._number = next(self._numbers)
+        number: int = obj._number
+        return number
+
+
 @functools.cache
 def declare(orm_name: str) -> SimpleNamespace:
     """The classes, declared with `sqlalchemy.orm` or `rustalchemy.orm`, by name."""
     orm: Any = importlib.import_module(orm_name)
 
+    numbers = Numbers()
+
     class Base(orm.DeclarativeBase):
-        pass
+        def __hash__(self) -> int:
+            # sets of objects have an order that does not depend on where the objects are in memory
+            return numbers.of(self)
 
     classes = {**zoo_links.declare(orm, Base), **zoo_keys.declare(orm, Base)}
     orm.configure_mappers()
-    return SimpleNamespace(orm=orm, Base=Base, classes=classes)
+    return SimpleNamespace(orm=orm, Base=Base, classes=classes, numbers=numbers)
 
 
 @functools.cache

@@ -276,3 +276,25 @@ def test_a_comparison_with_an_object_keeps_its_last_known_key(world: Any) -> Non
     session.expire(user)
     session.expunge(user)
     assert session.scalars(statement).all() == ["t"]
+
+
+def test_an_equal_value_does_not_move_the_version(world: Any) -> None:
+    class Page(world.Base):  # type: ignore[misc, name-defined]
+        __tablename__ = "pages"
+        id = world.orm.mapped_column(sa.Integer, primary_key=True)
+        text = world.orm.mapped_column(sa.String)
+        version = world.orm.mapped_column(sa.Integer, nullable=False)
+        __mapper_args__ = {"version_id_col": version}
+
+    world.Base.metadata.create_all(world.engine)
+    session = world.session()
+    page = Page(text="long enough")
+    session.add(page)
+    session.commit()
+    assert page.version == 1
+    page.text = " ".join(["long", "enough"])
+    session.commit()
+    assert page.version == 1
+    page.text = "other"
+    session.commit()
+    assert page.version == 2

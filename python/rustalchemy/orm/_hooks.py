@@ -77,9 +77,10 @@ class _Hooks:
 def _eager_relationships(mapper: Any, state: Any) -> Iterator[str]:
     """Relationships that may come along with the columns when a wholly expired object is loaded again."""
     by_option = bool(state.load_options)
-    present = state.dict
+    # not what the program has set or put into since
+    unmodified = state.unmodified
     for key, prop in mapper.relationships.items():
-        if (by_option or prop.lazy in _EAGER) and key not in present:
+        if (by_option or prop.lazy in _EAGER) and key in unmodified:
             yield key
 
 

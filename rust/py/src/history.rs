@@ -54,6 +54,23 @@ fn equal<'py>(
     Ok(result.is(pyo3::types::PyBool::new(py, true).as_any())) // SQL expressions compare to expressions
 }
 
+/// Was a column's known value replaced by another one? A value that cannot be compared counts as another one.
+pub fn has_changed(py: Python<'_>, state: StateRef, index: u32) -> bool {
+    let Some(attr) = state.manager().attr(index) else { return false };
+    let Some(old) = original(py, state, attr).filter(|old| !names::NO_VALUE.is(old.as_ptr())) else { return false };
+    // SAFETY: the slot owns its value.
+    match unsafe { Bound::from_borrowed_ptr_or_opt(py, state.slot(index).value()) } {
+        Some(new) => !new.is(&old) && !equal(py, attr, &new, &old).unwrap_or(false),
+        None => true,
+    }
+}
+
+/// Is there a column value to write: another one than before, or one where nothing was known?
+pub fn is_net_change(py: Python<'_>, state: StateRef, index: u32) -> bool {
+    let is_known = state.committed(index).is_some_and(|old| !old.is_null() && !names::NO_VALUE.is(old));
+    state.slot(index).is_modified() && (!is_known || has_changed(py, state, index))
+}
+
 fn difference<'py>(
     py: Python<'py>,
     current: Bound<'py, PyAny>,

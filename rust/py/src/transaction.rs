@@ -107,10 +107,11 @@ impl UowRef {
             }
             return Ok(());
         }
+        let serial = frame.serial;
         drop(frame);
         if expires {
             self.expire_all(py)?;
-            let deleted = self.core().outside.held(|state| state.has(flags::DELETED));
+            let deleted = self.core().outside.held(|state| state.has(flags::DELETED) && state.dirty_tx() >= serial);
             self.expunge_as(py, deleted, false, flags::DETACHED_DELETED)?;
         }
         Ok(())

@@ -6,6 +6,7 @@ use rustalchemy_core::flush::Cause;
 
 use crate::flags::passive;
 use crate::held::Held;
+use crate::history;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::mapper::{Direction, RelationshipDescriptor};
 use crate::related;
@@ -84,7 +85,7 @@ impl Flush {
         }
         for target in related::current(py, holder.state(), relationship, flags)? {
             let Some(target) = state_of(&target) else { continue };
-            if switched.states.contains(&(target.as_ptr() as usize)) && keys_changed(target, relationship) {
+            if switched.states.contains(&(target.as_ptr() as usize)) && keys_changed(py, target, relationship) {
                 let how = Registration { list_only: relationship.passive_updates, ..Registration::default() };
                 let dependency = self.dependency_of(relationship).unwrap_or(self.at_work);
                 let cause = Cause::Refers(dependency);
@@ -123,22 +124,9 @@ impl Flush {
 
 /// Is an attribute of the primary key changed? A value that is only set anew, as `merge()` does, is the same key.
 pub(super) fn has_new_key(py: Python<'_>, state: StateRef) -> bool {
-    let is_new = |attr| {
-        let (Some(old), new) = (state.committed(attr), state.slot(attr).value()) else { return false };
-        if old.is_null() || old == new {
-            return false;
-        }
-        if new.is_null() {
-            return true;
-        }
-        // SAFETY: the state owns both values; they are held here because comparing may run Python code that changes it.
-        let (old, new) = unsafe { (Bound::from_borrowed_ptr(py, old), Bound::from_borrowed_ptr(py, new)) };
-        // Keys that can't be compared are looked at as new ones: the search for holders compares no values.
-        !old.eq(new).unwrap_or(false)
-    };
     state.has_key()
         && state
             .manager()
             .descriptor()
-            .is_some_and(|descriptor| descriptor.primary_key.iter().any(|&attr| is_new(attr)))
+            .is_some_and(|descriptor| descriptor.primary_key.iter().any(|&attr| history::has_changed(py, state, attr)))
 }

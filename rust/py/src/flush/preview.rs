@@ -11,6 +11,7 @@ use rustalchemy_core::schema::Direction;
 
 use crate::bridge as attribute;
 use crate::flags::passive;
+use crate::history;
 use crate::identity::base_of_manager;
 use crate::mapper::{MapperDescriptor, RelationshipDescriptor, TableDescriptor, bits};
 use crate::names;
@@ -234,10 +235,7 @@ impl Flush {
         for column in descriptor.tables.iter().flat_map(|table| &table.columns) {
             let is_changed = match self.copy_to(id, column.attr) {
                 Some(copy) => differs(py, state, column.attr, copy)?,
-                None => {
-                    let slot = state.slot(column.attr);
-                    slot.is_modified() && state.committed(column.attr).is_none_or(|old| old != slot.value())
-                }
+                None => history::is_net_change(py, state, column.attr),
             };
             if is_changed {
                 return Ok(true);

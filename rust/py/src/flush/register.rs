@@ -13,6 +13,7 @@ use crate::cascade::{self, Cascade};
 use crate::errors;
 use crate::flags::{self, passive};
 use crate::held::Held;
+use crate::history;
 use crate::mapper::{self, RelationshipDescriptor, bits};
 use crate::related;
 use crate::state::{StateRef, state_of};
@@ -273,7 +274,7 @@ impl Flush {
         relationship: &RelationshipDescriptor,
     ) -> PyResult<()> {
         let (parent_id, parent) = (parent, self.state(parent));
-        let keys_changed = keys_changed(parent, relationship);
+        let keys_changed = keys_changed(py, parent, relationship);
         if !keys_changed && related::is_untouched(parent, relationship) {
             return Ok(());
         }
@@ -441,13 +442,8 @@ pub(super) fn relationship_str(py: Python<'_>, relationship: &RelationshipDescri
 }
 
 /// Did a value that a relationship copies change from one value to another?
-pub(super) fn keys_changed(source: StateRef, relationship: &RelationshipDescriptor) -> bool {
-    relationship.sync.iter().any(|&(attr, _)| {
-        source.committed(attr).is_some_and(|old| {
-            let new = source.slot(attr).value();
-            !old.is_null() && !crate::names::NO_VALUE.is(old) && old != new
-        })
-    })
+pub(super) fn keys_changed(py: Python<'_>, source: StateRef, relationship: &RelationshipDescriptor) -> bool {
+    relationship.sync.iter().any(|&(attr, _)| history::has_changed(py, source, attr))
 }
 
 /// Answers the planner's questions about single states.

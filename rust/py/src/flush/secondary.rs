@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use crate::bridge as attribute;
 use crate::flags::passive;
 use crate::held::Held;
+use crate::history;
 use crate::manager::ManagerCore;
 use crate::mapper::{RelationshipDescriptor, bits};
 use crate::related;
@@ -98,7 +99,7 @@ impl Flush {
         }
         if !relationship.passive_updates && !self.is_preview() {
             let association = Association::of(py, relationship)?;
-            if association_moves(state, &association) {
+            if association_moves(py, state, &association) {
                 // Loaded here, so that the relationship is seen to have something to do.
                 related::links(py, state, relationship, passive::OFF)?;
             }
@@ -204,7 +205,7 @@ impl Flush {
         seen: &mut HashSet<(usize, usize)>,
     ) -> PyResult<()> {
         let parent = self.state(state);
-        let moves = !is_delete && !relationship.passive_updates && association_moves(parent, association);
+        let moves = !is_delete && !relationship.passive_updates && association_moves(py, parent, association);
         let flags = match (is_delete, moves) {
             (true, _) => self.delete_flags(relationship),
             (false, true) if !self.is_preview() => passive::OFF,
@@ -266,11 +267,9 @@ impl Flush {
 }
 
 /// Did a key that the association table holds change?
-fn association_moves(parent: StateRef, association: &Association) -> bool {
+fn association_moves(py: Python<'_>, parent: StateRef, association: &Association) -> bool {
     parent.has_key()
-        && association.columns.iter().filter(|column| !column.is_of_child).any(|&AssociationColumn { attr, .. }| {
-            parent.committed(attr).is_some_and(|old| !old.is_null() && old != parent.slot(attr).value())
-        })
+        && association.columns.iter().any(|column| !column.is_of_child && history::has_changed(py, parent, column.attr))
 }
 
 /// What both sides of a relationship have in common; nothing for one without other side.

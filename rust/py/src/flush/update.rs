@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use rustalchemy_core::flush::StatementKind;
 use rustalchemy_core::ids::MapperId;
 
+use crate::history;
 use crate::mapper::{MapperDescriptor, TableDescriptor};
 use crate::state::StateRef;
 
@@ -40,7 +41,7 @@ impl Flush {
             let (mut new_version, mut old_version) = (None, None);
             if let (Some(column), Some(old)) = (version_column(&descriptor, table_descriptor), &row.old_version) {
                 old_version = Some((column, old.clone_ref(py)));
-                if shape.is_empty() && !has_net_change(state, &descriptor) {
+                if shape.is_empty() && !has_net_change(py, state, &descriptor) {
                     continue;
                 }
                 if !shape.sends(column as usize) {
@@ -181,20 +182,16 @@ impl Run {
 }
 
 /// Does any column of any of the mapper's tables have a change?
-fn has_net_change(state: StateRef, descriptor: &MapperDescriptor) -> bool {
-    descriptor.tables.iter().flat_map(|table| &table.columns).any(|column| {
-        let slot = state.slot(column.attr);
-        slot.is_modified() && state.committed(column.attr).is_none_or(|old| old != slot.value())
-    })
+fn has_net_change(py: Python<'_>, state: StateRef, descriptor: &MapperDescriptor) -> bool {
+    let mut columns = descriptor.tables.iter().flat_map(|table| &table.columns);
+    columns.any(|column| history::is_net_change(py, state, column.attr))
 }
 
 /// What changed in an ancestor's row changes in this one, too; true if the database has passed a new key on by itself.
 fn inherit_changes(py: Python<'_>, table: &TableDescriptor, state: StateRef) -> PyResult<bool> {
     let mut has_new_key = false;
     for equated in &table.equated {
-        let is_changed = state
-            .committed(equated.source)
-            .is_some_and(|old| !old.is_null() && old != state.slot(equated.source).value());
+        let is_changed = history::has_changed(py, state, equated.source);
         if is_changed {
             if equated.source != equated.own {
                 copy_one(py, state, equated)?;
