@@ -414,7 +414,6 @@ __all__ = [
     "set_declarative_constructor",
     "store_loaded",
     "store_synchronized",
-    "store_synchronized",
     "symbol",
     "warn_invalidated",
 ]
