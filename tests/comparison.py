@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import warnings
 from collections.abc import Callable
@@ -47,13 +48,21 @@ class Comparison:
             runs.append(
                 {
                     "outcome": outcome,
-                    "sent": statements.take() if statements else None,
+                    "sent": _in_order(statements.take()) if statements else None,
                     # without addresses, and without the order of FROM elements, which is a set's
                     "warned": [re.split(" at 0x| between FROM", str(warning.message))[0] for warning in caught],
                 }
             )
             engine.dispose()
         return runs
+
+
+def _in_order(sent: list[Any]) -> list[Any]:
+    """Statements in order, neighbouring SELECTs sorted: SQLAlchemy takes the loads of several attributes from a set."""
+    ordered: list[Any] = []
+    for is_select, run in itertools.groupby(sent, lambda statement: "SELECT" in str(statement)[:10]):
+        ordered.extend(sorted(run, key=str) if is_select else run)
+    return ordered
 
 
 def error_of(call: Callable[[], Any]) -> tuple[str, str]:
