@@ -61,7 +61,8 @@ def _in_order(sent: list[Any]) -> list[Any]:
     """Statements in order, neighbouring SELECTs sorted: SQLAlchemy takes the loads of several attributes from a set."""
     ordered: list[Any] = []
     for is_select, run in itertools.groupby(sent, lambda statement: "SELECT" in str(statement)[:10]):
-        ordered.extend(sorted(run, key=str) if is_select else run)
+        statements = list(run)
+        ordered.extend(sorted(statements, key=str) if is_select else statements)
     return ordered
 
 
