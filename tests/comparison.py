@@ -48,7 +48,7 @@ class Comparison:
             runs.append(
                 {
                     "outcome": outcome,
-                    "sent": _in_order(statements.take()) if statements else None,
+                    "sent": in_order(statements.take()) if statements else None,
                     # without addresses, and without the order of FROM elements, which is a set's
                     "warned": [re.split(" at 0x| between FROM", str(warning.message))[0] for warning in caught],
                 }
@@ -57,7 +57,7 @@ class Comparison:
         return runs
 
 
-def _in_order(sent: list[Any]) -> list[Any]:
+def in_order(sent: list[Any]) -> list[Any]:
     """Statements in order, neighbouring SELECTs sorted: SQLAlchemy takes the loads of several attributes from a set."""
     ordered: list[Any] = []
     for is_select, run in itertools.groupby(sent, lambda statement: "SELECT" in str(statement)[:10]):

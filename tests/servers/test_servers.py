@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from comparison import in_order
 from sqlalchemy import event, exc
 
 URLS = {
@@ -113,25 +114,13 @@ def url(request: pytest.FixtureRequest) -> Iterator[str]:
     yield URLS[request.param]
 
 
-def comparable(sent: list[tuple[str, list[str]]]) -> list[list[tuple[str, list[str]]]]:
-    """Statements in order, but for neighbouring SELECTs and rows of one executemany: SQLAlchemy has sets there."""
-    runs: list[list[tuple[str, list[str]]]] = []
-    for statement in sent:
-        if runs and statement[0].startswith("SELECT") and runs[-1][0][0].startswith("SELECT"):
-            runs[-1].append(statement)
-            runs[-1].sort()
-        else:
-            runs.append([statement])
-    return runs
-
-
 def on_both(url: str, program: Callable[[Server], Any]) -> Any:
     """Run a program on both ORMs; what it returns, what it sent and what it left must be equal."""
     results = []
     for name in ("sqlalchemy.orm", "rustalchemy.orm"):
         server = Server(url, name)
         try:
-            results.append((program(server), comparable(server.sent), server.rows()))
+            results.append((program(server), in_order(server.sent), server.rows()))
         finally:
             server.dispose()
     theirs, ours = results
