@@ -23,3 +23,13 @@ def registries_of_the_test(orm: ModuleType, monkeypatch: pytest.MonkeyPatch) -> 
     yield
     for registry in made:
         registry.dispose(cascade=True)
+
+
+@pytest.fixture
+def base(orm: ModuleType) -> Any:
+    """A declarative base of the ORM under test."""
+
+    class Base(orm.DeclarativeBase):
+        pass
+
+    return Base

@@ -23,14 +23,6 @@ def _annotation_names(orm: ModuleType) -> None:
         globals()[name] = getattr(orm, name)
 
 
-@pytest.fixture
-def base(orm: ModuleType) -> Any:
-    class Base(orm.DeclarativeBase):
-        pass
-
-    return Base
-
-
 def test_columns_of_mixins_are_copied(base: Any) -> None:
     class Mixin:
         id: Mapped[int] = mapped_column(primary_key=True)

@@ -26,14 +26,6 @@ def _annotation_names(orm: ModuleType) -> None:
         globals()[name] = getattr(orm, name)
 
 
-@pytest.fixture
-def base(orm: ModuleType) -> Any:
-    class Base(orm.DeclarativeBase):
-        pass
-
-    return Base
-
-
 def test_constructor(base: Any) -> None:
     class User(base):
         __tablename__ = "user"

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, exc, inspect, select
-
-
-@pytest.fixture
-def base(orm: ModuleType) -> Iterator[Any]:
-    class Base(orm.DeclarativeBase):
-        pass
-
-    yield Base
-    Base.registry.dispose()
 
 
 @pytest.fixture

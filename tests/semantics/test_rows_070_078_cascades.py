@@ -201,8 +201,8 @@ def test_073_touching_the_other_collection_deletes_the_child(bench: Any) -> None
     assert bench.states(child) == ["persistent"]
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-def test_074_two_delete_orphan_parents(bench: Any, legacy: bool) -> None:
+def two_parents(bench: Any, *, legacy: bool) -> tuple[Any, Any, Any]:
+    """Two classes that each own children, and the class of the children."""
     orm = bench.orm
 
     class Left(bench.Base):
@@ -223,6 +223,12 @@ def test_074_two_delete_orphan_parents(bench: Any, legacy: bool) -> None:
         __mapper_args__ = {"legacy_is_orphan": legacy}
 
     bench.create()
+    return Left, Right, Child
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_074_two_delete_orphan_parents(bench: Any, legacy: bool) -> None:
+    Left, Right, Child = two_parents(bench, legacy=legacy)
     left, right = Left(), Right()
     both, half = Child(id=1), Child(id=2)
     left.children.append(both)
@@ -243,26 +249,7 @@ def test_074_two_delete_orphan_parents(bench: Any, legacy: bool) -> None:
 
 def pending_orphan(bench: Any, *, legacy: bool) -> list[Any]:
     """A pending object with two delete-orphan parents that leaves one, then the other."""
-    orm = bench.orm
-
-    class Left(bench.Base):
-        __tablename__ = "lefts"
-        id = orm.mapped_column(Integer, primary_key=True)
-        children = orm.relationship("Child", cascade="all, delete-orphan")
-
-    class Right(bench.Base):
-        __tablename__ = "rights"
-        id = orm.mapped_column(Integer, primary_key=True)
-        children = orm.relationship("Child", cascade="all, delete-orphan")
-
-    class Child(bench.Base):
-        __tablename__ = "children"
-        id = orm.mapped_column(Integer, primary_key=True)
-        left_id = orm.mapped_column(ForeignKey("lefts.id"))
-        right_id = orm.mapped_column(ForeignKey("rights.id"))
-        __mapper_args__ = {"legacy_is_orphan": legacy}
-
-    bench.create()
+    Left, Right, Child = two_parents(bench, legacy=legacy)
     child = Child()
     left, right = Left(children=[child]), Right(children=[child])
     session = bench.session()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Integer, String, Table
 
@@ -209,28 +210,9 @@ def server_versions(bench: Any, eager_defaults: Any) -> list[Any]:
     return [*seen, bench.outcome(session.flush)]
 
 
-def test_086_version_of_the_server(bench: Any) -> None:
-    assert server_versions(bench, "auto") == [
-        [
-            "INSERT INTO documents (id, title) VALUES (1, 'a') RETURNING id, version",
-            "INSERT INTO documents (id, title) VALUES (2, 'b') RETURNING id, version",
-        ],
-        [
-            (
-                "UPDATE documents SET version=version + 1, title='c' WHERE documents.id = 1 AND "
-                "documents.version = 1 RETURNING version"
-            ),
-            (
-                "UPDATE documents SET version=version + 1, title='c' WHERE documents.id = 2 AND "
-                "documents.version = 1 RETURNING version"
-            ),
-        ],
-        [("StaleDataError: UPDATE statement on table 'documents' expected to update 1 row(s); 0 were matched.")],
-    ]
-
-
-def test_086_version_of_the_server_eager(bench: Any) -> None:
-    assert server_versions(bench, True) == [
+@pytest.mark.parametrize("eager_defaults", ["auto", True])
+def test_086_version_of_the_server(bench: Any, eager_defaults: Any) -> None:
+    assert server_versions(bench, eager_defaults) == [
         [
             "INSERT INTO documents (id, title) VALUES (1, 'a') RETURNING id, version",
             "INSERT INTO documents (id, title) VALUES (2, 'b') RETURNING id, version",
