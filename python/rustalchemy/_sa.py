@@ -21,6 +21,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import _SQLite_pysqliteTimeStamp as _SQ
 # engine.base --------------------------------------------------------------------------------------------------------
 # Its flag says whether anybody listens to every connection.
 from sqlalchemy.engine.base import Connection as Connection
+from sqlalchemy.engine.base import NestedTransaction
 
 # event --------------------------------------------------------------------------------------------------------------
 # What holds listeners of classes that are not mapped yet needs: entering a listener, and taking one out again.
@@ -394,6 +395,22 @@ def connection_is_usable(connection: Any) -> bool:
         and (nested is None or nested.is_active)
         and connection._trans_context_manager is None
     )
+
+
+def nested_transaction(connection: Connection, name: str) -> NestedTransaction:
+    """Return a connection's transaction for a SAVEPOINT that was set without it."""
+    nested = NestedTransaction.__new__(NestedTransaction)
+    nested.connection = connection
+    nested._savepoint = name
+    nested._previous_nested = connection._nested_transaction
+    nested.is_active = True
+    connection._nested_transaction = nested
+    return nested
+
+
+def set_savepoint_number(connection: Connection, number: int) -> None:
+    """Let a connection name its SAVEPOINTs from the one after this number on."""
+    connection._Connection__savepoint_seq = number  # type: ignore[attr-defined]
 
 
 def handle_dbapi_exception(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.base import Transaction
 
     from .. import _core
+    from ._lane_savepoint import LaneSavepoint
 
 Row = tuple[Any, ...]
 
@@ -43,7 +44,7 @@ class _ErrorContext:
 
 
 class LaneOwner(Protocol):
-    """Who holds a bare lane, and is told when a Connection takes its place."""
+    """Who began a transaction or SAVEPOINT on a bare lane, and is told when a Connection takes its place."""
 
     def adopt_connection(self, connection: Connection, transaction: Transaction) -> None: ...
 
@@ -53,10 +54,20 @@ class Lane:
 
     It is either the lane *of* a Connection, or *bare*: it then holds what the pool gave out, for the root transaction
     of a session, and the Connection is only made when somebody asks for it. Bare lanes commit, roll back and give back
-    as a Connection does.
+    as a Connection does, and the Connection learns of the SAVEPOINTs that are open.
     """
 
-    __slots__ = ("_connection", "_dbapi_connection", "_options", "_owner", "_pooled", "dialect", "engine")
+    __slots__ = (
+        "_connection",
+        "_dbapi_connection",
+        "_options",
+        "_owner",
+        "_pooled",
+        "dialect",
+        "engine",
+        "savepoints",
+        "savepoints_made",
+    )
 
     def __init__(self, engine: Engine, pooled: Any, connection: Connection | None, owner: LaneOwner | None) -> None:
         self.engine = engine
@@ -66,6 +77,9 @@ class Lane:
         self._connection = connection
         self._options = None if connection is None else connection.get_execution_options()
         self._owner = owner
+        # the open ones of a bare lane, outermost first; how many there ever were
+        self.savepoints: list[LaneSavepoint] = []
+        self.savepoints_made = 0
 
     @classmethod
     def of(cls, connection: Connection) -> Lane | None:
@@ -108,6 +122,12 @@ class Lane:
             self._connection = connection = Connection(self.engine, connection=self._pooled)
             self._options = connection.get_execution_options()
             self._owner.adopt_connection(connection, connection.begin())
+            if self.savepoints_made:
+                _sa.set_savepoint_number(connection, self.savepoints_made)
+                for savepoint in self.savepoints:
+                    nested = _sa.nested_transaction(connection, savepoint.name)
+                    savepoint.owner.adopt_connection(connection, nested)
+                self.savepoints.clear()
         return self._connection
 
     def is_open(self) -> bool:

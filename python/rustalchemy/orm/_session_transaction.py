@@ -20,6 +20,7 @@ from sqlalchemy.engine.util import TransactionalContext
 from .. import _sa
 from . import exc
 from ._lane import Lane
+from ._lane_savepoint import LaneSavepoint
 from .state_changes import _StateChange, _StateChangeState, _StateChangeStates
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class SessionTransaction(_StateChange, TransactionalContext):
     _frame: int
     # the way past Core on the connection of the session's only bind, once it was asked for
     _lane: Lane | None = None
-    # a bare lane was committed or rolled back
-    _lane_is_ended: bool = False
+    # what commits or rolls back this level while its lane is bare: the lane itself, or the SAVEPOINT on it
+    _lane_end: Lane | LaneSavepoint | None = None
     nested: bool = False
 
     def __init__(
@@ -249,31 +250,46 @@ class SessionTransaction(_StateChange, TransactionalContext):
             self._raise_for_prerequisite_state("_connection_for_bind", self._state)
         if self._connections_boundary is not self:
             return self._connections_boundary._lane_for_bind(bind)
-        session = self.session
-        if (
-            self._parent is None
-            and not self._entries
-            and self._lane is None
-            and not session._event_bits
-            and not session.twophase
-            and not session.execution_options
-        ):
+        if self._lane is None and not self._entries and not self.session._event_bits:
             self._state = PROVISIONING_CONNECTION
             try:
-                self._lane = session._uow_use(Lane.acquire, bind, self)
+                self._begin_on_lane(bind)
             finally:
                 self._state = ACTIVE
-        if self._lane is None or not self._lane.is_open() or self._lane.engine is not bind:
-            self._lane = Lane.of(self._connection_for_bind(bind, None))
-        return self._lane
+        lane = self._lane
+        if lane is None or not lane.is_open() or lane.engine is not bind:
+            self._lane = lane = Lane.of(self._connection_for_bind(bind, None))
+        return lane
+
+    def _begin_on_lane(self, bind: Engine | Connection) -> None:
+        """Begin this level on a bare lane, if that is possible: as a root on a new one, or as a SAVEPOINT."""
+        session = self.session
+        parent = self._parent
+        if parent is None:
+            if not session.twophase and not session.execution_options:
+                self._lane = self._lane_end = session._uow_use(Lane.acquire, bind, self)
+            return
+        lane = parent._lane_for_bind(bind)
+        if lane is not None and lane.is_bare:
+            self._lane_end = session._uow_use(LaneSavepoint.begin, lane, self)
+            if self._lane_end is not None:
+                self._lane = lane
 
     def _materialize(self) -> None:
         """Put a Connection in the place of a bare lane."""
-        if self._lane is not None and self._lane.is_bare:
+        if self._lane_end is not None and self._lane is not None:
             _ = self._lane.connection
 
+    def _ending_lane(self) -> Lane | LaneSavepoint | None:
+        """What ends this level on its bare lane; None if there is none, or if somebody wants to see the end."""
+        lane = self._lane
+        if self._lane_end is not None and lane is not None and (self.session._event_bits or not lane.is_open()):
+            self._materialize()
+        return self._lane_end
+
     def adopt_connection(self, connection: Connection, transaction: Transaction) -> None:
-        """Take the Connection that was made for a bare lane."""
+        """Take the Connection that was made for a bare lane, and its transaction for this level."""
+        self._lane_end = None
         self._enter(connection, transaction, True, True)
 
     def _enter(self, connection: Connection, transaction: Transaction, should_commit: bool, autoclose: bool) -> None:
@@ -428,12 +444,13 @@ class SessionTransaction(_StateChange, TransactionalContext):
                 self._prepare_impl()
 
         if self._parent is None or self.nested:
+            ending = self._ending_lane()
+            if ending is not None:
+                self.session._uow_use(ending.commit)
+                self._lane_end = None
             for _, trans, should_commit, _ in self._entries:
                 if should_commit:
                     self.session._uow_use(trans.commit)
-            if self._lane is not None and self._lane.is_bare:
-                self.session._uow_use(self._lane.commit)
-                self._lane_is_ended = True
 
             self._state = COMMITTED
             if self.session._event_bits:
@@ -467,6 +484,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
                 self._current_fn = SessionTransaction._prepare_impl
                 session.flush()
             lane = self._lane
+            self._ending_lane()
             if (
                 self._entries
                 or session._event_bits
@@ -479,7 +497,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
             self._state = PREPARED
             if lane is not None:
                 session._uow_use(lane.commit)
-                self._lane_is_ended = True
+                self._lane_end = None
             self._state = COMMITTED
             self._remove_snapshot()
             session._transaction = None
@@ -512,11 +530,12 @@ class SessionTransaction(_StateChange, TransactionalContext):
                     transaction._state = DEACTIVE
                     continue
                 try:
+                    ending = transaction._ending_lane()
+                    if ending is not None:
+                        transaction._lane_end = None
+                        session._uow_use(ending.rollback)
                     for entry in transaction._entries:
                         session._uow_use(entry[1].rollback)
-                    if transaction._lane is not None and transaction._lane.is_bare:
-                        session._uow_use(transaction._lane.rollback)
-                        transaction._lane_is_ended = True
                     transaction._state = DEACTIVE
                     if session._event_bits:
                         session.dispatch.after_rollback(session)
@@ -558,10 +577,12 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if lane is not None:
             if invalidate:
                 self._materialize()
+            ending = self._ending_lane()
+            if ending is not None:
+                self._lane_end = None
+                ending.rollback()
             self._lane = None
-            if lane.is_bare:
-                if not self._lane_is_ended:
-                    lane.rollback()
+            if self._parent is None and lane.is_bare:
                 lane.release()
 
         for connection, transaction, should_commit, autoclose in self._entries:
