@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import util
 
 from .. import _core
-from . import _concurrent_use, _detached, base
+from . import _concurrent_use, _detached, _expired_peers, base
 from . import exc as orm_exc
 from ._attribute_fire import fire
 from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
@@ -48,6 +48,7 @@ class _Hooks:
         """Load all expired column values of a state with one SELECT."""
         if not passive & SQL_OK:
             return PASSIVE_NO_RESULT
+        peers = _expired_peers.peers_of(state)
         manager = state.manager
         wanted = {
             key for key in state._expired_columns.intersection(state.unmodified) if manager[key].impl.load_on_unexpire
@@ -56,8 +57,11 @@ class _Hooks:
             if type(state.load_options) is not tuple:
                 # what options said about single attributes ends with the expiry
                 state.load_options = tuple(state.load_options)
+                for peer, _, _ in peers:
+                    _core.instance_state(peer).load_options = state.load_options
             wanted.update(_eager_relationships(manager.mapper, state))
-        manager.expired_attribute_loader(state, wanted, passive)
+        if not peers or not _expired_peers.load(state, peers, wanted, passive):
+            manager.expired_attribute_loader(state, wanted, passive)
         state.expired = False
         return ATTR_WAS_SET
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .interfaces import StrategizedProperty
     from .session import Session
 
+# object, identity, whether to overwrite: as select-in loading takes its parents
+Peer = tuple[Any, Any, bool]
+
 # (attribute, file, line) of warnings given
 _warned: set[tuple[str, str, int]] = set()
 
@@ -49,10 +52,18 @@ def instead_of_load(strategy: Any, state: Any) -> Any:
     return _load_for_peers(strategy, session, state)
 
 
-def _peers(strategy: Any, session: Session, state: Any) -> list[tuple[Any, Any, bool]]:
+def _peers(strategy: Any, session: Session, state: Any) -> list[Peer]:
     """(object, identity, False) of the objects that came with this one and lack the attribute, itself included."""
     manager = strategy.parent.class_manager
     return session._uow_peers(state, manager, manager[strategy.key]._index)
+
+
+def in_key_order(peers: list[Peer]) -> list[Peer]:
+    """Sort objects by their identity: the map knows no order, and statements should be the same each time."""
+    try:
+        return sorted(peers, key=itemgetter(1))
+    except TypeError:
+        return sorted(peers, key=lambda peer: repr(peer[1]))
 
 
 def _warn(strategy: Any, session: Session, state: Any) -> None:
@@ -83,11 +94,7 @@ def _load_for_peers(strategy: Any, session: Session, state: Any) -> Any:
     peers = _peers(strategy, session, state)
     if len(peers) < 2:
         return NO_LANE
-    try:
-        # the map knows no order; statements should be the same each time
-        peers.sort(key=itemgetter(1))
-    except TypeError:
-        peers.sort(key=lambda peer: repr(peer[1]))
+    peers = in_key_order(peers)
     path = (state.load_path if state.load_options else None) or state.mapper._path_registry
     prop._get_strategy(_SELECT_IN)._load_for_path(
         _LoadOfPeers(session, state, prop), path, peers, None, prop.entity, None, None

@@ -129,6 +129,10 @@ class FlushExecutor:
         if target.lane is None or not shape.execute_in_lane(target.lane, rows):
             shape.execute_through_core(target.connection, rows)
 
+    def connect(self, manager: Any) -> None:
+        """Begin where the rows of a mapper would go, for a step that has nothing to send."""
+        self._target(manager.mapper)
+
     def fire(self, event: str, manager: Any, state: Any) -> None:
         """Call the listeners of a row-level mapper event."""
         mapper = manager.mapper

@@ -19,6 +19,7 @@ from sqlalchemy.event import EventTarget
 from .. import _core, _sa
 from . import attributes, exc
 from ._execute_state import ORMExecuteState
+from ._expired_peers import OnExpired, is_batch
 from ._live_sessions import SessionReference, live_sessions
 from ._live_sessions import references as _sessions
 from ._on_lazy import OnLazy, watch_lazy_loads
@@ -160,6 +161,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         close_resets_only: bool | _sa._NoArg = _sa._NoArg.NO_ARG,
         execution_options: Mapping[str, Any] = util.EMPTY_DICT,
         on_lazy: OnLazy = "load",
+        on_expired: OnExpired = "load",
         read_only: bool = False,
     ) -> None:
         if autocommit:
@@ -184,6 +186,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
             self.enable_baked_queries = enable_baked_queries
         if read_only:
             self._uow_read_only = True
+        if on_expired != "load":
+            self._uow_refreshes_peers = is_batch(on_expired)
         if on_lazy != "load":
             self.on_lazy = watch_lazy_loads(on_lazy)
         if execution_options:
@@ -217,6 +221,11 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     def info(self) -> dict[Any, Any]:
         """A dictionary for the user's own purposes."""
         return {}
+
+    @property
+    def on_expired(self) -> OnExpired:
+        """Whether expired objects are loaded again one by one, or with their peers."""
+        return "batch" if self._uow_refreshes_peers else "load"
 
     @property
     def read_only(self) -> bool:

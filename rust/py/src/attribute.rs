@@ -465,15 +465,20 @@ fn name_the_access(py: Python<'_>, state: StateRef, attr: &AttrCore, error: PyEr
 /// The object has possible changes: flag, dirty list, transaction.
 #[inline]
 pub fn mark_modified(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    let was = state.flags();
     state.add_flags(flags::MODIFIED);
     let owner = state.owner();
-    if !owner.is_null() && state.flags() & (flags::IN_NEW | flags::IN_DIRTY) == 0 {
+    if !owner.is_null() && was & (flags::IN_NEW | flags::IN_DIRTY) == 0 {
+        let is_deleted = was & flags::DELETED != 0;
         // SAFETY: an owner outlives its states' pointers to it; the state's object is alive in the caller.
         unsafe {
-            if state.has_key() && !state.has(flags::DELETED) {
+            if state.has_key() && !is_deleted {
                 UnitOfWorkCore::register_dirty(owner, state);
             }
-            UnitOfWorkCore::ensure_begun(py, owner)?;
+            // a deleted object is in no list: its flag says that it was changed before
+            if !is_deleted || was & flags::MODIFIED == 0 {
+                UnitOfWorkCore::ensure_begun(py, owner)?;
+            }
         }
     }
     Ok(())

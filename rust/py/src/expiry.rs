@@ -8,6 +8,7 @@ use crate::attribute::{AttrCore, AttrKind};
 use crate::flags;
 use crate::slots;
 use crate::state::StateRef;
+use crate::unit_of_work_core::UowRef;
 use crate::{collection, hooks, names, prepared};
 
 /// Expires a persistent state that its session expired by generation. Cheap when there is nothing to do.
@@ -137,7 +138,11 @@ pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore
 
 /// Loads what is expired; then nothing is expired any more. Returns `ATTR_WAS_SET`.
 pub fn load_expired(py: Python<'_>, state: StateRef, passive: u32) -> PyResult<Bound<'_, PyAny>> {
-    if prepared::refresh(py, state, passive)? {
+    let waits_for_peers = state.has(flags::EXPIRED)
+        && !state.owner().is_null()
+        // SAFETY: an owner outlives its states' pointers to it.
+        && unsafe { UowRef::from_ptr(state.owner()) }.core().refreshes_peers;
+    if !waits_for_peers && prepared::refresh(py, state, passive)? {
         state.clear_flags(flags::EXPIRED);
         clear_expired_flags(state);
         return Ok(names::ATTR_WAS_SET.get(py));

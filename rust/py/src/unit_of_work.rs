@@ -318,6 +318,14 @@ impl UnitOfWork {
             None => Ok(PyList::empty(slf.py())),
         }
     }
+    /// Persistent objects that are wholly expired like this state's and would be loaded by the same statement, itself among
+    /// them.
+    fn _uow_expired_peers<'py>(slf: &Bound<'py, Self>, state: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        match named_state(state) {
+            Some(state) => peers::expired(slf.py(), Self::handle(slf), state),
+            None => Ok(PyList::empty(slf.py())),
+        }
+    }
     /// Calls a function that may let other threads run: whoever uses the session meanwhile is refused.
     #[pyo3(signature = (function, *args, **kw))]
     fn _uow_use<'py>(
@@ -345,6 +353,15 @@ impl UnitOfWork {
     #[setter(_uow_read_only)]
     fn set_read_only(slf: &Bound<'_, Self>, value: bool) {
         Self::handle(slf).core().is_read_only = value;
+    }
+    /// Expired objects are refreshed together.
+    #[getter]
+    fn _uow_refreshes_peers(slf: &Bound<'_, Self>) -> bool {
+        Self::handle(slf).core().refreshes_peers
+    }
+    #[setter(_uow_refreshes_peers)]
+    fn set_refreshes_peers(slf: &Bound<'_, Self>, value: bool) {
+        Self::handle(slf).core().refreshes_peers = value;
     }
     /// Nothing new, dirty or deleted.
     fn _uow_is_clean(slf: &Bound<'_, Self>) -> PyResult<bool> {

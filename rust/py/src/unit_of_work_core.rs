@@ -45,6 +45,8 @@ pub struct UnitOfWorkCore {
     pub may_hold_related: bool,
     /// Nothing may be written (`Session(read_only=True)`).
     pub is_read_only: bool,
+    /// An expired object is refreshed together with its peers (`Session(on_expired="batch")`).
+    pub refreshes_peers: bool,
     /// Who is inside.
     pub user: User,
 }

@@ -42,6 +42,7 @@ impl Flush {
         for number in 0..self.plan.groups.len() {
             let action = self.plan.groups[number].action;
             let states = std::mem::take(&mut self.plan.groups[number].states);
+            self.has_sent = false;
             let result = match action {
                 Action::SaveUpdateAll(_) => self.save(py, executor, &states),
                 Action::DeleteAll(_) => self.delete(py, executor, &states),
@@ -56,6 +57,11 @@ impl Flush {
             };
             self.plan.groups[number].states = states;
             result?;
+            if let (false, Action::SaveUpdateAll(mapper) | Action::DeleteAll(mapper)) = (self.has_sent, action) {
+                // a flush that finds no net change has begun its transaction all the same
+                executor
+                    .call_method1(pyo3::intern!(py, "connect"), (self.mappers[mapper.index()].manager.bind(py),))?;
+            }
         }
         self.blocked.take().map_or(Ok(()), Err)
     }
@@ -296,6 +302,7 @@ impl Flush {
             let (has_sql, needs_key, columns) = (run.has_sql, !run.has_key, run.columns(table_descriptor));
             let shape = WriteShape { kind: StatementKind::Insert, table_no, columns: run, has_version };
             at = end;
+            self.has_sent = true;
             if is_one && insert_one(py, self.uow, &descriptor, &shape, &set)? {
                 continue;
             }
@@ -328,6 +335,7 @@ impl Flush {
             StatementKind::Update => pyo3::intern!(py, "update"),
             StatementKind::Delete => pyo3::intern!(py, "delete"),
         };
+        self.has_sent = true;
         let batch = Bound::new(py, batch)?;
         let answer = executor.call_method1(method, (&batch,))?;
         batch.get().settle_versions(py)?;

@@ -98,6 +98,8 @@ pub struct Flush {
     dependencies: Vec<DependencyEntry>,
     dependency_ids: HashMap<usize, DependencyId>,
     plan: core::FlushPlan,
+    /// The group at work has sent a statement.
+    has_sent: bool,
     /// Raised when the plan is done: what comes after it are rows that wait for each other.
     blocked: Option<PyErr>,
     /// The dependency processor that is at work.
@@ -140,6 +142,7 @@ impl Flush {
             dependencies: Vec::new(),
             dependency_ids: HashMap::new(),
             plan: core::FlushPlan::default(),
+            has_sent: false,
             post_updates: HashMap::new(),
             linked: HashMap::new(),
         }

@@ -103,6 +103,7 @@ impl Flush {
         let descriptor = Rc::clone(self.descriptor(run.shape.mapper));
         let table = &descriptor.tables[run.shape.table_no];
         if let Some(matched) = lane.send(py, self.uow, &descriptor, &run)? {
+            self.has_sent = true;
             if usize::try_from(matched) != Ok(run.set.len()) {
                 executor.call_method1(pyo3::intern!(py, "stale_update"), (&table.table, run.set.len(), matched))?;
             }
