@@ -6,7 +6,9 @@ the order of `add()` even after an expunge, so that each program has one outcome
 
 Mistakes are put right as well: where classes depend on each other, a new object that takes over a deleted one's row
 (one UPDATE) has that row deleted in the same flush; a new object whose key was changed counts as detached, not as
-transient, after a rollback.
+transient, after a rollback; a new object that its parent let go, and that has no row, counts as deleted for good; what
+was queued for a collection before a rollback took the row away fails an assertion in every later flush once the
+collection is there.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 from unittest import mock
 
 import sqlalchemy as sa
-from sqlalchemy.orm import dependency, identity, persistence, session, unitofwork
+from sqlalchemy.orm import attributes, collections, dependency, identity, persistence, session, unitofwork
 from sqlalchemy.util import OrderedSet, topological
 
 # Which work of one level goes first: SQLAlchemy leaves it to chance, here deletes are before key copies and saves.
@@ -69,14 +71,49 @@ def _forget_switches_of_new(self: Any, dirty_only: bool = False) -> None:
     _restore_snapshot(self, dirty_only=dirty_only)
 
 
+_remove_newly_deleted = session.Session._remove_newly_deleted
+
+
+def _keep_pending(self: Any, states: Any) -> None:
+    """What was never inserted was not deleted."""
+    _remove_newly_deleted(self, [state for state in states if state.key is not None])
+
+
+_reset_empty = collections.CollectionAdapter._reset_empty
+
+
+def _fill_empty(self: Any) -> None:
+    """A collection that is there waits for nothing."""
+    _reset_empty(self)
+    self.owner_state._pending_mutations.pop(self._key, None)
+
+
+_set_collection = attributes._CollectionAttributeImpl.set
+
+
+def _replace_collection(self: Any, state: Any, *args: Any, **kw: Any) -> None:
+    """As `_fill_empty`."""
+    _set_collection(self, state, *args, **kw)
+    state._pending_mutations.pop(self.key, None)
+
+
+# Methods, and what is used in their place.
+_MENDED = (
+    (unitofwork.UOWTransaction, "__init__", _ordered_init),
+    (unitofwork._DeleteState, "execute_aggregate", _spare_switched_rows),
+    (session.SessionTransaction, "_restore_snapshot", _forget_switches_of_new),
+    (session.Session, "_remove_newly_deleted", _keep_pending),
+    (collections.CollectionAdapter, "_reset_empty", _fill_empty),
+    (attributes._CollectionAttributeImpl, "set", _replace_collection),
+)
+
+
 @contextmanager
 def ordered() -> Iterator[None]:
     """As long as this lasts, SQLAlchemy's flush uses sets that remember their order."""
     modules = (dependency, identity, persistence, session, unitofwork, topological)
     patches = [mock.patch.object(module, "set", _InOrder, create=True) for module in modules]
-    patches.append(mock.patch.object(unitofwork.UOWTransaction, "__init__", _ordered_init))
-    patches.append(mock.patch.object(session.SessionTransaction, "_restore_snapshot", _forget_switches_of_new))
-    patches.append(mock.patch.object(unitofwork._DeleteState, "execute_aggregate", _spare_switched_rows))
+    patches += [mock.patch.object(*mended) for mended in _MENDED]
     for patch in patches:
         patch.start()
     try:

@@ -189,7 +189,7 @@ class Run:
 
     def _rename(self, step: Step) -> None:
         obj = self._object(step)
-        if obj is not None and (self.session.in_transaction() or not sa.inspect(obj).deleted):
+        if obj is not None:
             obj.name = f"r{step.b % 4}"
 
     def _set_key(self, step: Step) -> None:
@@ -385,8 +385,15 @@ class Run:
             f"{' modified' if modified else ''}",
             state.identity,
             values,
-            not state.was_deleted and self.session.is_modified(obj),
+            not state.was_deleted and self._is_modified(obj),
         )
+
+    def _is_modified(self, obj: Any) -> Any:
+        """What the session says, which may have to load the key of an object whose row is gone."""
+        try:
+            return self.session.is_modified(obj)
+        except sa.exc.InvalidRequestError as error:
+            return type(error).__name__
 
     def _lists(self) -> dict[str, Any]:
         numbers = {id(o): i for i, o in enumerate(self.objects)}

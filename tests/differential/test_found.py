@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from .ordered import ordered
 from .zoo import declare
 
 
@@ -169,3 +170,62 @@ def test_association_rows_are_found_by_columns_in_the_order_of_the_table(world: 
     world.statements.clear()
     world.session.flush()
     assert world.statements == ["DELETE FROM membership WHERE membership.person_id = ? AND membership.group_id = ?"]
+
+
+def test_deleted_object_that_was_changed_before_begins_nothing_when_it_is_changed_again(world: World) -> None:
+    session = world.orm.Session(world.engine, expire_on_commit=False)
+    known, changed = world.new("Tag", name="a"), world.new("Tag", name="b")
+    session.add_all([known, changed])
+    session.flush()
+    changed.name = "c"
+    session.delete(known)
+    session.delete(changed)
+    session.commit()
+    changed.name = "d"
+    assert not session.in_transaction()
+    known.name = "d"
+    assert session.in_transaction()
+
+
+# --- where SQLAlchemy makes a mistake that `ordered` puts right ------------------------------------------------------
+
+
+def test_new_object_that_its_parent_lets_go_is_not_deleted(world: World) -> None:
+    session, user, login = world.session, world.new("User", name="u"), world.new("Login", name="l")
+    user.sessions.append(login)
+    session.add(user)
+    session.flush()
+    session.rollback()
+    user.sessions.remove(login)
+    session.add(login)
+    world.statements.clear()
+    with ordered(), pytest.warns(sa.exc.SAWarning, match="expected to delete 1 row"):
+        session.flush()
+        assert sa.inspect(login).pending
+        session.commit()
+    assert world.statements == [
+        "INSERT INTO user (id, name) VALUES (?, ?)",
+        "DELETE FROM login WHERE login.id = ?",
+        "INSERT INTO login (user_id, id, name) VALUES (?, ?, ?)",
+    ]
+    assert sa.inspect(login).persistent
+    assert login in session
+
+
+@pytest.mark.parametrize("way", ["remove", "replace"])
+def test_collection_does_not_wait_for_a_row_that_was_rolled_back(world: World, way: str) -> None:
+    session, parent, child = world.session, world.new("Node", name="p"), world.new("Node", name="c")
+    session.add(parent)
+    session.flush()
+    child.parent = parent
+    session.rollback()
+    with ordered():
+        if way == "remove":
+            child.parent = None
+        else:
+            parent.children = [child]
+        session.add_all([parent, child])
+        session.flush()
+    assert child.parent_id == (None if way == "remove" else parent.id)
+    session.expire(parent)
+    assert parent.children == ([] if way == "remove" else [child])

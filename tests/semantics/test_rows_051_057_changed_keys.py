@@ -356,3 +356,47 @@ def test_057_many_to_one_without_other_side(bench: Any) -> None:
         [],
         [(1, "edward", None), (2, "edward", None), (3, "jack", None)],
     ]
+
+
+def test_057_many_to_one_by_a_column_that_is_not_the_key(bench: Any) -> None:
+    orm = bench.orm
+
+    class Country(bench.Base):
+        __tablename__ = "countries"
+        id = orm.mapped_column(Integer, primary_key=True)
+        kind = orm.mapped_column(String)
+        code = orm.mapped_column(String, unique=True)
+        __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "mainland"}
+
+    class Island(Country):
+        __tablename__ = "islands"
+        id = orm.mapped_column(ForeignKey("countries.id"), primary_key=True)
+        __mapper_args__ = {"polymorphic_identity": "island"}
+
+    class City(bench.Base):
+        __tablename__ = "cities"
+        id = orm.mapped_column(Integer, primary_key=True)
+        code = orm.mapped_column(ForeignKey("countries.code"))
+        twin_id = orm.mapped_column(ForeignKey("cities.id"))
+        country = orm.relationship(Country, passive_updates=False)
+        twin = orm.relationship("City", remote_side=[id], passive_updates=False)
+
+    bench.create()
+    island = Island(id=1, code="ie")
+    loaded, unloaded, other = cities = [City(id=1, country=island), City(id=2, country=island), City(id=3)]
+    other.twin = City(id=4)
+    session = bench.saved(*cities)
+    assert [loaded.country.code, unloaded.id, other.id] == ["ie", 2, 3]
+    island.code = "irl"
+    bench.told()
+    session.flush()
+    told = bench.told()
+    # the country that is not known is looked up, and no twin, as no city has another key
+    assert "SELECT cities" not in told
+    assert [text for text in told if text.startswith("UPDATE")] == [
+        "UPDATE countries SET code='irl' WHERE countries.id = 1",
+        "UPDATE cities SET code='irl' WHERE cities.id = 1",
+        "UPDATE cities SET code='irl' WHERE cities.id = 2",
+    ]
+    assert [city.code for city in cities] == ["irl", "irl", None]
+    assert bench.told() == []

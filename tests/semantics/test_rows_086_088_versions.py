@@ -535,3 +535,68 @@ def test_086_version_set_by_hand_and_a_second_update(bench: Any) -> None:
         ],
         3,
     )
+
+
+def engineers(bench: Any, *, base_is_versioned: bool) -> Any:
+    """A class and one derived from it with a version of its own; the base may have one, too."""
+    orm = bench.orm
+
+    class Employee(bench.Base):
+        __tablename__ = "employees"
+        id = orm.mapped_column(Integer, primary_key=True)
+        name = orm.mapped_column(String)
+        version = orm.mapped_column(Integer)
+        __mapper_args__ = {"version_id_col": version} if base_is_versioned else {}
+
+    class Engineer(Employee):
+        if base_is_versioned:
+            __tablename__ = "engineers"
+            id = orm.mapped_column(ForeignKey("employees.id"), primary_key=True)
+        title = orm.mapped_column(String, use_existing_column=True)
+        own_version = orm.mapped_column(Integer, use_existing_column=True)
+        __mapper_args__ = {"version_id_col": own_version}
+
+    bench.create()
+    return Engineer
+
+
+@pytest.mark.filterwarnings("ignore:Inheriting version_id_col")
+def test_086_version_of_a_base_whose_subclass_has_another(bench: Any) -> None:
+    engineer = engineers(bench, base_is_versioned=True)(id=1, name="ed", title="a")
+    session = bench.saved(engineer)
+    assert bench.rows("employees") == [(1, "ed", None)]
+    assert engineer.title == "a"
+    engineer.title = "b"
+    bench.told()
+    session.flush()
+    assert bench.told() == [
+        "UPDATE engineers SET title='b', own_version=2 WHERE engineers.id = 1 AND engineers.own_version = 1"
+    ]
+    engineer.name = "edward"
+    with pytest.raises(sa.exc.StatementError, match="required for bind parameter 'employees_version'"):
+        session.flush()
+    session.rollback()
+    session.delete(engineer)
+    with pytest.raises(sa.exc.StatementError, match="required for bind parameter 'version'"):
+        session.flush()
+    assert bench.told(selects=False) == [
+        "DELETE FROM engineers WHERE engineers.id = 1 AND engineers.own_version = 1",
+    ]
+    session.rollback()
+    assert bench.rows("engineers") == [(1, "a", 1)]
+
+
+def test_086_version_of_a_subclass_in_a_table_of_its_base(bench: Any) -> None:
+    engineer = engineers(bench, base_is_versioned=False)(id=1, name="ed")
+    session = bench.saved(engineer)
+    bench.meanwhile(session, "UPDATE employees SET own_version = 7")
+    assert (engineer.name, engineer.own_version) == ("ed", 7)
+    bench.meanwhile(session, "UPDATE employees SET own_version = 8")
+    engineer.name = "edward"
+    session.flush()
+    session.delete(engineer)
+    session.flush()
+    assert bench.told() == [
+        "UPDATE employees SET name='edward', own_version=8 WHERE employees.id = 1",
+        "DELETE FROM employees WHERE employees.id = 1",
+    ]

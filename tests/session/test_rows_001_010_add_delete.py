@@ -67,6 +67,21 @@ def test_005_second_object_with_a_key_in_the_map(world: Any) -> None:
         session.add(twin)
 
 
+@pytest.mark.filterwarnings("ignore:Identity map already had an identity")
+def test_005_attached_object_whose_key_another_one_has_taken(world: Any) -> None:
+    session = world.session()
+    ghost, post, user = world.User(id=1, name="old"), world.Post(title="a"), world.User(name="new")
+    world.orm.make_transient_to_detached(ghost)
+    session.add_all([ghost, post, user])
+    session.flush()
+    assert inspect(user).identity == inspect(ghost).identity
+    assert (world.state(ghost), ghost in session) == ("persistent", False)
+    with pytest.raises(exc.InvalidRequestError, match="another instance with key"):
+        post.user = ghost
+    with pytest.raises(exc.InvalidRequestError, match="another instance with key"):
+        session.add(world.Post(user=ghost))
+
+
 def test_006_add_deleted_object(world: Any) -> None:
     session = world.session()
     user = world.saved(session)

@@ -203,8 +203,8 @@ class Shape:
 
     @property
     def version_column(self) -> Column[Any] | None:
-        """The version column, if it is in this table."""
-        column = self.mapper.version_id_col
+        """The version column of the class that the table belongs to, if it is in this table."""
+        column = self.mapper.base_mapper._sorted_tables[self.table].version_id_col
         return column if column is not None and self.table.c.contains_column(column) else None
 
     def stored_numbers(self, columns: Iterable[Any]) -> tuple[int, ...]:
@@ -214,11 +214,17 @@ class Shape:
         """The criterion that finds a row, and the batch entries of its bound parameters."""
         clauses = []
         entries = {}
+        version = self.version_column
         for number in batch.where:
             column = self.column(number)
+            if column is self.mapper.version_id_col and column is not version:
+                continue  # as in SQLAlchemy: only the version of the class the table belongs to is compared
             bound = name(column)
             clauses.append(column == bindparam(bound, type_=column.type))
             entries[bound] = ~number
+        if version is not None and (bound := name(version)) not in entries:
+            # the rows' class keeps another version: this one's value is not known, and Core says that it is missing
+            clauses.append(version == bindparam(bound, type_=version.type))
         return and_(*clauses), entries
 
 

@@ -80,7 +80,8 @@ pub fn empty_collection<'py>(py: Python<'py>, state: StateRef, attr: &'static At
     Ok(collection)
 }
 
-/// The first change of an empty collection: it becomes the attribute's value.
+/// The first change of an empty collection: it becomes the attribute's value. What was queued while the object had a row (its
+/// INSERT was rolled back since) waits for nothing any more.
 pub fn store_empty(state: StateRef, adapter: &AdapterCore) {
     adapter.empty.set(false);
     let index = adapter.attr.index();
@@ -91,6 +92,7 @@ pub fn store_empty(state: StateRef, adapter: &AdapterCore) {
             Ok(old) | Err(old) => unsafe { ffi::Py_XDECREF(old) },
         }
     }
+    drop_pending(state, index);
 }
 
 fn take_empty(state: StateRef, index: u32) -> Option<*mut ffi::PyObject> {
@@ -408,6 +410,7 @@ pub fn set<'py>(
     modified_event(py, state, attr, before.as_ptr())?;
     let old_adapter = adapter_of(&old)?;
     store(state, attr, collection.clone())?;
+    drop_pending(state, attr.index());
     bulk_replace(py, values, &before, old_adapter.as_deref(), &collection, source)?;
     adapter::detach(&old)?;
     if let Some(empty) = take_empty(state, attr.index()) {

@@ -1,6 +1,6 @@
 //! History of attributes: what was added, what stayed, what was deleted since the committed state.
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyInt, PyList, PyString, PyTuple};
 
 use crate::attribute::{self, AttrCore, AttrKind, is_no_state};
 use crate::flags::passive;
@@ -40,13 +40,18 @@ fn original<'py>(py: Python<'py>, state: StateRef, attr: &AttrCore) -> Option<Bo
     Some(unsafe { Bound::from_borrowed_ptr_or_opt(py, committed) }.unwrap_or_else(|| names::NO_VALUE.get(py)))
 }
 
-fn equal<'py>(
+/// Does the attribute's type (or `==`) take both values for one? What its comparison raises is passed on.
+pub fn is_equal<'py>(
     py: Python<'py>,
     attr: &AttrCore,
     current: &Bound<'py, PyAny>,
     original: &Bound<'py, PyAny>,
 ) -> PyResult<bool> {
     let compare = attr.compare.borrow().as_ref().map(|compare| compare.clone_ref(py));
+    let is_plain = current.is_exact_instance_of::<PyInt>() || current.is_exact_instance_of::<PyString>();
+    if is_plain && compare.is_none() && current.is(original) {
+        return Ok(true);
+    }
     let result = match compare {
         Some(compare) => compare.bind(py).call1((current, original))?,
         None => current.rich_compare(original, pyo3::class::basic::CompareOp::Eq)?,
@@ -54,21 +59,33 @@ fn equal<'py>(
     Ok(result.is(pyo3::types::PyBool::new(py, true).as_any())) // SQL expressions compare to expressions
 }
 
-/// Was a column's known value replaced by another one? A value that cannot be compared counts as another one.
-pub fn has_changed(py: Python<'_>, state: StateRef, index: u32) -> bool {
-    let Some(attr) = state.manager().attr(index) else { return false };
-    let Some(old) = original(py, state, attr).filter(|old| !names::NO_VALUE.is(old.as_ptr())) else { return false };
+/// Was a column's known value replaced by another one?
+pub fn has_changed(py: Python<'_>, state: StateRef, index: u32) -> PyResult<bool> {
+    let Some(attr) = state.manager().attr(index) else { return Ok(false) };
+    let Some(old) = original(py, state, attr).filter(|old| !names::NO_VALUE.is(old.as_ptr())) else {
+        return Ok(false);
+    };
     // SAFETY: the slot owns its value.
     match unsafe { Bound::from_borrowed_ptr_or_opt(py, state.slot(index).value()) } {
-        Some(new) => !new.is(&old) && !equal(py, attr, &new, &old).unwrap_or(false),
-        None => true,
+        Some(new) => Ok(!is_equal(py, attr, &new, &old)?),
+        None => Ok(true),
     }
 }
 
+/// As `has_changed`, for any of several columns.
+pub fn has_any_changed(py: Python<'_>, state: StateRef, indexes: impl IntoIterator<Item = u32>) -> PyResult<bool> {
+    for index in indexes {
+        if has_changed(py, state, index)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Is there a column value to write: another one than before, or one where nothing was known?
-pub fn is_net_change(py: Python<'_>, state: StateRef, index: u32) -> bool {
+pub fn is_net_change(py: Python<'_>, state: StateRef, index: u32) -> PyResult<bool> {
     let is_known = state.committed(index).is_some_and(|old| !old.is_null() && !names::NO_VALUE.is(old));
-    state.slot(index).is_modified() && (!is_known || has_changed(py, state, index))
+    Ok(state.slot(index).is_modified() && (!is_known || has_changed(py, state, index)?))
 }
 
 fn difference<'py>(
@@ -114,7 +131,7 @@ fn scalar<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passiv
     let Some(original) = original(py, state, attr) else {
         return Ok(if has_value { unchanged(current) } else { History::default() });
     };
-    if has_value && equal(py, attr, &current, &original)? {
+    if has_value && is_equal(py, attr, &current, &original)? {
         return Ok(unchanged(current));
     }
     Ok(difference(py, current, original, false))

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::attribute::AttrCore;
-use crate::mapper::MapperDescriptor;
+use crate::mapper::{Direction, MapperDescriptor, RelationshipDescriptor};
 use crate::state::StateRef;
 use crate::{instance, instance_dict, instance_state, names, raw, relationship};
 
@@ -48,6 +48,8 @@ pub struct ManagerCore {
     is_polymorphic: Cell<bool>,
     /// Relationships whose delete-orphan cascade leads here: the manager that has one, and its number there.
     delete_orphans: RefCell<Vec<(Py<ClassManager>, u32)>>,
+    /// Attributes whose values many-to-ones of other objects copy.
+    referred: RefCell<Rc<[u32]>>,
     checked_generation: Cell<u32>,
 }
 
@@ -229,6 +231,16 @@ impl ManagerCore {
             }
         }
     }
+    /// Attributes whose values many-to-ones to exactly this class copy.
+    pub fn referred(&self) -> Rc<[u32]> {
+        Rc::clone(&self.referred.borrow())
+    }
+    fn refer(&self, attr: u32) {
+        let mut referred = self.referred.borrow_mut();
+        if !referred.contains(&attr) {
+            *referred = referred.iter().copied().chain([attr]).collect();
+        }
+    }
     /// The number of an attribute; made at first use.
     pub fn allocate(&self, key: &Bound<'_, PyString>) -> PyResult<u32> {
         let index = if let Some(index) = self.find_index(key)? {
@@ -330,6 +342,7 @@ impl ClassManager {
             descriptor: RefCell::default(),
             is_polymorphic: Cell::new(false),
             delete_orphans: RefCell::default(),
+            referred: RefCell::default(),
             checked_generation: Cell::new(0),
         }))
     }
@@ -373,6 +386,13 @@ impl ClassManager {
         let new = Rc::new(MapperDescriptor::from_dict(descriptor)?);
         core.is_polymorphic
             .set(new.polymorphic_attr.is_some() && (new.polymorphic_identity.is_some() || new.polymorphic_abstract));
+        let is_holder = |relationship: &&RelationshipDescriptor| {
+            relationship.direction == Direction::ManyToOne && !relationship.viewonly
+        };
+        for relationship in new.relationships.iter().filter(is_holder) {
+            let target = ManagerCore::of(relationship.target.bind(slf.py()));
+            relationship.sync.iter().for_each(|&(source, _)| target.refer(source));
+        }
         let old = core.descriptor.replace(Some(new));
         drop(old);
         Ok(())

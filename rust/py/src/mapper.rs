@@ -72,8 +72,6 @@ pub struct ColumnDescriptor {
     pub fetched: bool,
     /// The version column of the mapper.
     pub version: bool,
-    /// The `compare_values` of a type that does not compare with `==`.
-    pub compare: Option<Py<PyAny>>,
 }
 
 /// Table of a mapper.
@@ -274,7 +272,6 @@ impl ColumnDescriptor {
             server_default: truth(dict, "server_default", false)?,
             fetched: truth(dict, "fetched", false)?,
             version: truth(dict, "version", false)?,
-            compare: optional(dict, "compare")?.map(Bound::unbind),
         })
     }
 }
@@ -459,9 +456,6 @@ impl MapperDescriptor {
         visit.call(&self.dict)?;
         for table in &self.tables {
             visit.call(&table.table)?;
-            for column in &table.columns {
-                visit.call(&column.compare)?;
-            }
         }
         for relationship in &self.relationships {
             relationship.traverse(visit)?;

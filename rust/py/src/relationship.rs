@@ -147,11 +147,6 @@ fn cascade_save_update(
         return Ok(());
     }
     let item_state = related_state(item)?;
-    let held = item_state.owner() == owner
-        && (item_state.has(flags::IN_NEW) || (item_state.has_key() && !item_state.has(flags::DELETED)));
-    if held && !item_state.has(flags::IN_DELETED) {
-        return Ok(());
-    }
     // SAFETY: the owner is alive; the caller holds `item`.
     unsafe { UnitOfWorkCore::cascade_into(py, owner, item_state) }
 }

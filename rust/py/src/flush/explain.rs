@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::attribute::{AttrCore, AttrKind};
 use crate::flags::passive;
+use crate::history;
 use crate::names;
 use crate::related::{self, Links};
 use crate::state::{StateRef, state_of};
@@ -506,11 +507,10 @@ fn value_change(py: Python<'_>, state: StateRef, attr: &AttrCore) -> PyResult<Op
     }
     let new = loaded_value(py, state, index);
     let old = committed(py, state, index);
-    if let (Some(old), Some(new)) = (&old, &new) {
-        let is_equal = new.rich_compare(old, pyo3::pyclass::CompareOp::Eq)?;
-        if is_equal.as_ptr() == pyo3::types::PyBool::new(py, true).as_ptr() {
-            return Ok(None);
-        }
+    if let (Some(old), Some(new)) = (&old, &new)
+        && history::is_equal(py, attr, new, old)?
+    {
+        return Ok(None);
     }
     let new = new.filter(|new| !names::NO_VALUE.is(new.as_ptr())).map(Bound::unbind);
     Ok(Some(Change { key: key_of(py, attr), old: old.map(Bound::unbind), new, members: None, via: None }))

@@ -172,7 +172,8 @@ fn reset_accumulated(uow: UowRef) -> usize {
 impl UowRef {
     /// A row was deleted: its object is deleted, in this transaction, and out of the map (`_remove_newly_deleted`).
     pub(crate) fn newly_deleted(self, py: Python<'_>, state: StateRef) -> PyResult<()> {
-        if state.owner() != self.as_ptr() {
+        // A pending object that its parent let go has no row to be deleted: it stays pending.
+        if state.owner() != self.as_ptr() || !state.has_key() {
             return Ok(());
         }
         let Some(held) = Held::new(state) else { return Ok(()) };

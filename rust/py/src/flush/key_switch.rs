@@ -1,8 +1,11 @@
-//! Changed primary keys and the objects that refer to them by a many-to-one without other side: nothing leads from the
-//! target to its holders, so the identity map is searched, but only in flushes that change a key.
-use hashbrown::HashSet;
+//! Changed keys and the objects that refer to them by a many-to-one without other side: nothing leads from the target to its
+//! holders, so the identity map is searched, but only in flushes that change a key.
+use std::rc::Rc;
+
+use hashbrown::{HashMap, HashSet};
 use pyo3::prelude::*;
 use rustalchemy_core::flush::Cause;
+use rustalchemy_core::ids::StateId;
 
 use crate::flags::passive;
 use crate::held::Held;
@@ -14,6 +17,7 @@ use crate::state::{StateRef, state_of};
 
 use super::Flush;
 use super::register::{Registration, keys_changed};
+use super::schema::identity;
 use super::trace::{Note, loaded_value};
 
 /// Must holders be looked for? Not with another side that registers them, or leaves them to the database.
@@ -31,19 +35,29 @@ fn is_passive(py: Python<'_>, manager: &Py<ClassManager>, attr: u32) -> bool {
     descriptor.relationships.iter().all(|relationship| relationship.attr != attr || relationship.passive_updates)
 }
 
-/// The states whose primary key changes, by address, and their classes.
+/// The states that many-to-ones refer to by a value that changes, in the flush.
 #[derive(Default)]
 struct Switched {
-    states: HashSet<usize>,
-    managers: Vec<&'static ManagerCore>,
+    states: Vec<StateRef>,
+    /// Relationship → the states it refers to by a changed value, by address; worked out when it is first asked for.
+    targets: HashMap<usize, Rc<HashSet<usize>>>,
 }
 
 impl Switched {
-    fn enter(&mut self, state: StateRef) {
-        self.states.insert(state.as_ptr() as usize);
-        if !self.managers.iter().any(|manager| std::ptr::eq(*manager, state.manager())) {
-            self.managers.push(state.manager());
+    fn targets(&mut self, py: Python<'_>, relationship: &RelationshipDescriptor) -> PyResult<Rc<HashSet<usize>>> {
+        if let Some(known) = self.targets.get(&identity(relationship)) {
+            return Ok(Rc::clone(known));
         }
+        let class = ManagerCore::of(relationship.target.bind(py));
+        let mut found = HashSet::new();
+        for state in self.states.iter().filter(|state| state.manager().is_subclass_of(class)) {
+            if keys_changed(py, *state, relationship)? {
+                found.insert(state.as_ptr() as usize);
+            }
+        }
+        let found = Rc::new(found);
+        self.targets.insert(identity(relationship), Rc::clone(&found));
+        Ok(found)
     }
 }
 
@@ -53,10 +67,12 @@ impl Flush {
     pub(super) fn switch_keys(&mut self, py: Python<'_>, is_passive: bool) -> PyResult<bool> {
         let before = self.states.len();
         let mut switched = Switched::default();
-        let states = self.states.iter().map(Held::state);
-        states
-            .filter(|&state| has_new_key(py, state) && !self.is_deleted(state))
-            .for_each(|state| switched.enter(state));
+        for (number, held) in self.states.iter().enumerate() {
+            let entry = self.register.entry(StateId::from_index(number));
+            if !entry.is_delete && !entry.list_only && has_new_key(py, held.state())? {
+                switched.states.push(held.state());
+            }
+        }
         if switched.states.is_empty() {
             return Ok(false);
         }
@@ -64,7 +80,7 @@ impl Flush {
             let Some(descriptor) = holder.state().manager().descriptor() else { continue };
             for relationship in &descriptor.relationships {
                 if relationship.passive_updates == is_passive && is_searched(py, relationship) {
-                    self.switch_holder(py, &holder, relationship, &switched)?;
+                    self.switch_holder(py, &holder, relationship, &mut switched)?;
                 }
             }
         }
@@ -76,16 +92,20 @@ impl Flush {
         py: Python<'_>,
         holder: &Held,
         relationship: &RelationshipDescriptor,
-        switched: &Switched,
+        switched: &mut Switched,
     ) -> PyResult<()> {
+        let targets = switched.targets(py, relationship)?;
+        if targets.is_empty() {
+            return Ok(());
+        }
         let may_load = !relationship.passive_updates && !self.is_preview();
         let flags = if may_load { passive::OFF } else { passive::NO_INITIALIZE };
-        if self.is_preview() && !self.is_loaded_holder(py, holder.state(), relationship, switched) {
+        if self.is_preview() && !self.is_loaded_holder(py, holder.state(), relationship) {
             return Ok(());
         }
         for target in related::current(py, holder.state(), relationship, flags)? {
             let Some(target) = state_of(&target) else { continue };
-            if switched.states.contains(&(target.as_ptr() as usize)) && keys_changed(py, target, relationship) {
+            if targets.contains(&(target.as_ptr() as usize)) {
                 let how = Registration { list_only: relationship.passive_updates, ..Registration::default() };
                 let dependency = self.dependency_of(relationship).unwrap_or(self.at_work);
                 let cause = Cause::Refers(dependency);
@@ -100,17 +120,7 @@ impl Flush {
 
 impl Flush {
     /// Is it known to what a holder refers? If not, that is noted: the flush looks it up.
-    fn is_loaded_holder(
-        &mut self,
-        py: Python<'_>,
-        holder: StateRef,
-        relationship: &RelationshipDescriptor,
-        switched: &Switched,
-    ) -> bool {
-        let target = ManagerCore::of(relationship.target.bind(py));
-        if !switched.managers.iter().any(|manager| manager.is_subclass_of(target)) {
-            return false;
-        }
+    fn is_loaded_holder(&mut self, py: Python<'_>, holder: StateRef, relationship: &RelationshipDescriptor) -> bool {
         // Its dependency processors get their numbers here: it may take no part otherwise.
         self.mapper(py, holder.manager());
         let is_loaded = loaded_value(py, holder, relationship.attr).is_some();
@@ -122,11 +132,15 @@ impl Flush {
     }
 }
 
-/// Is an attribute of the primary key changed? A value that is only set anew, as `merge()` does, is the same key.
-pub(super) fn has_new_key(py: Python<'_>, state: StateRef) -> bool {
-    state.has_key()
-        && state
-            .manager()
-            .descriptor()
-            .is_some_and(|descriptor| descriptor.primary_key.iter().any(|&attr| history::has_changed(py, state, attr)))
+/// Is a value changed that many-to-ones of other objects copy? One that is only set anew, as `merge()` does, is the same.
+fn has_new_key(py: Python<'_>, state: StateRef) -> PyResult<bool> {
+    let mut manager = state.has_key().then(|| state.manager().object(py));
+    while let Some(class) = manager {
+        let core = ManagerCore::of(&class);
+        if history::has_any_changed(py, state, core.referred().iter().copied())? {
+            return Ok(true);
+        }
+        manager = core.descriptor().and_then(|descriptor| Some(descriptor.parent.as_ref()?.bind(py).clone()));
+    }
+    Ok(false)
 }

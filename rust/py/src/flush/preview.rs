@@ -20,7 +20,7 @@ use crate::state::{StateRef, state_of};
 
 use super::Flush;
 use super::execute::is_false;
-use super::key_switch::has_new_key;
+use super::register::keys_changed;
 use super::rows::{RowShape, SqlDetector, shape_update, sort_by_key, sort_states, version_column};
 use super::trace::{KeyCopy, Note, Trace, loaded_value};
 
@@ -93,7 +93,7 @@ impl Flush {
         states: &[StateId],
         relationship: &RelationshipDescriptor,
         is_delete: bool,
-    ) {
+    ) -> PyResult<()> {
         let spreads = relationship.cascade & (bits::DELETE | bits::DELETE_ORPHAN) != 0;
         let is_foreign = relationship.direction != crate::mapper::Direction::ManyToOne;
         for &id in states {
@@ -106,7 +106,11 @@ impl Flush {
                 continue;
             } else if is_delete && relationship.passive_deletes == 0 && (is_foreign || spreads) {
                 Note::Unloaded(self.at_work)
-            } else if !is_delete && is_foreign && !relationship.passive_updates && has_new_key(py, state) {
+            } else if !is_delete
+                && is_foreign
+                && !relationship.passive_updates
+                && keys_changed(py, state, relationship)?
+            {
                 Note::UnloadedKeys(self.at_work)
             } else {
                 continue;
@@ -115,6 +119,7 @@ impl Flush {
                 trace.note(note);
             }
         }
+        Ok(())
     }
 
     fn traced(&self) -> Option<&Trace> {
@@ -235,7 +240,7 @@ impl Flush {
         for column in descriptor.tables.iter().flat_map(|table| &table.columns) {
             let is_changed = match self.copy_to(id, column.attr) {
                 Some(copy) => differs(py, state, column.attr, copy)?,
-                None => history::is_net_change(py, state, column.attr),
+                None => history::is_net_change(py, state, column.attr)?,
             };
             if is_changed {
                 return Ok(true);
@@ -423,8 +428,10 @@ fn column_name(py: Python<'_>, table: &TableDescriptor, column: usize) -> String
 
 /// Is the key that a relationship brings another one than the database has? One that is not known yet is.
 fn differs(py: Python<'_>, state: StateRef, attr: u32, copy: &KeyCopy) -> PyResult<bool> {
-    let Some(value) = &copy.value else { return Ok(true) };
-    committed(py, state, attr).map_or(Ok(true), |old| Ok(!value.bind(py).eq(old)?))
+    match (&copy.value, committed(py, state, attr), state.manager().attr(attr)) {
+        (Some(value), Some(old), Some(attr)) => Ok(!history::is_equal(py, attr, value.bind(py), &old)?),
+        _ => Ok(true),
+    }
 }
 
 /// Does a column have another value than it had?

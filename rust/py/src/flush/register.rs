@@ -196,7 +196,7 @@ impl Flush {
         let relationship = &descriptor.relationships[place];
         self.at_work = id;
         if self.is_preview() {
-            self.note_unloaded(py, states, relationship, is_delete);
+            self.note_unloaded(py, states, relationship, is_delete)?;
         }
         match (relationship.direction, is_delete) {
             (mapper::Direction::OneToMany, true) => {
@@ -274,7 +274,7 @@ impl Flush {
         relationship: &RelationshipDescriptor,
     ) -> PyResult<()> {
         let (parent_id, parent) = (parent, self.state(parent));
-        let keys_changed = keys_changed(py, parent, relationship);
+        let keys_changed = keys_changed(py, parent, relationship)?;
         if !keys_changed && related::is_untouched(parent, relationship) {
             return Ok(());
         }
@@ -442,8 +442,8 @@ pub(super) fn relationship_str(py: Python<'_>, relationship: &RelationshipDescri
 }
 
 /// Did a value that a relationship copies change from one value to another?
-pub(super) fn keys_changed(py: Python<'_>, source: StateRef, relationship: &RelationshipDescriptor) -> bool {
-    relationship.sync.iter().any(|&(attr, _)| history::has_changed(py, source, attr))
+pub(super) fn keys_changed(py: Python<'_>, source: StateRef, relationship: &RelationshipDescriptor) -> PyResult<bool> {
+    history::has_any_changed(py, source, relationship.sync.iter().map(|&(attr, _)| attr))
 }
 
 /// Answers the planner's questions about single states.

@@ -7,6 +7,7 @@ use pyo3::types::{PyList, PyType};
 use smallvec::SmallVec;
 
 use crate::flags::passive;
+use crate::history;
 use crate::mapper::{ColumnDescriptor, MapperDescriptor, TableDescriptor};
 use crate::names;
 use crate::state::StateRef;
@@ -166,35 +167,25 @@ pub(super) fn shape_update(
             continue;
         }
         let old = state.committed(column.attr).unwrap_or(std::ptr::null_mut());
-        if old.is_null() || names::NO_VALUE.is(old) || !is_equal(py, column, value, old)? {
+        if old.is_null() || names::NO_VALUE.is(old) || !is_as_before(py, state, column.attr, value, old)? {
             shape.send(number);
         }
     }
     Ok(())
 }
 
-/// `impl.is_equal(value, old) is True`.
-fn is_equal(
+/// Is the value what the database has? A missing one counts as None.
+fn is_as_before(
     py: Python<'_>,
-    column: &ColumnDescriptor,
+    state: StateRef,
+    attr: u32,
     value: *mut ffi::PyObject,
     old: *mut ffi::PyObject,
 ) -> PyResult<bool> {
-    // SAFETY: both live: the state owns them, and they are held below while Python code may run. A missing value counts as None.
-    unsafe {
-        let value = if value.is_null() { ffi::Py_None() } else { value };
-        let class = ffi::Py_TYPE(value);
-        let is_plain = class == &raw mut ffi::PyLong_Type || class == &raw mut ffi::PyUnicode_Type;
-        if is_plain && value == old && column.compare.is_none() {
-            return Ok(true);
-        }
-        let (value, old) = (Bound::from_borrowed_ptr(py, value), Bound::from_borrowed_ptr(py, old));
-        let result = match &column.compare {
-            Some(compare) => compare.bind(py).call1((&value, &old))?,
-            None => value.rich_compare(&old, pyo3::pyclass::CompareOp::Eq)?,
-        };
-        Ok(result.as_ptr() == ffi::Py_True())
-    }
+    let Some(attr) = state.manager().attr(attr) else { return Ok(false) };
+    // SAFETY: the state owns both, or the value is missing; they are held while Python code may run.
+    let (value, old) = unsafe { (Bound::from_borrowed_ptr_or_opt(py, value), Bound::from_borrowed_ptr(py, old)) };
+    history::is_equal(py, attr, &value.unwrap_or_else(|| py.None().into_bound(py)), &old)
 }
 
 /// The number of the version column in a table, if it is there and written by us.

@@ -104,7 +104,7 @@ impl Flush {
 }
 
 /// What tells relationships apart, whichever inheriting mapper describes them.
-fn identity(relationship: &RelationshipDescriptor) -> usize {
+pub(super) fn identity(relationship: &RelationshipDescriptor) -> usize {
     match &relationship.prop {
         Some(prop) => prop.as_ptr() as usize,
         None => std::ptr::from_ref(relationship) as usize,

@@ -99,7 +99,7 @@ impl Flush {
         }
         if !relationship.passive_updates && !self.is_preview() {
             let association = Association::of(py, relationship)?;
-            if association_moves(py, state, &association) {
+            if association_moves(py, state, &association)? {
                 // Loaded here, so that the relationship is seen to have something to do.
                 related::links(py, state, relationship, passive::OFF)?;
             }
@@ -205,7 +205,7 @@ impl Flush {
         seen: &mut HashSet<(usize, usize)>,
     ) -> PyResult<()> {
         let parent = self.state(state);
-        let moves = !is_delete && !relationship.passive_updates && association_moves(py, parent, association);
+        let moves = !is_delete && !relationship.passive_updates && association_moves(py, parent, association)?;
         let flags = match (is_delete, moves) {
             (true, _) => self.delete_flags(relationship),
             (false, true) if !self.is_preview() => passive::OFF,
@@ -267,9 +267,9 @@ impl Flush {
 }
 
 /// Did a key that the association table holds change?
-fn association_moves(py: Python<'_>, parent: StateRef, association: &Association) -> bool {
-    parent.has_key()
-        && association.columns.iter().any(|column| !column.is_of_child && history::has_changed(py, parent, column.attr))
+fn association_moves(py: Python<'_>, parent: StateRef, association: &Association) -> PyResult<bool> {
+    let keys = association.columns.iter().filter(|column| !column.is_of_child).map(|column| column.attr);
+    Ok(parent.has_key() && history::has_any_changed(py, parent, keys)?)
 }
 
 /// What both sides of a relationship have in common; nothing for one without other side.

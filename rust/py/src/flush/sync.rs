@@ -57,7 +57,7 @@ impl Flush {
         relationship: &RelationshipDescriptor,
     ) -> PyResult<()> {
         let (id, parent) = (parent, self.state(parent));
-        let keys_changed = keys_changed(py, parent, relationship);
+        let keys_changed = keys_changed(py, parent, relationship)?;
         if !keys_changed && related::is_untouched(parent, relationship) {
             return Ok(());
         }

@@ -41,7 +41,7 @@ impl Flush {
             let (mut new_version, mut old_version) = (None, None);
             if let (Some(column), Some(old)) = (version_column(&descriptor, table_descriptor), &row.old_version) {
                 old_version = Some((column, old.clone_ref(py)));
-                if shape.is_empty() && !has_net_change(py, state, &descriptor) {
+                if shape.is_empty() && !has_net_change(py, state, &descriptor)? {
                     continue;
                 }
                 if !shape.sends(column as usize) {
@@ -183,16 +183,20 @@ impl Run {
 }
 
 /// Does any column of any of the mapper's tables have a change?
-fn has_net_change(py: Python<'_>, state: StateRef, descriptor: &MapperDescriptor) -> bool {
-    let mut columns = descriptor.tables.iter().flat_map(|table| &table.columns);
-    columns.any(|column| history::is_net_change(py, state, column.attr))
+fn has_net_change(py: Python<'_>, state: StateRef, descriptor: &MapperDescriptor) -> PyResult<bool> {
+    for column in descriptor.tables.iter().flat_map(|table| &table.columns) {
+        if history::is_net_change(py, state, column.attr)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What changed in an ancestor's row changes in this one, too; true if the database has passed a new key on by itself.
 fn inherit_changes(py: Python<'_>, table: &TableDescriptor, state: StateRef) -> PyResult<bool> {
     let mut has_new_key = false;
     for equated in &table.equated {
-        let is_changed = history::has_changed(py, state, equated.source);
+        let is_changed = history::has_changed(py, state, equated.source)?;
         if is_changed {
             if equated.source != equated.own {
                 copy_one(py, state, equated)?;
