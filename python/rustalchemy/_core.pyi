@@ -65,6 +65,21 @@ class RowPlan:
     def __new__(cls, entities: Sequence[EntityPlan | ScalarPlan], *, single: bool) -> RowPlan: ...
 
 @final
+class RowMaker:
+    """Makes the rows of one result: ``Row`` objects of its metadata, or ``RowMapping`` objects."""
+
+    def __new__(cls, class_: type[Any], metadata: Any, key_to_index: dict[Any, int]) -> RowMaker: ...
+    def rows(self, tuples: list[Any]) -> list[Any]: ...
+    def iterate(self, tuples: Iterator[Any]) -> MadeRows: ...
+
+@final
+class MadeRows:
+    """Rows of an iterator over tuples."""
+
+    def __iter__(self) -> MadeRows: ...
+    def __next__(self) -> Any: ...
+
+@final
 class PreparedRow:
     """A compiled SELECT of one object by primary key, for one dialect."""
 
@@ -101,7 +116,7 @@ class RelatedRows:
 class LoadContext:
     """What one result remembers from chunk to chunk."""
 
-    def __new__(cls, context: Any = None) -> LoadContext: ...
+    def __new__(cls, context: Any = None, restamp: Callable[[Any], Any] | None = None) -> LoadContext: ...
     def take(self, list: int) -> list[tuple[Any, Any, bool]]: ...
 
 def read_loaded(objects: list[Any], attrs: Sequence[int]) -> list[Any]: ...
@@ -373,6 +388,7 @@ __all__ = [
     "InstrumentedList",
     "KeyedRelation",
     "LoadContext",
+    "MadeRows",
     "OrderedFlush",
     "PlanStep",
     "PlannedChange",
@@ -381,6 +397,7 @@ __all__ = [
     "Processor",
     "RelatedRows",
     "RowIterator",
+    "RowMaker",
     "RowPlan",
     "RowStream",
     "ScalarPlan",

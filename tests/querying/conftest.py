@@ -51,7 +51,7 @@ class Recorder(list[tuple[str, Any]]):
 
 @pytest.fixture
 def world(orm: ModuleType) -> Iterator[SimpleNamespace]:
-    """``orm``, the classes, an open ``session`` and ``sent``, the SQL from here on."""
+    """``orm``, the classes, an open ``session`` and ``sent``, the SQL from here on (by the listener ``record``)."""
     names = _map_classes(orm)
     engine = create_engine("sqlite://")
     names.Base.metadata.create_all(engine)
@@ -68,7 +68,7 @@ def world(orm: ModuleType) -> Iterator[SimpleNamespace]:
     def record(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool) -> None:
         sent.append((" ".join(statement.split()), parameters))
 
-    names.orm, names.engine, names.sent = orm, engine, sent
+    names.orm, names.engine, names.sent, names.record = orm, engine, sent, record
     with orm.Session(engine) as session:
         names.session = session
         yield names

@@ -183,7 +183,7 @@ class _AbstractORMCompileState(CompileState):
         params: Any,
         execution_options: Any,
         bind_arguments: Any,
-        is_pre_event: bool,
+        flushes: bool,
     ) -> tuple[Any, Any, Any]:
         raise NotImplementedError()
 
@@ -224,12 +224,12 @@ class _AutoflushOnlyORMCompileState(_AbstractORMCompileState):
         params: Any,
         execution_options: Any,
         bind_arguments: Any,
-        is_pre_event: bool,
+        flushes: bool,
     ) -> tuple[Any, Any, Any]:
         load_options, execution_options = QueryContext.default_load_options.from_execution_options(
             "_sa_orm_load_options", {"autoflush"}, execution_options, statement._execution_options
         )
-        if not is_pre_event and load_options._autoflush:
+        if flushes and load_options._autoflush:
             session._autoflush()
         return statement, execution_options, params
 
@@ -357,7 +357,7 @@ class _ORMCompileState(_AbstractORMCompileState):
         params: Any,
         execution_options: Any,
         bind_arguments: Any,
-        is_pre_event: bool,
+        flushes: bool,
     ) -> tuple[Any, Any, Any]:
         load_options, execution_options = QueryContext.default_load_options.from_execution_options(
             "_sa_orm_load_options",
@@ -386,7 +386,7 @@ class _ORMCompileState(_AbstractORMCompileState):
         if subject:
             bind_arguments["mapper"] = subject.mapper
 
-        if not is_pre_event and load_options._autoflush:
+        if flushes and load_options._autoflush:
             session._autoflush()
         return statement, execution_options, params
 

@@ -77,7 +77,7 @@ class _BulkUDCompileState(_ORMDMLState):
         params: Any,
         execution_options: Any,
         bind_arguments: Any,
-        is_pre_event: bool,
+        flushes: bool,
     ) -> tuple[Any, Any, Any]:
         options, execution_options = _BulkUDCompileState.default_update_options.from_execution_options(
             "_sa_orm_update_options", _UPDATE_OPTION_NAMES, execution_options, statement._execution_options
@@ -90,7 +90,7 @@ class _BulkUDCompileState(_ORMDMLState):
         options += {"_dml_strategy": cls._choose_strategy(statement, params, options._dml_strategy)}
         cls._check_synchronize(options)
 
-        if not is_pre_event:
+        if flushes:
             if options._autoflush:
                 session._autoflush()
             options = cls._before_synchronize(session, statement, params, execution_options, bind_arguments, options)

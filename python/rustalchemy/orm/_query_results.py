@@ -13,7 +13,7 @@ from . import loading
 from ._entities import _getitem
 from ._query_criteria import _QueryCriteria
 from ._query_lane import is_plain, unique
-from ._statement_cache import execute_cached
+from ._statement_cache import execute_cached, may_be_cached
 from .context import QueryContext, _column_descriptions
 
 if TYPE_CHECKING:
@@ -38,13 +38,20 @@ class _QueryResults(_QueryCriteria):
     def _iter(self) -> Any:
         """The Result of this query: objects when it selects a single entity, else rows."""
         statement = self._statement_20()
+        session = self.session
+        options = self.load_options
         result: Any = None
-        if self.load_options is _QueryCriteria.load_options and is_plain(self.session):
-            result = execute_cached(self.session, statement, self._params, self.load_options)
+        if (
+            options is _QueryCriteria.load_options
+            and is_plain(session)
+            and may_be_cached(session, statement, self._params)
+        ):
+            session._autoflush()
+            result = execute_cached(session, statement, self._params, options)
+            if result is None:
+                options += {"_autoflush": False}
         if result is None:
-            result = self.session.execute(
-                statement, self._params, execution_options={"_sa_orm_load_options": self.load_options}
-            )
+            result = session.execute(statement, self._params, execution_options={"_sa_orm_load_options": options})
         if result._attributes.get("is_single_entity", False):
             result = result.scalars()
         if result._attributes.get("filtered", False) and not self.load_options._yield_per:

@@ -73,6 +73,12 @@ class StampedOptions(tuple[Any, ...]):
 
     overrides: dict[str, tuple[Any, Any]]
 
+    @classmethod
+    def of(cls, options: tuple[Any, ...], overrides: dict[str, tuple[Any, Any]]) -> StampedOptions:
+        self = cls(options)
+        self.overrides = overrides
+        return self
+
     def __reduce__(self) -> Any:
         if any(option is not None and option._extra_criteria for _, option in self.overrides.values()):
             util.warn(
@@ -84,9 +90,7 @@ class StampedOptions(tuple[Any, ...]):
 
     @classmethod
     def _restore(cls, options: tuple[Any, ...], strategies: dict[str, Any]) -> StampedOptions:
-        restored = cls(options)
-        restored.overrides = {key: (strategy, None) for key, strategy in strategies.items()}
-        return restored
+        return cls.of(options, {key: (strategy, None) for key, strategy in strategies.items()})
 
 
 class PostLoader:
@@ -126,6 +130,7 @@ class StatementPlan:
         "extra",
         "labels",
         "only_load_props",
+        "options",
         "post_loads",
         "requires_uniquing",
         "row_plan",
@@ -155,6 +160,18 @@ class StatementPlan:
         self.only_load_props = builder.only_load_props
         self.requires_uniquing = builder.requires_uniquing
         self.version = builder.version
+        #: options that the states are to keep, as they were in the statement the plan was made for
+        self.options = builder.context.propagated_loader_options
+
+    def restamp(self, options: tuple[Any, ...]) -> Optional[Callable[[Any], Any]]:
+        """What makes an execution's options of those that the plan has for its states; None if these will do."""
+        if all(option is planned for option, planned in zip(options, self.options, strict=True)):
+            return None
+
+        def current(planned: Any) -> Any:
+            return StampedOptions.of(options, planned.overrides) if type(planned) is StampedOptions else options
+
+        return current
 
     def names(self, query: Any) -> list[Any]:
         """The objects that name each column in a Row."""
@@ -346,8 +363,7 @@ class RowPlanBuilder:
         """Options and path for the states, when there is anything to remember."""
         options = self.context.propagated_loader_options
         if parts.overrides:
-            options = StampedOptions(options)
-            options.overrides = parts.overrides
+            options = StampedOptions.of(options, parts.overrides)
         elif not options:
             return None
         return options, load_path

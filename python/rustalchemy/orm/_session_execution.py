@@ -11,7 +11,7 @@ from sqlalchemy.sql import coercions, roles
 from .. import _sa
 from ._execute_state import ORMExecuteState
 from ._session_binds import SessionBinds
-from ._statement_cache import execute_cached
+from ._statement_cache import execute_cached, may_be_cached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -106,7 +106,12 @@ class StatementExecution(SessionBinds):
         _add_event: Any = None,
         _scalar_result: bool = False,
     ) -> Any:
-        if not (execution_options or bind_arguments or _parent_execute_state or _add_event):
+        is_flushed = False
+        if not (execution_options or bind_arguments or _parent_execute_state or _add_event) and may_be_cached(
+            self, statement, params
+        ):
+            self._autoflush()
+            is_flushed = True
             result = execute_cached(self, statement, params)
             if result is not None:
                 return result.scalar() if _scalar_result else result
@@ -131,7 +136,7 @@ class StatementExecution(SessionBinds):
                 if compile_state_cls is not None:
                     # listeners see load options etc.; what this pass adds must not reach the second one
                     statement, options, params = compile_state_cls.orm_pre_session_exec(
-                        self, statement, params, options, bind_arguments, True
+                        self, statement, params, options, bind_arguments, False
                     )
                 state = ORMExecuteState(
                     self,  # type: ignore[arg-type]
@@ -153,7 +158,7 @@ class StatementExecution(SessionBinds):
 
         if compile_state_cls is not None:
             statement, options, params = compile_state_cls.orm_pre_session_exec(
-                self, statement, params, options, bind_arguments, False
+                self, statement, params, options, bind_arguments, not is_flushed
             )
         else:
             self._autoflush()

@@ -99,6 +99,7 @@ class ObjectLoading(StatementExecution):
         mapper._check_configure()
         identity = self._primary_key_values(mapper, primary_key_identity)
         is_plain = not (options or identity_token or execution_options or bind_arguments or db_load_fn)
+        load_options = context.QueryContext.default_load_options
         if populate_existing is not None:
             execution_options = {**execution_options, "populate_existing": populate_existing}
         else:
@@ -119,12 +120,13 @@ class ObjectLoading(StatementExecution):
             if instance is not None:
                 # the map may hold a sibling class under this key
                 return instance if isinstance(instance, mapper.class_) else None
-            if is_plain:
+            if is_plain and None not in identity and _statement_cache.plain_session(self):
+                self._autoflush()
                 instance = _statement_cache.get_by_key(self, mapper, identity)
                 if instance is not NotImplemented:
                     return instance
+                load_options += {"_autoflush": False}
 
-        load_options = context.QueryContext.default_load_options
         if populate_existing:
             load_options += {"_populate_existing": populate_existing}
         statement: Any = sql.select(mapper)

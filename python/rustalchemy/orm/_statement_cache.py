@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, Optional
 from weakref import WeakSet
 
 import sqlalchemy as sa
-from sqlalchemy.engine.result import IteratorResult
 from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.selectable import Select
 
 from .._core import PreparedRow, RelatedRows
 from . import loading
 from ._lane import Lane
+from ._results import FetchedResult, result_metadata, tell_query
 from ._row_plans import RowSource, StatementPlan
 from ._statement_shape import statement_shape
 from .context import PLUGIN, QueryContext, _ORMCompileState
@@ -284,32 +283,15 @@ class PreparedSelect:
         rows, plan, context = self._run(session, lane, sql, parameters, statement, load_options)
         metadata = self._metadata
         if metadata is None:
-            metadata = loading.result_metadata(plan, load_options, statement)
+            metadata = result_metadata(plan, load_options, statement)
             if context is None and plan.names_are_fixed:
                 self._metadata = metadata
-        result = _RowsResult(metadata, rows, plan, self._compiled.compile_state, context, session)
+        compile_state = self._compiled.compile_state
+        check = _unless_expunged(session, session._identity_epoch, plan, rows)
+        result = FetchedResult(metadata, rows, check, plan, compile_state, context)
         if load_options is not _DEFAULT_OPTIONS:
-            result.tell_query(self._compiled.compile_state, plan)
+            tell_query(result, compile_state, plan)
         return result
-
-
-class _RowsResult(IteratorResult[Any]):
-    """A Result over rows that were fetched as a whole."""
-
-    def __init__(
-        self, metadata: Any, rows: list[Any], plan: StatementPlan, compile_state: Any, context: Any, session: Any
-    ) -> None:
-        source = chain(_unless_expunged(session, session._identity_epoch, plan, rows), rows)
-        super().__init__(metadata, source, _source_supports_scalars=plan.single_entity)
-        self.context = context
-        if compile_state.multi_row_eager_loaders:
-            self._unique_filter_state = (set(), loading._require_unique)
-
-    def tell_query(self, compile_state: Any, plan: StatementPlan) -> None:
-        """Note what a Query asks of its result: whether it is of objects, and whether it has to be made unique."""
-        self._attributes = self._attributes.union(
-            {"filtered": compile_state._has_mapper_entities, "is_single_entity": plan.single_entity}
-        )
 
 
 def _unless_expunged(session: Any, epoch: int, plan: StatementPlan, rows: list[Any]) -> Iterator[Any]:
@@ -414,21 +396,26 @@ def prepare(session: Any, statement: Any) -> Optional[PreparedSelect]:
     return None if lane is None else PreparedSelect.of(statement, lane.dialect)
 
 
+def may_be_cached(session: Any, statement: Any, params: Any) -> bool:
+    """Whether to ask :func:`execute_cached` for a statement, after a flush: a plain SELECT of ours, nobody watching."""
+    return (
+        type(statement) is Select
+        and not statement._execution_options
+        and not isinstance(params, (list, tuple))
+        and statement._propagate_attrs.get("compile_state_plugin") == PLUGIN
+        and plain_session(session)
+    )
+
+
 def execute_cached(session: Any, statement: Any, params: Any, load_options: Any = _DEFAULT_OPTIONS) -> Any:
     """The Result of a user's SELECT of entities through the lane; None if it has to go through Core.
 
+    For statements that :func:`may_be_cached`, in a session that was flushed: a flush that fails must not have begun
+    anything on behalf of the statement, and one that was done is not to be repeated on the way through Core.
+
     ``load_options``: the default ones, or those of a Query, whose statements are no other caller's.
     """
-    if type(statement) is not Select or statement._execution_options or isinstance(params, (list, tuple)):
-        return None
-    attrs = statement._propagate_attrs
-    if attrs.get("compile_state_plugin") != PLUGIN:
-        return None
-    if not plain_session(session):
-        return None
-    subject = attrs["plugin_subject"]
-    # a flush that fails must not have begun anything on behalf of the statement
-    session._autoflush()
+    subject = statement._propagate_attrs["plugin_subject"]
     lane = None if subject is None else session._lane(subject.mapper)
     if lane is None:
         return None
@@ -540,10 +527,10 @@ class FollowingSelect:
 
 
 def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
-    """The object of a primary key from the database, None if there is none; NO_LANE if Core has to be asked."""
-    if None in identity or not plain_session(session):
-        return NO_LANE
-    session._autoflush()
+    """The object of a primary key from the database, None if there is none; NO_LANE if Core has to be asked.
+
+    For sessions that are plain and were flushed.
+    """
     lane: Optional[Lane] = session._lane(mapper)
     if lane is None:
         return NO_LANE

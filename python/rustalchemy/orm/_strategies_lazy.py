@@ -340,6 +340,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             if found is not None:
                 usable = not mapper.inherits or isinstance(found, mapper.class_)
                 return found if usable and not instance_state(found).expired else NO_LANE
+            session._autoflush()
             found = get_by_key(session, mapper, values)
             return found
         parameters = dict(zip(names, values, strict=True), **dict(constants))

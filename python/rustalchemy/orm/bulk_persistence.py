@@ -68,7 +68,7 @@ class _BulkORMInsert(_ORMDMLState, InsertDMLState):
         params: Any,
         execution_options: Any,
         bind_arguments: Any,
-        is_pre_event: bool,
+        flushes: bool,
     ) -> tuple[Any, Any, Any]:
         options, execution_options = _BulkORMInsert.default_insert_options.from_execution_options(
             "_sa_orm_insert_options",
@@ -92,7 +92,7 @@ class _BulkORMInsert(_ORMDMLState, InsertDMLState):
         execution_options = util.immutabledict(execution_options or {})
         if options._dml_strategy != "raw":
             execution_options = execution_options.union(context._orm_load_exec_options)
-        if not is_pre_event and options._autoflush:
+        if flushes and options._autoflush:
             session._autoflush()
         return (
             statement._annotate({"dml_strategy": options._dml_strategy}),

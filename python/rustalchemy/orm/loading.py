@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Optional
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
-from sqlalchemy.engine.result import ChunkedIteratorResult, FrozenResult, result_tuple
+from sqlalchemy.engine.result import FrozenResult, result_tuple
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.selectable import SelectState
 
-from .. import _core, _sa
+from .. import _core
 from . import _detached, attributes
 from . import exc as orm_exc
 from ._context_entities import _MapperEntity, _setup_entity_query
+from ._results import Uniquing, chunked_result
 from ._row_plans import PostLoader, RowPlanBuilder, RowSource, StatementPlan
 from .base import LoaderCallableStatus, PassiveFlag, state_str
 from .context import FromStatement, QueryContext, _ORMCompileState, _ORMSelectCompileState
@@ -76,9 +77,10 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
         context.invoke_all_eagers,
     )
     options = context.propagated_loader_options
-    # options with other values than the cached statement's are for this execution's objects only
+    # strategies have the criteria of their options in them; any other option is merely kept by the states
     own_options = not options or all(
-        opt is cached for opt, cached in zip(options, _propagated(compile_state), strict=True)
+        opt is cached or not opt._is_strategy_option
+        for opt, cached in zip(options, _propagated(compile_state), strict=True)
     )
     plans: dict[Any, StatementPlan] = compile_state.__dict__.setdefault("_row_plans", {})
     plan = plans.get(key) if own_options and context.identity_token is None else None
@@ -116,7 +118,7 @@ class _Load:
         # a nested load leaves its post loads to the outermost one, which runs them level by level
         self.post_loads: dict[Any, _PostLoad] = context.post_load_paths if top is None else top.post_load_paths
         context.post_load_paths = self.post_loads
-        self.collected = _core.LoadContext(context)
+        self.collected = _core.LoadContext(context, plan.restamp(context.propagated_loader_options))
 
     def rows(self, fetched: list[Any]) -> list[Any]:
         """Objects, or tuples, for a chunk of raw rows; post loads done."""
@@ -217,7 +219,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
         cursor.close()
         raise
     load = _Load(context, plan)
-    uniquing = _Uniquing(context.load_options, plan)
+    uniquing = Uniquing(context.load_options, plan)
     log_row = getattr(cursor, "_row_logging_fn", None)
 
     def chunks(size: Optional[int]) -> Iterator[list[Any]]:
@@ -240,112 +242,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
     if context.execution_options.get("prebuffer_rows", False):
         buffered = list(chunks(None))
         source = lambda size: iter(buffered)  # noqa: E731
-    return _result(context, plan, uniquing, source, cursor, cursor.context._is_server_side)
-
-
-def _result(
-    context: QueryContext,
-    plan: StatementPlan,
-    uniquing: _Uniquing,
-    chunks: Callable[[Optional[int]], Iterator[list[Any]]],
-    raw: Any,
-    server_side: bool,
-) -> Any:
-    result: Any = ChunkedIteratorResult(
-        _sa.result_metadata(plan.labels, plan.names(context.query), uniquing.filters, uniquing.entity_filters),
-        chunks,
-        source_supports_scalars=plan.single_entity,
-        raw=raw,
-        dynamic_yield_per=server_side,
-        **_sa.result_context(context),
-    )
-    result._attributes = result._attributes.union(
-        {"filtered": context.compile_state._has_mapper_entities, "is_single_entity": plan.single_entity}
-    )
-    if context.requires_uniquing:
-        result._unique_filter_state = (set(), _require_unique)
-    if context.yield_per:
-        result.yield_per(context.yield_per)
-    return result
-
-
-def result_metadata(plan: StatementPlan, load_options: Any, query: Any) -> Any:
-    """Names of a plan's columns; where these are fixed, they serve any execution with the same uniquing."""
-    uniquing = _Uniquing(load_options, plan)
-    return _sa.result_metadata(plan.labels, plan.names(query), uniquing.filters, uniquing.entity_filters)
-
-
-def _require_unique(obj: Any) -> Any:
-    raise sa_exc.InvalidRequestError(
-        "The unique() method must be invoked on this Result, as it contains results that include joined eager loads "
-        "against collections"
-    )
-
-
-class _Uniquing:
-    """What ``Result.unique()`` compares rows by."""
-
-    __slots__ = ("active", "legacy", "plan")
-
-    def __init__(self, load_options: Any, plan: StatementPlan) -> None:
-        self.legacy: bool = load_options._legacy_uniquing
-        self.plan = plan
-        self.active = False
-
-    def refuse_yield_per(self) -> None:
-        if self.active:
-            raise sa_exc.InvalidRequestError("Can't use the ORM yield_per feature in conjunction with unique()")
-
-    def filters(self, result: Any) -> list[Any]:
-        if result._yield_per:
-            raise sa_exc.InvalidRequestError("Can't use the ORM yield_per feature in conjunction with unique()")
-        self.active = True
-        return self.entity_filters()
-
-    def entity_filters(self) -> list[Any]:
-        """What makes a value of each entity comparable, whatever the result is."""
-        return [self._filter(entity) for entity in self.plan.entities]
-
-    def _filter(self, entity: Any) -> Any:
-        if entity.use_id_for_hash:
-            return id
-        if not entity._non_hashable_value and not entity._null_column_type:
-            return None
-        uncertain = bool(entity._null_column_type)
-        if not self.legacy:
-            return _hash_or_raise(entity.column.type, uncertain)
-        return _hash_or_id() if uncertain else id
-
-
-def _hash_or_raise(datatype: Any, uncertain: bool) -> Callable[[Any], Any]:
-    seen = "the values returned appear to be" if uncertain else "this datatype produces"
-
-    def unique_key(value: Any) -> Any:
-        if uncertain:
-            try:
-                return hash(value)
-            except Exception:
-                pass
-        raise sa_exc.InvalidRequestError(
-            f"Can't apply uniqueness to row tuple containing value of type {datatype!r}; {seen} non-hashable values"
-        )
-
-    return unique_key
-
-
-def _hash_or_id() -> Callable[[Any], Any]:
-    use_id = False
-
-    def unique_key(value: Any) -> Any:
-        nonlocal use_id
-        if not use_id:
-            try:
-                return hash(value)
-            except Exception:
-                use_id = True
-        return id(value)
-
-    return unique_key
+    return chunked_result(context, plan, uniquing, source, cursor, cursor.context._is_server_side)
 
 
 # single objects

@@ -152,6 +152,9 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
 
     fn chunk(&mut self, plan: &RowPlan, rows: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyList>> {
         let py = self.py;
+        if plan.is_identity && rows.iter().all(|row| is_tuple_of(&row, plan.items.len())) {
+            return Ok(rows.clone());
+        }
         let mut results: Vec<Bound<'py, PyAny>> = Vec::with_capacity(rows.len());
         let mut at = 0;
         // The length is asked for anew: Python code that runs meanwhile may change the list.
@@ -209,6 +212,9 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         row: &Row<'py>,
         is_root: bool,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some((options, _)) = &plan.load_options {
+            self.memory.prepare_stamp(self.py, options)?;
+        }
         let Some(found) = self.find_or_build(plan, row, is_root)? else { return Ok(None) };
         let Found { object, state, is_new } = found;
         let overwrite = !is_new
@@ -459,6 +465,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
     fn store_options(&self, plan: &EntityPlan, state: StateRef, even_empty: bool) {
         let Some((options, path)) = &plan.load_options else { return };
         let py = self.py;
+        let options = self.memory.stamp(options);
         if !even_empty && !options.bind(py).is_truthy().unwrap_or(false) {
             return;
         }
@@ -595,6 +602,11 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         }
         Ok(())
     }
+}
+
+/// Whether a row is a plain tuple of this many values.
+fn is_tuple_of(row: &Bound<'_, PyAny>, width: usize) -> bool {
+    row.cast_exact::<PyTuple>().is_ok_and(|row| row.len() == width)
 }
 
 /// What a discriminator says about a row.

@@ -53,6 +53,7 @@ pub mod raw;
 pub mod related;
 pub mod related_rows;
 pub mod relationship;
+pub mod result_rows;
 pub mod row_plan;
 pub mod scalar_object;
 pub mod slots;
@@ -113,6 +114,8 @@ mod _core {
     use crate::processors::Processor;
     #[pymodule_export]
     use crate::related_rows::RelatedRows;
+    #[pymodule_export]
+    use crate::result_rows::{MadeRows, RowMaker};
     #[pymodule_export]
     use crate::row_plan::{EagerPlan, EntityPlan, RowPlan, ScalarPlan};
     #[pymodule_export]

@@ -21,6 +21,10 @@ pub struct LoadMemory {
     serial: u32,
     /// What load and refresh listeners get as second argument.
     context: Option<Py<PyAny>>,
+    /// Makes this execution's loader options of those in the plan, where they differ.
+    restamp: Option<Py<PyAny>>,
+    /// Options of the plan, and what was made of them.
+    stamps: Vec<(Py<PyAny>, Py<PyAny>)>,
     /// Objects by list number, for loads that follow the rows.
     lists: Vec<Vec<Collected>>,
     /// What is in the lists, by list and state.
@@ -31,7 +35,7 @@ pub struct LoadMemory {
 
 impl Default for LoadMemory {
     fn default() -> Self {
-        Self::new(None)
+        Self::new(None, None)
     }
 }
 
@@ -59,16 +63,40 @@ fn address(state: StateRef) -> usize {
 
 impl LoadMemory {
     /// The memory of a new load.
-    pub fn new(context: Option<Py<PyAny>>) -> Self {
+    pub fn new(context: Option<Py<PyAny>>, restamp: Option<Py<PyAny>>) -> Self {
         static NEXT_SERIAL: AtomicU32 = AtomicU32::new(1);
         // Zero marks states that no load has seen; it is left out when the numbers start again.
         let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed).max(1);
-        Self { serial, context, lists: Vec::new(), collected: HashSet::new(), eager: HashMap::new() }
+        Self {
+            serial,
+            context,
+            restamp,
+            stamps: Vec::new(),
+            lists: Vec::new(),
+            collected: HashSet::new(),
+            eager: HashMap::new(),
+        }
     }
 
     /// What listeners get as second argument.
     pub fn context<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         self.context.as_ref().map_or_else(|| py.None().into_bound(py), |context| context.bind(py).clone())
+    }
+
+    /// Sees to it that `stamp` knows what this execution has in place of a plan's loader options. May run Python code.
+    pub fn prepare_stamp(&mut self, py: Python<'_>, options: &Py<PyAny>) -> PyResult<()> {
+        if let Some(restamp) = &self.restamp
+            && !self.stamps.iter().any(|(planned, _)| planned.is(options))
+        {
+            let current = restamp.bind(py).call1((options,))?.unbind();
+            self.stamps.push((options.clone_ref(py), current));
+        }
+        Ok(())
+    }
+
+    /// The loader options that this execution has in place of a plan's.
+    pub fn stamp<'a>(&'a self, options: &'a Py<PyAny>) -> &'a Py<PyAny> {
+        self.stamps.iter().find(|(planned, _)| planned.is(options)).map_or(options, |(_, current)| current)
     }
 
     /// Notes that this load builds or overwrites a state. Whether that is the first time.
@@ -176,9 +204,9 @@ impl LoadContext {
 #[pymethods]
 impl LoadContext {
     #[new]
-    #[pyo3(signature = (context=None))]
-    fn new(context: Option<Py<PyAny>>) -> Self {
-        Self { memory: Mutex::new(LoadMemory::new(context)) }
+    #[pyo3(signature = (context=None, restamp=None))]
+    fn new(context: Option<Py<PyAny>>, restamp: Option<Py<PyAny>>) -> Self {
+        Self { memory: Mutex::new(LoadMemory::new(context, restamp)) }
     }
 
     /// The objects gathered in a list so far as `(object, identity, overwrite)`, in order of first sight; empties the list.
@@ -196,6 +224,11 @@ impl LoadContext {
         // A memory that is in use is not part of this object.
         let Ok(memory) = self.memory.try_lock() else { return Ok(()) };
         visit.call(&memory.context)?;
+        visit.call(&memory.restamp)?;
+        for (planned, current) in &memory.stamps {
+            visit.call(planned)?;
+            visit.call(current)?;
+        }
         for entry in memory.lists.iter().flatten() {
             visit.call(&entry.object)?;
             visit.call(&entry.identity)?;

@@ -242,6 +242,8 @@ pub struct RowPlan {
     pub(crate) items: Box<[RowItem]>,
     /// Rows are single things instead of tuples.
     pub(crate) single: bool,
+    /// Every item is the raw value at its own place: a row of that width is its own result.
+    pub(crate) is_identity: bool,
 }
 
 #[pymethods]
@@ -262,7 +264,12 @@ impl RowPlan {
         if single && items.len() != 1 {
             return Err(PyValueError::new_err("rows that are single things have one plan"));
         }
-        Ok(Self { items, single })
+        let is_own_place = |(place, item): (usize, &RowItem)| match item {
+            RowItem::Entity(_) => false,
+            RowItem::Scalar(scalar) => scalar.get().position == place && scalar.get().processor.is_none(),
+        };
+        let is_identity = !single && items.iter().enumerate().all(is_own_place);
+        Ok(Self { items, single, is_identity })
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
