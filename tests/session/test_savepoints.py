@@ -142,6 +142,8 @@ def test_savepoints_of_the_connection_are_named_on(world: Any, session: Any, sen
 def test_the_connections_of_each_level(world: Any, session: Any) -> None:
     user = session.get(world.User, 1)
     unused = session.begin_nested()
+    if not hasattr(unused, "connections"):
+        pytest.skip("new in SQLAlchemy 2.1")
     used = session.begin_nested()
     user.age = 1
     session.flush()

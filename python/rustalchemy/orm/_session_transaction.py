@@ -9,80 +9,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from enum import Enum
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
-from sqlalchemy.engine import Connection
 from sqlalchemy.engine.util import TransactionalContext
 
 from .. import _sa
 from . import exc
-from ._lane import Lane
-from ._lane_savepoint import LaneSavepoint
+from ._transaction_connections import TransactionConnections
+from ._transaction_states import (
+    ACTIVE,
+    CLOSED,
+    COMMITTED,
+    DEACTIVE,
+    PREPARED,
+    PROVISIONING_CONNECTION,
+    SessionTransactionOrigin,
+    _SessionCloseState,
+)
 from .state_changes import _StateChange, _StateChangeState, _StateChangeStates
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
-    from sqlalchemy.engine.base import Transaction, TwoPhaseTransaction
-    from sqlalchemy.engine.interfaces import CoreExecuteOptionsParameter
+    from sqlalchemy.engine.base import TwoPhaseTransaction
 
     from .session import Session
 
-#: Connection, its transaction, whether commit() commits it, whether close() closes the connection.
-_ConnectionEntry = tuple["Connection", "Transaction", bool, bool]
 
-
-class SessionTransactionState(_StateChangeState):
-    """Where a SessionTransaction is in its life."""
-
-    ACTIVE = 1
-    PREPARED = 2
-    COMMITTED = 3
-    DEACTIVE = 4
-    CLOSED = 5
-    PROVISIONING_CONNECTION = 6
-
-
-ACTIVE, PREPARED, COMMITTED, DEACTIVE, CLOSED, PROVISIONING_CONNECTION = tuple(SessionTransactionState)
-
-
-class SessionTransactionOrigin(Enum):
-    """What made a SessionTransaction begin."""
-
-    AUTOBEGIN = 0
-    """started by autobegin"""
-
-    BEGIN = 1
-    """started by :meth:`.Session.begin`"""
-
-    BEGIN_NESTED = 2
-    """started by :meth:`.Session.begin_nested`"""
-
-    SUBTRANSACTION = 3
-    """the internal transaction around a flush"""
-
-
-class _SessionCloseState(Enum):
-    """Whether a Session may be used after ``close()``."""
-
-    ACTIVE = 1
-    CLOSED = 2
-    CLOSE_IS_RESET = 3
-
-
-class SessionTransaction(_StateChange, TransactionalContext):
+class SessionTransaction(TransactionConnections, TransactionalContext):
     """One level of transaction of a Session: root, SAVEPOINT, or the subtransaction of a flush."""
 
     _rollback_exception: BaseException | None = None
     _owns_frame: bool = False
     _frame: int
-    # the way past Core on the connection of the session's only bind, once it was asked for
-    _lane: Lane | None = None
-    # what commits or rolls back this level while its lane is bare: the lane itself, or the SAVEPOINT on it
-    _lane_end: Lane | LaneSavepoint | None = None
-    nested: bool = False
 
     def __init__(
         self,
@@ -93,17 +52,13 @@ class SessionTransaction(_StateChange, TransactionalContext):
         _sa.trans_ctx_check(session)
 
         self.session = session
-        # each connection once, and by what it may be asked for: itself and its engine
-        self._entries: list[_ConnectionEntry] = []
-        self._connections: dict[Engine | Connection, _ConnectionEntry] = {}
+        self._entries = []
+        self._connections = {}
         self._parent = parent
         self.nested = nested = origin is SessionTransactionOrigin.BEGIN_NESTED
         self.origin = origin
-        # the transaction around a subtransaction that has the connections; no reference to itself, which only the
-        # garbage collector could undo
-        self._outer_boundary: SessionTransaction | None = (
-            None if nested or parent is None else parent._connections_boundary
-        )
+        # the parent's boundary: a flush begins inside of a root, a SAVEPOINT, or another flush's transaction
+        self._outer_boundary = None if nested or parent is None else (parent._outer_boundary or parent)
 
         if session._close_state is _SessionCloseState.CLOSED:
             raise sa_exc.InvalidRequestError(
@@ -156,11 +111,6 @@ class SessionTransaction(_StateChange, TransactionalContext):
             f"This session is in '{state.name.lower()}' state; no further SQL can be emitted within this transaction."
         )
 
-    @property
-    def _connections_boundary(self) -> SessionTransaction:
-        """The transaction that has the connections: itself, or for a subtransaction the one around it."""
-        return self._outer_boundary or self
-
     # --- what it is ------------------------------------------------------------------------------------------------
 
     @property
@@ -176,28 +126,22 @@ class SessionTransaction(_StateChange, TransactionalContext):
     def _is_transaction_boundary(self) -> bool:
         return self.nested or not self._parent
 
-    @property
-    def connections(self) -> frozenset[Connection]:
-        """The connections acquired so far, also after the transaction ended. A SAVEPOINT lists only its own."""
-        boundary = self._connections_boundary
-        boundary._materialize()
-        return frozenset(entry[0] for entry in boundary._entries)
+    @_StateChange.declare_states((ACTIVE,), _StateChangeStates.NO_CHANGE)
+    def _begin(self, nested: bool = False) -> SessionTransaction:
+        origin = SessionTransactionOrigin.BEGIN_NESTED if nested else SessionTransactionOrigin.SUBTRANSACTION
+        return SessionTransaction(self.session, origin, self)
 
-    def bound_connection(self, bindkey: Any = None, **kwargs: Any) -> Connection:
-        """The connection already acquired for this bind key; InvalidRequestError if there is none."""
-        bind = self.session.get_bind(bindkey, **kwargs)
-        boundary = self._connections_boundary
-        boundary._materialize()
-        entry = boundary._connections.get(bind)
-        if entry is None:
-            raise sa_exc.InvalidRequestError(f"This transaction has not acquired a connection for bind {bind!r}")
-        return entry[0]
-
-    def _begin_flush(self) -> SessionTransaction:
-        """``_begin()`` of a subtransaction, past the state guard."""
+    def _begin_inside(self, origin: SessionTransactionOrigin) -> SessionTransaction:
+        """``_begin()`` past the state guard: for a flush, or a SAVEPOINT with nothing to flush before it."""
         if self._state is not ACTIVE:
             self._raise_for_prerequisite_state("_begin", self._state)
-        return SessionTransaction(self.session, SessionTransactionOrigin.SUBTRANSACTION, self)
+        return SessionTransaction(self.session, origin, self)
+
+    def _begin_nested(self) -> SessionTransaction:
+        session = self.session
+        if session._event_bits or not session._uow_is_clean():
+            return self._begin(nested=True)
+        return self._begin_inside(SessionTransactionOrigin.BEGIN_NESTED)
 
     def _end_flush(self) -> None:
         """``commit()`` of a subtransaction; at once if nobody listens and nobody has ended it meanwhile."""
@@ -242,160 +186,6 @@ class SessionTransaction(_StateChange, TransactionalContext):
             self._owns_frame = False
             self.session._uow_commit(not self.nested and self.session.expire_on_commit)
 
-    # --- the lane of the session's only bind -------------------------------------------------------------------------
-
-    def _lane_for_bind(self, bind: Engine | Connection) -> Lane | None:
-        """The lane on a bind, bare if this transaction has no connection yet; None when Core has to see statements."""
-        if self._state is not ACTIVE:
-            self._raise_for_prerequisite_state("_connection_for_bind", self._state)
-        if self._connections_boundary is not self:
-            return self._connections_boundary._lane_for_bind(bind)
-        if self._lane is None and not self._entries and not self.session._event_bits:
-            self._state = PROVISIONING_CONNECTION
-            try:
-                self._begin_on_lane(bind)
-            finally:
-                self._state = ACTIVE
-        lane = self._lane
-        if lane is None or not lane.is_open() or lane.engine is not bind:
-            self._lane = lane = Lane.of(self._connection_for_bind(bind, None))
-        return lane
-
-    def _begin_on_lane(self, bind: Engine | Connection) -> None:
-        """Begin this level on a bare lane, if that is possible: as a root on a new one, or as a SAVEPOINT."""
-        session = self.session
-        parent = self._parent
-        if parent is None:
-            if not session.twophase and not session.execution_options:
-                self._lane = self._lane_end = session._uow_use(Lane.acquire, bind, self)
-            return
-        lane = parent._lane_for_bind(bind)
-        if lane is not None and lane.is_bare:
-            self._lane_end = session._uow_use(LaneSavepoint.begin, lane, self)
-            if self._lane_end is not None:
-                self._lane = lane
-
-    def _materialize(self) -> None:
-        """Put a Connection in the place of a bare lane."""
-        if self._lane_end is not None and self._lane is not None:
-            _ = self._lane.connection
-
-    def _ending_lane(self) -> Lane | LaneSavepoint | None:
-        """What ends this level on its bare lane; None if there is none, or if somebody wants to see the end."""
-        lane = self._lane
-        if self._lane_end is not None and lane is not None and (self.session._event_bits or not lane.is_open()):
-            self._materialize()
-        return self._lane_end
-
-    def adopt_connection(self, connection: Connection, transaction: Transaction) -> None:
-        """Take the Connection that was made for a bare lane, and its transaction for this level."""
-        self._lane_end = None
-        self._enter(connection, transaction, True, True)
-
-    def _enter(self, connection: Connection, transaction: Transaction, should_commit: bool, autoclose: bool) -> None:
-        entry = (connection, transaction, should_commit, autoclose)
-        self._entries.append(entry)
-        self._connections[connection] = self._connections[connection.engine] = entry
-
-    # --- connections -----------------------------------------------------------------------------------------------
-
-    @_StateChange.declare_states((ACTIVE,), _StateChangeStates.NO_CHANGE)
-    def connection(
-        self,
-        bindkey: Any,
-        execution_options: CoreExecuteOptionsParameter | None = None,
-        **kwargs: Any,
-    ) -> Connection:
-        bind = self.session.get_bind(bindkey, **kwargs)
-        return self._connection_for_bind(bind, execution_options)
-
-    @_StateChange.declare_states((ACTIVE,), _StateChangeStates.NO_CHANGE)
-    def _begin(self, nested: bool = False) -> SessionTransaction:
-        origin = SessionTransactionOrigin.BEGIN_NESTED if nested else SessionTransactionOrigin.SUBTRANSACTION
-        return SessionTransaction(self.session, origin, self)
-
-    @_StateChange.declare_states((ACTIVE,), _StateChangeStates.NO_CHANGE)
-    def _connection_for_bind(
-        self,
-        bind: Engine | Connection,
-        execution_options: CoreExecuteOptionsParameter | None,
-    ) -> Connection:
-        self._materialize()
-        entry = self._connections.get(bind)
-        if entry is not None:
-            if execution_options:
-                util.warn("Connection is already established for the given bind; execution_options ignored")
-            return entry[0]
-
-        self._state = PROVISIONING_CONNECTION
-        try:
-            return self._provision_connection(bind, execution_options)
-        finally:
-            self._state = ACTIVE
-
-    def _provision_connection(
-        self,
-        bind: Engine | Connection,
-        execution_options: CoreExecuteOptionsParameter | None,
-    ) -> Connection:
-        session = self.session
-        parent = self._parent
-        local_connect = False
-        if parent is not None:
-            # the root applies execution options, or warns that it is too late for them
-            conn = parent._connection_for_bind(bind, execution_options)
-            if not self.nested:
-                return conn
-        elif isinstance(bind, Connection):
-            conn = bind
-            if conn.engine in self._connections:
-                raise sa_exc.InvalidRequestError(
-                    "Session already has a Connection associated for the given Connection's Engine"
-                )
-        else:
-            conn = session._uow_use(bind.connect)
-            local_connect = True
-
-        try:
-            if parent is None and (session.execution_options or execution_options):
-                conn = conn.execution_options(**{**session.execution_options, **(execution_options or {})})
-            transaction, should_commit = self._begin_on(conn, local_connect)
-        except BaseException:
-            # not ours yet: would otherwise be closed by the garbage collector
-            if local_connect:
-                conn.close()
-            raise
-
-        self._enter(conn, transaction, should_commit, not isinstance(bind, Connection))
-        if conn.dialect.is_async:
-            session._uow_switches_tasks()
-        if session._event_bits:
-            session.dispatch.after_begin(session, self, conn)
-        return conn
-
-    def _begin_on(self, conn: Connection, local_connect: bool) -> tuple[Transaction, bool]:
-        """Begin, or join, a transaction on a connection; also says whether commit() is ours to call."""
-        session = self.session
-        if session.twophase and self._parent is None:
-            return conn.begin_twophase(), True
-        if self.nested:
-            return conn.begin_nested(), True
-        if not conn.in_transaction():
-            return conn.begin(), True
-        if local_connect:
-            joined: Transaction | None = conn.get_transaction()
-            assert joined is not None
-            return joined, True
-
-        mode = session.join_transaction_mode
-        if mode == "conditional_savepoint":
-            mode = "create_savepoint" if conn.in_nested_transaction() else "rollback_only"
-        if mode == "create_savepoint":
-            return conn.begin_nested(), True
-        joined = conn.get_nested_transaction() or conn.get_transaction()
-        assert joined is not None
-        return joined, mode != "rollback_only"
-
     # --- ends ------------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
@@ -436,8 +226,14 @@ class SessionTransaction(_StateChange, TransactionalContext):
 
         self._state = PREPARED
 
-    @_StateChange.declare_states((ACTIVE, PREPARED), CLOSED)
     def commit(self, _to_root: bool = False) -> None:
+        if not self._commit_at_once():
+            self._commit_by_stages()
+        if _to_root and self._parent:
+            self._parent.commit(_to_root=True)
+
+    @_StateChange.declare_states((ACTIVE, PREPARED), CLOSED, name="commit")
+    def _commit_by_stages(self) -> None:
         self.session._uow_check_use()
         if self._state is not PREPARED:
             with self._expect_state(PREPARED):
@@ -460,20 +256,17 @@ class SessionTransaction(_StateChange, TransactionalContext):
         with self._expect_state(CLOSED):
             self.close()
 
-        if _to_root and self._parent:
-            self._parent.commit(_to_root=True)
+    def _commit_at_once(self) -> bool:
+        """``commit()`` of a root or SAVEPOINT nobody listens to that is on a bare lane, or on no connection at all.
 
-    def _commit_lane(self) -> bool:
-        """``commit()`` of a root nobody listens to that has a bare lane or no connection at all.
-
-        False if that is not, or after the flush no longer, what this transaction is: ``commit()`` then has to do it.
-        To whom the flush calls, and to other threads, the guards look as they do in ``commit()``.
+        False if that is not, or after the flush no longer, what this transaction is: it then has to go by stages. To
+        whom the flush calls, and to other threads, the guards look as they do there.
         """
         session = self.session
         if (
             session._event_bits
             or self._state is not ACTIVE
-            or self._parent is not None
+            or self._outer_boundary is not None
             or self._next_state is not _StateChangeStates.ANY
             or session.twophase
         ):
@@ -483,8 +276,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
             if not session._uow_is_clean() and not session._flushing:
                 self._current_fn = SessionTransaction._prepare_impl
                 session.flush()
-            lane = self._lane
-            self._ending_lane()
+            ending = self._ending_lane()
             if (
                 self._entries
                 or session._event_bits
@@ -495,15 +287,17 @@ class SessionTransaction(_StateChange, TransactionalContext):
                 return False
             self._current_fn = SessionTransaction.commit
             self._state = PREPARED
-            if lane is not None:
-                session._uow_use(lane.commit)
+            if ending is not None:
+                session._uow_use(ending.commit)
                 self._lane_end = None
             self._state = COMMITTED
             self._remove_snapshot()
-            session._transaction = None
+            self._leave_session()
+            lane = self._lane
             if lane is not None:
                 self._lane = None
-                lane.release()
+                if self._parent is None:
+                    lane.release()
             self._state = CLOSED
         finally:
             self._next_state = _StateChangeStates.ANY
@@ -511,6 +305,13 @@ class SessionTransaction(_StateChange, TransactionalContext):
         if session._event_bits:
             session.dispatch.after_transaction_end(session, self)
         return True
+
+    def _leave_session(self) -> None:
+        """Let the enclosing transaction be the session's again."""
+        session = self.session
+        if self.nested:
+            session._nested_transaction = self._previous_nested_transaction
+        session._transaction = self._parent
 
     @_StateChange.declare_states((ACTIVE, DEACTIVE, PREPARED), CLOSED)
     def rollback(self, _capture_exception: bool = False, _to_root: bool = False) -> None:
@@ -569,10 +370,7 @@ class SessionTransaction(_StateChange, TransactionalContext):
     @_StateChange.declare_states(_StateChangeStates.ANY, CLOSED)
     def close(self, invalidate: bool = False) -> None:
         session = self.session
-        if self.nested:
-            session._nested_transaction = self._previous_nested_transaction
-        session._transaction = self._parent
-
+        self._leave_session()
         lane = self._lane
         if lane is not None:
             if invalidate:

@@ -25,14 +25,14 @@ from ._live_sessions import references as _sessions
 from ._on_lazy import OnLazy, watch_lazy_loads
 from ._session_bulk import BulkOperations
 from ._session_loading import ObjectLoading
-from ._session_transaction import (
+from ._session_transaction import SessionTransaction
+from ._transaction_states import (
     ACTIVE,
     CLOSED,
     COMMITTED,
     DEACTIVE,
     PREPARED,
     PROVISIONING_CONNECTION,
-    SessionTransaction,
     SessionTransactionOrigin,
     SessionTransactionState,
     _SessionCloseState,
@@ -276,7 +276,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
                 return trans
         if not nested:
             raise sa_exc.InvalidRequestError("A transaction is already begun on this Session.")
-        self._nested_transaction = trans = trans._begin(nested=True)
+        self._nested_transaction = trans = trans._begin_nested()
         return trans
 
     def begin_nested(self) -> SessionTransaction:
@@ -290,9 +290,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
 
     def commit(self) -> None:
         """Flush, and commit the whole transaction."""
-        transaction = self._transaction or self._autobegin_t()
-        if not transaction._commit_lane():
-            transaction.commit(_to_root=True)
+        (self._transaction or self._autobegin_t()).commit(_to_root=True)
 
     def prepare(self) -> None:
         """Prepare a two-phase transaction for commit."""

@@ -53,21 +53,25 @@ class _StateChange:
         cls,
         prerequisite_states: Literal[_StateChangeStates.ANY] | tuple[_StateChangeState, ...],
         moves_to: _StateChangeState,
+        name: str | None = None,
     ) -> Callable[[_F], _F]:
-        """Declare the states a method may start in, and the one it ends in (``NO_CHANGE``: the same)."""
+        """Declare the states a method may start in, and the one it ends in (``NO_CHANGE``: the same).
+
+        ``name``: what errors call it, if it does the work of another method.
+        """
         assert prerequisite_states, "no prerequisite states sent"
         # a tuple: members are found by identity, without hashing
         allowed = None if prerequisite_states is _StateChangeStates.ANY else prerequisite_states
         changes = moves_to is not _StateChangeStates.NO_CHANGE
 
         def decorate(fn: _F) -> _F:
-            name = fn.__name__
+            fn.__name__ = called = name or fn.__name__
 
             @functools.wraps(fn)
             def guarded(self: Any, *args: Any, **kw: Any) -> Any:
                 before = self._state
                 if allowed is not None and before not in allowed:
-                    self._raise_for_prerequisite_state(name, before)
+                    self._raise_for_prerequisite_state(called, before)
 
                 expected_by_caller = self._next_state
                 outer = self._current_fn
@@ -76,11 +80,11 @@ class _StateChange:
                     self._before_refusal()
                     if outer is not None and expected_by_caller in _IN_PROGRESS:
                         raise _illegal(
-                            f"Method '{name}()' can't be called here; method '{outer.__name__}()' is already "
+                            f"Method '{called}()' can't be called here; method '{outer.__name__}()' is already "
                             f"in progress and this would cause an unexpected state change to {moves_to!r}"
                         )
                     raise _illegal(
-                        f"Can't run operation '{name}()' here; will move to state {moves_to!r} where we are "
+                        f"Can't run operation '{called}()' here; will move to state {moves_to!r} where we are "
                         f"expecting {expected_by_caller!r}"
                     )
 
@@ -92,13 +96,13 @@ class _StateChange:
                     if after is target:
                         return result
                     if after is before:
-                        raise _illegal(f"Method '{name}()' failed to change state to {moves_to!r} as expected")
+                        raise _illegal(f"Method '{called}()' failed to change state to {moves_to!r} as expected")
                     if outer is not None:
                         raise _illegal(
-                            f"While method '{outer.__name__}()' was running, method '{name}()' caused an "
+                            f"While method '{outer.__name__}()' was running, method '{called}()' caused an "
                             f"unexpected state change to {after!r}"
                         )
-                    raise _illegal(f"Method '{name}()' caused an unexpected state change to {after!r}")
+                    raise _illegal(f"Method '{called}()' caused an unexpected state change to {after!r}")
                 finally:
                     self._next_state = expected_by_caller
                     self._current_fn = outer

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import util
 
+from ._transaction_states import SessionTransactionOrigin
 from .persistence import FlushExecutor
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class UOWTransaction:
             if session._uow_is_clean():
                 return
 
-        self.transaction = transaction = session._autobegin_t()._begin_flush()
+        self.transaction = transaction = session._autobegin_t()._begin_inside(SessionTransactionOrigin.SUBTRANSACTION)
         try:
             session._warn_on_events = session._uow_warn_on_events = True
             try:

@@ -32,7 +32,7 @@ fn kept<'py>(session: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>>
         return Ok(None);
     }
     let active = ACTIVE.get_or_try_init(py, || {
-        let module = py.import("rustalchemy.orm._session_transaction")?;
+        let module = py.import("rustalchemy.orm._transaction_states")?;
         PyResult::Ok(module.getattr("ACTIVE")?.unbind())
     })?;
     let engine = lane.getattr(intern!(py, "engine"))?;
