@@ -153,7 +153,7 @@ class QueryableAttribute(
         return self.impl.uses_objects
 
     def get_history(self, instance: Any, passive: Any = PASSIVE_OFF) -> History:
-        return get_history(instance, self.key, passive)
+        return get_history(instance, self.impl.key, passive)
 
     @property
     def info(self) -> Any:
