@@ -50,6 +50,7 @@ from sqlalchemy.sql.base import _entity_namespace as _entity_namespace
 from sqlalchemy.sql.base import _entity_namespace_key as _entity_namespace_key
 
 # FROM elements of columns, their copies included; columns behind entities in a columns clause.
+from sqlalchemy.sql.base import _cloned_difference, _cloned_intersection
 from sqlalchemy.sql.base import _expand_cloned as _expand_cloned
 from sqlalchemy.sql.base import _from_objects as _from_objects
 
@@ -599,3 +600,22 @@ def enclosing_correlate_froms(compiler: Any, asfrom: bool, lateral: bool) -> tup
 def has_ordered_values(update: Any) -> bool:
     """Whether an UPDATE was given ``ordered_values()``; 2.0 keeps the pairs, 2.1 a flag."""
     return bool(update._maintain_values_ordering if SQLALCHEMY_21 else update._ordered_values)
+
+
+def hidden_froms(
+    froms: Any, auto_correlate: bool, correlate: Any, correlate_except: Any, explicit: Any, implicit: Any
+) -> set[Any]:
+    """Which FROM elements of a subquery its enclosing statement provides; 2.0 only says what remains, when it compiles.
+
+    :param explicit, implicit: the FROM elements around that may be correlated to when asked, and without being asked.
+    """
+    hidden: set[Any] = set()
+    around = _cloned_intersection(froms, explicit or ())
+    if correlate:
+        hidden |= _cloned_intersection(around, correlate)
+    if correlate_except is not None:
+        hidden |= _cloned_difference(around, correlate_except)
+    rest = [from_ for from_ in froms if from_ not in hidden]
+    if auto_correlate and implicit and len(rest) > 1:
+        hidden |= _cloned_intersection(rest, implicit)
+    return hidden

@@ -179,18 +179,8 @@ class _StatementBuilder:
             return set()
         query = self.select_statement
         froms = self._get_froms(query)  # type: ignore[attr-defined]
-        shown = set(
-            self._correlate_froms(  # type: ignore[attr-defined]
-                froms,
-                query,
-                [c for c in self.correlate if c is not None] if self.correlate else None,
-                self.correlate_except,
-                query._auto_correlate,
-                explicit,
-                implicit,
-            )
-        )
-        hidden = [from_ for from_ in froms if from_ not in shown]
+        correlate = [c for c in self.correlate if c is not None] if self.correlate else None
+        hidden = _sa.hidden_froms(froms, query._auto_correlate, correlate, self.correlate_except, explicit, implicit)
         return set(_sa._expand_cloned(_sa._from_objects(*hidden)))
 
     def _criteria_entities(self) -> Iterable[Any]:
