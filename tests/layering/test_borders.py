@@ -52,11 +52,26 @@ def test_underscored_names_of_sqlalchemy_stay_in_one_module(path: Path) -> None:
             assert not any(part.startswith("_") for part in (*module.split("."), name)), f"{module}.{name}"
 
 
+EXTENSIONS = [path for path in SOURCES if path.is_relative_to(PACKAGE / "ext")]
+
+
+@pytest.mark.parametrize("path", EXTENSIONS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_extensions_use_public_names(path: Path) -> None:
+    """Of `rustalchemy.orm`; declarative's are as old as declarative, and part of how classes are scanned."""
+    if path.parent.name == "declarative":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level and (node.module or "").split(".")[0] == "orm":
+            names = [*str(node.module).split("."), *(alias.name for alias in node.names)]
+            assert not any(name.startswith("_") for name in names), names
+
+
 def test_a_program_does_not_load_sqlalchemys_orm() -> None:
     """A whole life of a session, in a fresh interpreter, without `sqlalchemy.orm` in `sys.modules`."""
     program = """
 import sys
 import sqlalchemy as sa
+import rustalchemy.ext.associationproxy, rustalchemy.ext.declarative, rustalchemy.ext.hybrid
 from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 class Base(DeclarativeBase):

@@ -12,11 +12,11 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parents[1] / "python"
 
 
-@pytest.mark.parametrize("orm_name", ["sqlalchemy.orm", "rustalchemy.orm"])
-@pytest.mark.parametrize("source", ["declarative_user.py"])
-def test_strict(orm_name: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("package", ["sqlalchemy", "rustalchemy"])
+@pytest.mark.parametrize("source", ["declarative_user.py", "ext_user.py"])
+def test_strict(package: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user_code = tmp_path / source
-    user_code.write_text((HERE / source).read_text().replace("rustalchemy.orm", orm_name))
+    user_code.write_text((HERE / source).read_text().replace("rustalchemy.", f"{package}."))
     monkeypatch.setenv("MYPYPATH", str(PACKAGE))
     arguments = [
         "--strict",
