@@ -181,9 +181,10 @@ def test_load_and_refresh_hooks(uow: Any) -> None:
     calls: list[Any] = []
     model = Model(
         "id name",
-        instance_events=3,
-        load_hook=lambda state, context: calls.append(("load", context)),
-        refresh_hook=lambda state, context, names: calls.append(("refresh", context, names)),
+        instance_events={
+            "load": ([lambda state, context: calls.append(("load", context))],),
+            "refresh": ([lambda state, context, names: calls.append(("refresh", context, names))],),
+        },
     )
     kept = uow._hydrate(single(model.entity()), [(1, "a"), (1, "a")], loaded=LoadContext("first"))
     uow._hydrate(single(model.entity()), [(1, "b"), (1, "c")], populate_existing=True, loaded=LoadContext("second"))

@@ -6,7 +6,9 @@ from typing import Any
 
 from sqlalchemy import event
 
+from .._core import Listener
 from . import instrumentation
+from ._mapper_registries import all_mappers
 from .attributes import QueryableAttribute
 from .base import NO_KEY
 from .interfaces import MapperProperty
@@ -50,15 +52,7 @@ class AttributeEvents(event.Events[QueryableAttribute[Any]]):
         target, fn = event_key.dispatch_target, event_key._listen_fn
 
         if not raw or not retval or not include_key:
-
-            def deliver(state: Any, *args: Any, **kw: Any) -> Any:
-                subject = state if raw else state.obj()
-                answer = fn(subject, *args, **(kw if include_key else {}))
-                if retval:
-                    return answer
-                return args[0] if args else None
-
-            event_key = event_key.with_wrapper(deliver)
+            event_key = event_key.with_wrapper(Listener(fn, raw=raw, retval=retval, keyword=include_key))
 
         event_key.base_listen(propagate=propagate)
         _tell(target, active_history)
@@ -100,6 +94,12 @@ def _tell(attribute: Any, active_history: bool) -> None:
     """Let the native side know that there is somebody to call, and whether the old value is wanted."""
     if active_history:
         attribute.dispatch._active_history = True
-        attribute = getattr(attribute.class_, "_sa_class_manager", {}).get(attribute.key, attribute)
-    if hasattr(attribute, "_hear"):
-        attribute._hear()
+    heard_by: list[Any] = [attribute]
+    if isinstance(attribute, type):
+        every = (one for mapper in all_mappers() for one in mapper.class_manager.values())
+        heard_by = [one for one in every if isinstance(one, attribute)]
+    elif active_history:
+        heard_by = [getattr(attribute.class_, "_sa_class_manager", {}).get(attribute.key, attribute)]
+    for one in heard_by:
+        if hasattr(one, "_hear"):
+            one._hear()

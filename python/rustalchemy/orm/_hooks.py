@@ -13,7 +13,6 @@ from sqlalchemy import util
 from .. import _core
 from . import _concurrent_use, _detached, _expired_peers, base
 from . import exc as orm_exc
-from ._attribute_fire import fire
 from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
 from .collections import _check_collection_type
 from .state import InstanceState
@@ -36,7 +35,6 @@ class _Hooks:
     # the class of the views and states that the core makes
     InstanceState = InstanceState
 
-    fire = staticmethod(fire)
     current_task = staticmethod(_concurrent_use.current_task)
     is_current_task = staticmethod(_concurrent_use.is_current_task)
     concurrent_use = staticmethod(_concurrent_use.concurrent_use)

@@ -7,9 +7,11 @@ from typing import Any
 
 from sqlalchemy import event
 
+from .._core import Listener
 from .._sa import _EventKey
 from . import instrumentation
 from ._event_holds import _EventsHold, ask_first, may_hold
+from ._mapper_registries import all_mappers
 from .instrumentation import ClassManager, InstrumentationFactory
 from .mapper import Mapper
 
@@ -107,17 +109,18 @@ class InstanceEvents(event.Events[ClassManager[Any]]):
     ) -> None:
         target, fn = event_key.dispatch_target, event_key._listen_fn
 
-        if not raw or restore_load_context:
+        if restore_load_context:
 
             def deliver(state: Any, *args: Any, **kwargs: Any) -> Any:
-                runid = state.runid if restore_load_context else 0
+                runid = state.runid
                 try:
                     return fn(state if raw else state.obj(), *args, **kwargs)
                 finally:
-                    if restore_load_context:
-                        state.runid = runid
+                    state.runid = runid
 
             event_key = event_key.with_wrapper(deliver)
+        elif not raw:
+            event_key = event_key.with_wrapper(Listener(fn))
 
         event_key.base_listen(propagate=propagate, **kw)
         _tell(target)
@@ -161,13 +164,7 @@ class InstanceEvents(event.Events[ClassManager[Any]]):
 
 def _tell(target: Any) -> None:
     """Let the native side know that there is somebody to call."""
-    if isinstance(target, type):
-        from .mapper import _all_registries
-
-        managers = [mapper.class_manager for registry in _all_registries() for mapper in registry.mappers]
-    else:
-        managers = [target]
-    for manager in managers:
+    for manager in [m.class_manager for m in all_mappers()] if isinstance(target, type) else [target]:
         if hasattr(manager, "_hear"):
             manager._hear()
 

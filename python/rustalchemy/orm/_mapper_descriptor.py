@@ -9,6 +9,7 @@ from sqlalchemy import Table, util
 
 from . import _statement_cache
 from . import exc as orm_exc
+from ._listeners import heard
 from .interfaces import MANYTOMANY, MANYTOONE
 
 _CASCADE_BITS = {
@@ -20,7 +21,7 @@ _CASCADE_BITS = {
     "refresh-expire": 32,
 }
 _ROW_EVENTS = ("before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete")
-_INSTANCE_EVENTS = ("load", "refresh", "refresh_flush", "expire", "init", "init_failure", "pickle", "unpickle")
+_INSTANCE_EVENTS = ("load", "refresh", "refresh_flush", "expire")
 _PASSIVE_DELETES = {False: 0, True: 1, "all": 2}
 
 
@@ -69,11 +70,8 @@ def describe(mapper: Any) -> dict[str, Any]:
         "polymorphic_attr": _allocated(manager, mapper._polymorphic_attr_key),
         "polymorphic_identity": mapper.polymorphic_identity,
         "polymorphic_abstract": mapper.polymorphic_abstract,
-        "inline_events": _event_bits(mapper.dispatch, _ROW_EVENTS),
-        "instance_events": _event_bits(manager.dispatch, _INSTANCE_EVENTS),
-        "load_hook": manager.dispatch.load or None,
-        "refresh_hook": manager.dispatch.refresh or None,
-        "expire_hook": manager.dispatch.expire or None,
+        "row_events": heard(mapper.dispatch, _ROW_EVENTS),
+        "instance_events": heard(manager.dispatch, _INSTANCE_EVENTS),
         "tables": [_table(mapper, table) for table in _written_tables(mapper)],
         "relationships": list(_relationships(mapper)),
     }
@@ -81,10 +79,6 @@ def describe(mapper: Any) -> dict[str, Any]:
 
 def _allocated(manager: Any, key: str | None) -> int | None:
     return None if key is None else manager.allocate(key)
-
-
-def _event_bits(dispatch: Any, names: tuple[str, ...]) -> int:
-    return sum(1 << position for position, name in enumerate(names) if getattr(dispatch, name))
 
 
 def _written_tables(mapper: Any) -> Iterator[Any]:

@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlalchemy import event
 
+from .._core import Listener
 from .._sa import _omit_standard_example
 from ._event_holds import _EventsHold, ask_first, may_hold
+from ._mapper_registries import all_mappers
 from .base import EXT_CONTINUE, _mapper_or_none
 from .mapper import Mapper
 
@@ -53,12 +55,10 @@ class MapperEvents(event.Events[Mapper[Any]]):
             position = names.index("target") if not raw and "target" in names else None
 
             def deliver(*args: Any, **kwargs: Any) -> Any:
-                if position is not None:
-                    args = (*args[:position], args[position].obj(), *args[position + 1 :])
                 answer = fn(*args, **kwargs)
                 return answer if retval else EXT_CONTINUE
 
-            event_key = event_key.with_wrapper(deliver)
+            event_key = event_key.with_wrapper(deliver if position is None else Listener(fn, position))
 
         if propagate:
             for mapper in target.self_and_descendants:
@@ -115,13 +115,7 @@ class MapperEvents(event.Events[Mapper[Any]]):
 
 def _tell(target: Any) -> None:
     """Let the native side know that there is somebody to call."""
-    if isinstance(target, type):
-        from .mapper import _all_registries
-
-        mappers = [mapper for registry in _all_registries() for mapper in registry.mappers]
-    else:
-        mappers = [target]
-    for mapper in mappers:
+    for mapper in all_mappers() if isinstance(target, type) else [target]:
         if hasattr(mapper, "_hear"):
             mapper._hear()
 

@@ -21,6 +21,11 @@ def _all_registries() -> set[Any]:
         return set(_mapper_registries)
 
 
+def all_mappers() -> list[Any]:
+    """The mappers of all registries."""
+    return [mapper for registry in _all_registries() for mapper in registry.mappers]
+
+
 def _unconfigured_mappers() -> Iterator[Any]:
     for registry in _all_registries():
         yield from registry._mappers_to_configure()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, exc
 
+from .._core import Listener
 from ._live_sessions import live_sessions
 from .scoping import scoped_session
 from .session import Session, sessionmaker
@@ -103,21 +104,24 @@ class SessionEvents(event.Events[Session]):
         restore_load_context: bool = False,
         **kw: Any,
     ) -> None:
-        if event_key.identifier in _LIFECYCLE_BITS and (not raw or restore_load_context):
-            fn = event_key._listen_fn
+        fn = event_key._listen_fn
+        if event_key.identifier not in _LIFECYCLE_BITS:
+            pass
+        elif restore_load_context:
 
-            def deliver(session: Session, state: Any, *args: Any, **kwargs: Any) -> Any:
+            def deliver(session: Session, state: Any) -> Any:
                 target = state if raw else state.obj()
                 if target is None:
                     return None
-                runid = state.runid if restore_load_context else 0
+                runid = state.runid
                 try:
-                    return fn(session, target, *args, **kwargs)
+                    return fn(session, target)
                 finally:
-                    if restore_load_context:
-                        state.runid = runid
+                    state.runid = runid
 
             event_key = event_key.with_wrapper(deliver)
+        elif not raw:
+            event_key = event_key.with_wrapper(Listener(fn, 1, needs_object=True))
 
         event_key.base_listen(**kw)
         _mark_listening(event_key.dispatch_target, event_key.identifier)

@@ -37,6 +37,7 @@ from ._attribute_impl import _is_collection_attribute_impl as _is_collection_att
 from ._comparison_template import QuickComparison
 from ._history import HISTORY_BLANK as HISTORY_BLANK
 from ._history import History as History
+from ._listeners import heard
 from ._typing import insp_is_aliased_class
 from .base import ATTR_EMPTY as ATTR_EMPTY
 from .base import ATTR_WAS_SET as ATTR_WAS_SET
@@ -328,27 +329,20 @@ class InstrumentedAttribute(_core.AttributeDescriptor, QuickComparison, Queryabl
         if self.impl is None:
             # not set up yet; asked again then
             return
-        dispatch = self.dispatch
-        flags = 0
-        for bit, name in _EVENT_BITS:
-            if getattr(dispatch, name):
-                flags |= bit
-        self._set_listeners(flags)
-        self._set_active_history(bool(dispatch._active_history))
-        if dispatch._active_history:
-            self._set_active_history(True)
+        self._set_listeners(heard(self.dispatch, _EVENTS))
+        self._set_active_history(bool(self.dispatch._active_history))
 
 
-_EVENT_BITS = (
-    (1, "set"),
-    (2, "append"),
-    (2, "append_wo_mutation"),
-    (4, "remove"),
-    (8, "bulk_replace"),
-    (16, "init_scalar"),
-    (16, "init_collection"),
-    (16, "dispose_collection"),
-    (32, "modified"),
+_EVENTS = (
+    "set",
+    "append",
+    "append_wo_mutation",
+    "remove",
+    "bulk_replace",
+    "init_scalar",
+    "init_collection",
+    "dispose_collection",
+    "modified",
 )
 
 

@@ -133,10 +133,10 @@ class FlushExecutor:
         """Begin where the rows of a mapper would go, for a step that has nothing to send."""
         self._target(manager.mapper)
 
-    def fire(self, event: str, manager: Any, state: Any) -> None:
-        """Call the listeners of a row-level mapper event."""
+    def event_arguments(self, manager: Any) -> tuple[Mapper[Any], Connection]:
+        """What listeners of a mapper's row-level events get before the object."""
         mapper = manager.mapper
-        getattr(mapper.dispatch, event)(mapper, self._target(mapper).connection, state)
+        return mapper, self._target(mapper).connection
 
     # --- after the statements ---
 

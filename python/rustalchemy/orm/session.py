@@ -20,6 +20,7 @@ from .. import _core, _sa
 from . import attributes, exc
 from ._execute_state import ORMExecuteState
 from ._expired_peers import OnExpired, is_batch
+from ._listeners import collections_of
 from ._live_sessions import SessionReference, live_sessions
 from ._live_sessions import references as _sessions
 from ._on_lazy import OnLazy, watch_lazy_loads
@@ -375,8 +376,9 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         self._event_bits = bits
         self._uow_set_events(bits)
 
-    def _fire_state_event(self, name: str, state: InstanceState) -> None:
-        getattr(self.dispatch, name)(self, state)
+    def _state_listeners(self, event: str) -> tuple[Any, Any]:
+        """Where the listeners of an event about single objects are kept, for the native core."""
+        return collections_of(self.dispatch, event)
 
     def _flush_warning(self, method: str) -> None:
         util.warn(

@@ -3,7 +3,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::adapter::{CollectionAdapter, EventSource, event_source};
-use crate::attribute::{self, AttrCore, AttrKind, Initiator, Op, fire, listen};
+use crate::attribute::{self, AttrCore, AttrEvent, AttrKind, Initiator, Op, fire};
 use crate::flags::passive;
 use crate::instance_state::{InstanceState, expect_state};
 use crate::slots;
@@ -155,8 +155,8 @@ pub fn flag_modified(obj: &Bound<'_, PyAny>, key: &Bound<'_, PyString>) -> PyRes
     let py = obj.py();
     let (state, attr) = find(obj, key)?;
     expiry::apply_pending(py, state)?;
-    if attr.listens(listen::MODIFIED) {
-        fire(py, "modified", attr, state, &[token::of(py, Initiator { attr, op: Op::Modified })?])?;
+    if attr.listens(AttrEvent::Modified) {
+        fire(py, AttrEvent::Modified, attr, state, [token::of(py, Initiator { attr, op: Op::Modified })?])?;
     }
     if !attr.send_modified_events.get() {
         return Ok(());

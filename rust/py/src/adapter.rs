@@ -6,7 +6,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyIterator, PyList, PyString, PyTuple, PyType, PyWeakrefMethods, PyWeakrefReference};
 
-use crate::attribute::{self, AttrCore, Initiator, Op, fire, listen};
+use crate::attribute::{self, AttrCore, AttrEvent, Initiator, Op, fire};
 use crate::collection;
 use crate::list;
 use crate::relationship;
@@ -88,9 +88,9 @@ impl AdapterCore {
         self.before_event(py, state)?;
         let source = initiator.unwrap_or(Initiator { attr: self.attr, op: Op::Append });
         let mut item = item;
-        if self.attr.listens(listen::APPEND_WO_MUTATION) {
+        if self.attr.listens(AttrEvent::AppendWoMutation) {
             let key = key.unwrap_or_else(|| names::NO_KEY.get(py));
-            item = fire(py, "append_wo_mutation", self.attr, state, &[item, token::of(py, source)?, key])?;
+            item = fire(py, AttrEvent::AppendWoMutation, self.attr, state, [item, token::of(py, source)?, key])?;
         }
         relationship::cascade_append(py, state, self.attr, &item, source)?;
         Ok(item)

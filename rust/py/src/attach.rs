@@ -9,35 +9,57 @@ use crate::cascade::{self, Cascade};
 use crate::errors;
 use crate::flags;
 use crate::held::Held;
+use crate::listeners::Firing;
 use crate::manager::ManagerCore;
 use crate::names;
 use crate::state::StateRef;
 use crate::unit_of_work_core::UowRef;
 
-/// Session events that concern one state; bit numbers as agreed with `_uow_set_events`.
-pub mod events {
-    /// `before_attach`.
-    pub const BEFORE_ATTACH: (u32, &str) = (1, "before_attach");
-    /// `after_attach`.
-    pub const AFTER_ATTACH: (u32, &str) = (2, "after_attach");
-    /// `transient_to_pending`.
-    pub const TRANSIENT_TO_PENDING: (u32, &str) = (4, "transient_to_pending");
-    /// `pending_to_transient`.
-    pub const PENDING_TO_TRANSIENT: (u32, &str) = (8, "pending_to_transient");
-    /// `persistent_to_transient`.
-    pub const PERSISTENT_TO_TRANSIENT: (u32, &str) = (16, "persistent_to_transient");
-    /// `pending_to_persistent`.
-    pub const PENDING_TO_PERSISTENT: (u32, &str) = (32, "pending_to_persistent");
-    /// `persistent_to_deleted`.
-    pub const PERSISTENT_TO_DELETED: (u32, &str) = (64, "persistent_to_deleted");
-    /// `deleted_to_persistent`.
-    pub const DELETED_TO_PERSISTENT: (u32, &str) = (128, "deleted_to_persistent");
-    /// `deleted_to_detached`.
-    pub const DELETED_TO_DETACHED: (u32, &str) = (256, "deleted_to_detached");
-    /// `persistent_to_detached`.
-    pub const PERSISTENT_TO_DETACHED: (u32, &str) = (512, "persistent_to_detached");
-    /// `detached_to_persistent`.
-    pub const DETACHED_TO_PERSISTENT: (u32, &str) = (1024, "detached_to_persistent");
+/// The events of a session about single objects, numbered as in `_session_events.py`.
+#[derive(Clone, Copy)]
+pub enum SessionEvent {
+    /// An object is about to enter the session.
+    BeforeAttach,
+    /// It entered.
+    AfterAttach,
+    /// `add()` of a transient object.
+    TransientToPending,
+    /// A pending object left.
+    PendingToTransient,
+    /// An INSERT was rolled back.
+    PersistentToTransient,
+    /// An INSERT was flushed.
+    PendingToPersistent,
+    /// A DELETE was flushed.
+    PersistentToDeleted,
+    /// A DELETE was rolled back.
+    DeletedToPersistent,
+    /// A DELETE was committed.
+    DeletedToDetached,
+    /// A persistent object left.
+    PersistentToDetached,
+    /// A detached object was added.
+    DetachedToPersistent,
+    /// An object was built from a row.
+    LoadedAsPersistent,
+}
+
+impl SessionEvent {
+    /// The names of the events, in the order of their numbers.
+    const NAMES: [&'static str; 12] = [
+        "before_attach",
+        "after_attach",
+        "transient_to_pending",
+        "pending_to_transient",
+        "persistent_to_transient",
+        "pending_to_persistent",
+        "persistent_to_deleted",
+        "deleted_to_persistent",
+        "deleted_to_detached",
+        "persistent_to_detached",
+        "detached_to_persistent",
+        "loaded_as_persistent",
+    ];
 }
 
 /// `<User at 0x…>` for messages.
@@ -88,13 +110,19 @@ impl UowRef {
     }
 
     /// Tells the session's listeners about a state, if there are any.
-    pub fn fire(self, py: Python<'_>, event: (u32, &str), state: StateRef) -> PyResult<()> {
-        if self.core().events & event.0 != 0
-            && let Some(session) = self.session(py)
-        {
-            session.call_method1("_fire_state_event", (event.1, state.view(py)?))?;
+    pub fn fire(self, py: Python<'_>, event: SessionEvent, state: StateRef) -> PyResult<()> {
+        let number = event as usize;
+        if !self.core().events.listens(number) {
+            return Ok(());
         }
-        Ok(())
+        let Some(session) = self.session(py) else { return Ok(()) };
+        if self.core().events.collections(py, number).is_none() {
+            let name = SessionEvent::NAMES[number];
+            let found = session.call_method1(pyo3::intern!(py, "_state_listeners"), (name,))?;
+            self.core().events.listen(number, found.cast_into()?);
+        }
+        let listeners = self.core().events.present(py, number)?;
+        Firing { state, position: 1, others: &[session], keyword: None }.announce(py, listeners)
     }
 
     /// Begins a transaction when there is none.
@@ -278,7 +306,7 @@ impl UowRef {
         if attaches {
             self.after_attach(py, state)?;
         } else if reverts_deletion {
-            self.fire(py, events::DELETED_TO_PERSISTENT, state)?;
+            self.fire(py, SessionEvent::DeletedToPersistent, state)?;
         }
         Ok(())
     }
@@ -319,7 +347,7 @@ impl UowRef {
                 ),
             ));
         }
-        self.fire(py, events::BEFORE_ATTACH, state)?;
+        self.fire(py, SessionEvent::BeforeAttach, state)?;
         Ok(true)
     }
 
@@ -329,14 +357,14 @@ impl UowRef {
         state.set_new_tx(0);
         state.set_dirty_tx(0);
         core.may_hold_related |= state.has(flags::GC_TRACKED) || !state.has(flags::INLINE);
-        if core.events == 0 {
+        if core.events.is_silent() {
             return Ok(());
         }
-        self.fire(py, events::AFTER_ATTACH, state)?;
+        self.fire(py, SessionEvent::AfterAttach, state)?;
         if state.has_key() {
-            self.fire(py, events::DETACHED_TO_PERSISTENT, state)
+            self.fire(py, SessionEvent::DetachedToPersistent, state)
         } else {
-            self.fire(py, events::TRANSIENT_TO_PENDING, state)
+            self.fire(py, SessionEvent::TransientToPending, state)
         }
     }
 
@@ -400,7 +428,7 @@ impl UowRef {
 
     /// As `expunge`, and says how the states were detached.
     pub fn expunge_as(self, py: Python<'_>, states: Vec<Held>, to_transient: bool, how: u32) -> PyResult<()> {
-        let has_events = self.core().events != 0;
+        let has_events = !self.core().events.is_silent();
         let mut first_error = None;
         let mut dropped = Vec::with_capacity(states.len());
         for held in &states {
@@ -428,10 +456,10 @@ impl UowRef {
             }
             if has_events {
                 let event = match before {
-                    Lifecycle::Pending => Some(events::PENDING_TO_TRANSIENT),
-                    Lifecycle::Persistent if to_transient => Some(events::PERSISTENT_TO_TRANSIENT),
-                    Lifecycle::Persistent => Some(events::PERSISTENT_TO_DETACHED),
-                    Lifecycle::Deleted => Some(events::DELETED_TO_DETACHED),
+                    Lifecycle::Pending => Some(SessionEvent::PendingToTransient),
+                    Lifecycle::Persistent if to_transient => Some(SessionEvent::PersistentToTransient),
+                    Lifecycle::Persistent => Some(SessionEvent::PersistentToDetached),
+                    Lifecycle::Deleted => Some(SessionEvent::DeletedToDetached),
                     _ => None,
                 };
                 if let Some(event) = event

@@ -8,13 +8,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyType};
 
 use crate::flags::{self, passive};
+use crate::listeners::{Firing, Heard};
 use crate::manager::ManagerCore;
 use crate::mapper::{Direction, RelationshipDescriptor, bits};
 use crate::names;
 use crate::slots;
 use crate::state::{StateExtra, StateRef};
 use crate::unit_of_work_core::{UnitOfWorkCore, UowRef};
-use crate::{collection, errors, expiry, hooks, raw, scalar_object, write_only};
+use crate::{collection, errors, expiry, raw, scalar_object, write_only};
 
 /// What an attribute holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,22 +28,58 @@ pub enum AttrKind {
     Collection,
 }
 
-/// Bits of `AttrCore::listeners`: which Python-level events exist.
-pub mod listen {
-    /// `set`.
-    pub const SET: u32 = 1;
-    /// `append`.
-    pub const APPEND: u32 = 2;
-    /// `remove`.
-    pub const REMOVE: u32 = 4;
-    /// `bulk_replace`.
-    pub const BULK: u32 = 8;
-    /// `init_scalar`, `init_collection`, `dispose_collection`.
-    pub const INIT: u32 = 16;
-    /// `modified`.
-    pub const MODIFIED: u32 = 32;
-    /// `append_wo_mutation` comes with `append`.
-    pub const APPEND_WO_MUTATION: u32 = APPEND;
+/// The Python-level events of an attribute.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AttrEvent {
+    /// A scalar is about to be set.
+    Set,
+    /// A value is about to enter a collection.
+    Append,
+    /// A value was given to a collection that has it.
+    AppendWoMutation,
+    /// A value left.
+    Remove,
+    /// A collection is about to be replaced.
+    BulkReplace,
+    /// A scalar without a value was read.
+    InitScalar,
+    /// A collection was made.
+    InitCollection,
+    /// A collection was replaced.
+    DisposeCollection,
+    /// `flag_modified` was called.
+    Modified,
+}
+
+impl AttrEvent {
+    /// The names of the events, in the order of their numbers.
+    pub const NAMES: [&'static str; 9] = [
+        "set",
+        "append",
+        "append_wo_mutation",
+        "remove",
+        "bulk_replace",
+        "init_scalar",
+        "init_collection",
+        "dispose_collection",
+        "modified",
+    ];
+    /// What the listener's answer is: a new value of the first argument, unless it is None for `init_scalar`.
+    fn replaces(self, answer: &Bound<'_, PyAny>) -> bool {
+        match self {
+            Self::Set | Self::Append | Self::AppendWoMutation => true,
+            Self::InitScalar => !answer.is_none(),
+            _ => false,
+        }
+    }
+    /// The keyword by which listeners may get the collection's key.
+    fn keyword(self, py: Python<'_>) -> Option<&Bound<'_, PyString>> {
+        match self {
+            Self::Append | Self::AppendWoMutation | Self::Remove => Some(names::key(py)),
+            Self::BulkReplace => Some(names::keys(py)),
+            _ => None,
+        }
+    }
 }
 
 /// What a change of an attribute began with; with the attribute it identifies an event token.
@@ -90,8 +127,10 @@ pub struct AttrCore {
     pub fast_class: Cell<*mut ffi::PyTypeObject>,
     /// Column value without Python-level `set` listeners, active history or veto: assignment has a fast path.
     pub plain_set: Cell<bool>,
-    /// Which Python-level events exist.
-    pub listeners: Cell<u32>,
+    /// Who listens.
+    pub heard: Heard,
+    /// The event tokens listeners get, by operation: those of the attribute's `impl`, once they were asked for.
+    pub tokens: RefCell<[Option<Py<PyAny>>; Op::COUNT]>,
     /// The old value is loaded before a change.
     pub active_history: Cell<bool>,
     /// Takes part in expiry as a column does (`accepts_scalar_loader`).
@@ -139,7 +178,8 @@ impl AttrCore {
             object: Cell::new(std::ptr::null_mut()),
             fast_class: Cell::new(std::ptr::null_mut()),
             plain_set: Cell::new(kind == AttrKind::Scalar),
-            listeners: Cell::new(0),
+            heard: Heard::default(),
+            tokens: RefCell::default(),
             active_history: Cell::new(false),
             accepts_scalar_loader: Cell::new(kind == AttrKind::Scalar),
             load_on_unexpire: Cell::new(true),
@@ -203,14 +243,14 @@ impl AttrCore {
     }
     /// Is this Python-level event listened to?
     #[inline]
-    pub fn listens(&self, bit: u32) -> bool {
-        self.listeners.get() & bit != 0
+    pub fn listens(&self, event: AttrEvent) -> bool {
+        self.heard.listens(event as usize)
     }
     /// Works out `plain_set` again.
     pub fn update_plain_set(&self) {
         self.plain_set.set(
             self.kind == AttrKind::Scalar
-                && self.listeners.get() & listen::SET == 0
+                && !self.listens(AttrEvent::Set)
                 && !self.active_history.get()
                 && self.send_modified_events.get(),
         );
@@ -266,19 +306,29 @@ impl AttrCore {
     }
 }
 
-/// Calls a Python-level attribute event: `hooks.fire(event, descriptor, state, *args)`.
-pub fn fire<'py>(
+/// Calls the listeners of an event. `args` is what they get after the object; events of collections have the key last.
+/// Returns the first of it as the listeners leave it.
+pub fn fire<'py, const N: usize>(
     py: Python<'py>,
-    event: &str,
+    event: AttrEvent,
     attr: &AttrCore,
     state: StateRef,
-    args: &[Bound<'py, PyAny>],
+    mut args: [Bound<'py, PyAny>; N],
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: the GIL is held.
-    let descriptor = unsafe { attr.object(py) };
-    let mut all = vec![PyString::new(py, event).into_any(), descriptor.into_pyobject(py)?, state.view(py)?];
-    all.extend_from_slice(args);
-    hooks::hook(py, "fire")?.call1(pyo3::types::PyTuple::new(py, all)?)
+    const { assert!(N > 0, "an event has arguments") };
+    let keyword = event.keyword(py).filter(|_| attr.kind == AttrKind::Collection);
+    let positional = N - usize::from(keyword.is_some());
+    for listener in attr.heard.present(py, event as usize)? {
+        let (others, key) = args.split_at(positional);
+        let firing = Firing { state, position: 0, others, keyword: keyword.zip(key.first()) };
+        if let Some(answer) = firing.call(&listener)?.filter(|answer| event.replaces(answer)) {
+            args[0] = answer;
+        }
+    }
+    if attr.kind == AttrKind::Scalar && !attr.listens(event) {
+        attr.update_plain_set(); // the last one has left
+    }
+    Ok(args[0].clone())
 }
 
 /// Is this one of the symbols that stand for "no value known"?
@@ -389,9 +439,9 @@ fn default_value<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore)
         return collection::empty_collection(py, state, attr);
     }
     let default = attr.default.borrow().as_ref().map_or_else(|| py.None(), |value| value.clone_ref(py)).into_bound(py);
-    if attr.listens(listen::INIT) {
+    if attr.listens(AttrEvent::InitScalar) {
         let dict = crate::instance_state::dict_of(py, state)?;
-        return fire(py, "init_scalar", attr, state, &[default, dict]);
+        return fire(py, AttrEvent::InitScalar, attr, state, [default, dict]);
     }
     Ok(default)
 }
@@ -531,9 +581,9 @@ fn set_scalar<'py>(
     expiry::apply_pending(py, state)?;
     let old = old_scalar(py, state, attr)?;
     let mut value = value.clone();
-    if attr.listens(listen::SET) {
+    if attr.listens(AttrEvent::Set) {
         let token = crate::token::of(py, initiator.unwrap_or(Initiator { attr, op: Op::Replace }))?;
-        value = fire(py, "set", attr, state, &[value, old.clone(), token])?;
+        value = fire(py, AttrEvent::Set, attr, state, [value, old.clone(), token])?;
     }
     modified_event(py, state, attr, old.as_ptr())?;
     store(state, attr, value)
@@ -579,9 +629,9 @@ pub fn delete(py: Python<'_>, state: StateRef, attr: &'static AttrCore) -> PyRes
 fn delete_scalar(py: Python<'_>, state: StateRef, attr: &'static AttrCore) -> PyResult<()> {
     let old = old_scalar(py, state, attr)?;
     let expired = state.has(flags::EXPIRED) || state.slot(attr.index()).is_expired();
-    if attr.listens(listen::REMOVE) {
+    if attr.listens(AttrEvent::Remove) {
         let token = crate::token::of(py, Initiator { attr, op: Op::Remove })?;
-        fire(py, "remove", attr, state, &[old.clone(), token])?;
+        fire(py, AttrEvent::Remove, attr, state, [old.clone(), token])?;
     }
     modified_event(py, state, attr, old.as_ptr())?;
     let existed = take(state, attr);

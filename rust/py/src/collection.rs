@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySet, PyTuple, PyType};
 
 use crate::adapter::{self, AdapterCore, CollectionAdapter, EventSource, adapter_of};
-use crate::attribute::{self, AttrCore, Initiator, Op, fire, listen, modified_event, related_state, store};
+use crate::attribute::{self, AttrCore, AttrEvent, Initiator, Op, fire, modified_event, related_state, store};
 use crate::flags::passive;
 use crate::list;
 use crate::pending::{IdentityList, PendingMutations};
@@ -30,9 +30,9 @@ fn make<'py>(
             made
         }
     };
-    if attr.listens(listen::INIT) {
+    if attr.listens(AttrEvent::InitCollection) {
         let view = CollectionAdapter::make(&collection, &adapter)?.into_any();
-        fire(py, "init_collection", attr, state, &[collection.clone(), view])?;
+        fire(py, AttrEvent::InitCollection, attr, state, [collection.clone(), view])?;
     }
     Ok((collection, adapter))
 }
@@ -129,9 +129,9 @@ pub fn fire_append<'py>(
     let source = initiator.unwrap_or(Initiator { attr, op: Op::Append });
     relationship::check_single_parent(py, attr, &item, None, source)?;
     let mut item = item;
-    if attr.listens(listen::APPEND) {
+    if attr.listens(AttrEvent::Append) {
         let key = key.unwrap_or_else(|| names::NO_KEY.get(py));
-        item = fire(py, "append", attr, state, &[item, token::of(py, source)?, key])?;
+        item = fire(py, AttrEvent::Append, attr, state, [item, token::of(py, source)?, key])?;
     }
     relationship::cascade_append(py, state, attr, &item, source)?;
     relationship::backref_append(py, state, attr, &item, source)?;
@@ -155,9 +155,9 @@ pub fn fire_remove<'py>(
     if attr.track_parent.get() && !item.is_none() {
         relationship::set_has_parent(py, attr, related_state(item)?, state, false)?;
     }
-    if attr.listens(listen::REMOVE) {
+    if attr.listens(AttrEvent::Remove) {
         let key = key.unwrap_or_else(|| names::NO_KEY.get(py));
-        fire(py, "remove", attr, state, &[item.clone(), token::of(py, source)?, key])?;
+        fire(py, AttrEvent::Remove, attr, state, [item.clone(), token::of(py, source)?, key])?;
     }
     relationship::cascade_remove(py, state, attr, item)?;
     relationship::backref_remove(py, state, attr, item, source)?;
@@ -393,10 +393,10 @@ pub fn set<'py>(
     let (collection, _adapter) = make(py, state, attr)?;
     let (mut values, keys) = adapt(py, attr, value, check)?;
     let source = Initiator { attr, op: Op::BulkReplace };
-    if attr.listens(listen::BULK) {
+    if attr.listens(AttrEvent::BulkReplace) {
         let list = PyList::new(py, &values)?;
         let keys = keys.unwrap_or_else(|| py.None().into_bound(py));
-        fire(py, "bulk_replace", attr, state, &[list.clone().into_any(), token::of(py, source)?, keys])?;
+        fire(py, AttrEvent::BulkReplace, attr, state, [list.clone().into_any(), token::of(py, source)?, keys])?;
         values = list.iter().collect();
     }
     let passive = passive::ONLY_PERSISTENT ^ (passive & passive::NO_RAISE);
@@ -417,12 +417,12 @@ pub fn set<'py>(
         // SAFETY: the state owned it; `old` keeps it alive.
         unsafe { ffi::Py_DECREF(empty) }
     }
-    if attr.listens(listen::INIT) {
+    if attr.listens(AttrEvent::DisposeCollection) {
         let view = match &old_adapter {
             Some(core) => CollectionAdapter::make(&old, core)?.into_any(),
             None => py.None().into_bound(py),
         };
-        fire(py, "dispose_collection", attr, state, &[old, view])?;
+        fire(py, AttrEvent::DisposeCollection, attr, state, [old, view])?;
     }
     Ok(())
 }

@@ -9,10 +9,11 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
-use crate::attribute::{self, AttrCore, AttrKind};
+use crate::attribute::{self, AttrCore, AttrEvent, AttrKind};
 use crate::errors;
 use crate::flags::{self, passive};
 use crate::instance::{self, InstanceObject};
+use crate::listeners::Heard;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::mapper::RelationshipDescriptor;
 use crate::names;
@@ -216,10 +217,21 @@ unsafe extern "C" fn descriptor_traverse(object: *mut ffi::PyObject, visit: ffi:
         if let Ok(relationship) = core.relationship.try_borrow()
             && let Some(relationship) = relationship.as_ref()
         {
-            return relationship.traverse_raw(visit, arg);
+            let result = relationship.traverse_raw(visit, arg);
+            if result != 0 {
+                return result;
+            }
         }
+        if let Ok(tokens) = core.tokens.try_borrow() {
+            for token in tokens.iter().flatten() {
+                let result = visit(token.as_ptr(), arg);
+                if result != 0 {
+                    return result;
+                }
+            }
+        }
+        core.heard.traverse_raw(visit, arg)
     }
-    0
 }
 
 fn release(core: &AttrCore) {
@@ -230,7 +242,9 @@ fn release(core: &AttrCore) {
         core.default.take(),
         core.collection_factory.take(),
         core.relationship.take(),
+        core.tokens.take(),
     );
+    core.heard.replace(Heard::default());
     drop(held);
 }
 
@@ -401,7 +415,7 @@ fn set_listeners(
     _kw: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<Py<PyAny>> {
     let attr = core_of(slf)?;
-    attr.listeners.set(args.get_item(0)?.extract()?);
+    attr.heard.replace(Heard::from_dict(&args.get_item(0)?.cast_into::<PyDict>()?, &AttrEvent::NAMES)?);
     attr.update_plain_set();
     Ok(slf.py().None())
 }

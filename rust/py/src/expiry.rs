@@ -6,6 +6,8 @@ use pyo3::prelude::*;
 
 use crate::attribute::{AttrCore, AttrKind};
 use crate::flags;
+use crate::listeners::{Firing, Heard};
+use crate::mapper::InstanceEvent;
 use crate::slots;
 use crate::state::StateRef;
 use crate::unit_of_work_core::UowRef;
@@ -76,22 +78,19 @@ pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
     result.and(forgotten).and_then(|()| fire(py, state, None))
 }
 
-/// Bit of a mapper's `instance_events`.
-const EXPIRE_EVENT: u32 = 8;
-
 /// Set for good once a mapper with listeners of the expire event was described.
 static HEARD: AtomicBool = AtomicBool::new(false);
 
 /// Takes note of a mapper's `instance_events`.
-pub fn note_events(instance_events: u32) {
-    if instance_events & EXPIRE_EVENT != 0 {
+pub fn note_events(instance_events: &Heard) {
+    if instance_events.listens(InstanceEvent::Expire as usize) {
         HEARD.store(true, Ordering::Relaxed);
     }
 }
 
 /// Does anybody listen to the expire event of this state's class? Then expiry cannot wait for the next access.
 pub fn is_heard(state: StateRef) -> bool {
-    state.manager().descriptor().is_some_and(|mapper| mapper.instance_events & EXPIRE_EVENT != 0)
+    state.manager().descriptor().is_some_and(|mapper| mapper.instance_events.listens(InstanceEvent::Expire as usize))
 }
 
 /// Does anybody listen to an expire event at all?
@@ -105,10 +104,9 @@ pub fn fire(py: Python<'_>, state: StateRef, names: Option<&Bound<'_, PyAny>>) -
         return Ok(());
     }
     let Some(mapper) = state.manager().descriptor() else { return Ok(()) };
-    if let Some(hook) = mapper.dict.bind(py).get_item("expire_hook")?.filter(|hook| !hook.is_none()) {
-        hook.call1((state.view(py)?, names))?;
-    }
-    Ok(())
+    let names = names.map_or_else(|| py.None().into_bound(py), Clone::clone);
+    let firing = Firing { state, position: 0, others: &[names], keyword: None };
+    firing.announce(py, mapper.instance_events.present(py, InstanceEvent::Expire as usize)?)
 }
 
 /// `InstanceState._expire_attributes`: some attributes are forgotten together with their pending changes.

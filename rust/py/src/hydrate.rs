@@ -10,25 +10,22 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PySet, PyTuple};
 use smallvec::SmallVec;
 
+use crate::attach::SessionEvent;
 use crate::errors;
 use crate::flags;
 use crate::identity::{FoundState, KeyRef, base_of_manager};
 use crate::instance;
 use crate::instance_state::InstanceState;
+use crate::listeners::Firing;
 use crate::load_context::{LoadContext, LoadMemory};
 use crate::loaded_values;
 use crate::manager::ManagerCore;
+use crate::mapper::InstanceEvent;
 use crate::processors::Processor;
 use crate::row_plan::{EagerPlan, EntityPlan, PolymorphicSwitch, RowItem, RowPlan, index};
 use crate::slots;
 use crate::state::{self, StateRef};
-use crate::unit_of_work_core::UnitOfWorkCore;
-
-/// Bits of a mapper's `instance_events`.
-const LOAD_EVENT: u32 = 1;
-const REFRESH_EVENT: u32 = 2;
-/// Bit of a session's events.
-const LOADED_AS_PERSISTENT: u32 = 2048;
+use crate::unit_of_work_core::{UnitOfWorkCore, UowRef};
 
 /// How a load treats objects that are in the session already.
 #[derive(Default)]
@@ -53,7 +50,7 @@ pub fn hydrate<'py>(
     loaded: Option<&Bound<'py, LoadContext>>,
 ) -> PyResult<Bound<'py, PyList>> {
     let memory = loaded.map(|context| context.get().borrow_memory()).unwrap_or_default();
-    let mut processor = RowProcessor::new(session, core, options, memory);
+    let mut processor = RowProcessor::new(session.py(), core, options, memory);
     let result = processor.chunk(plan.get(), rows);
     if let Some(context) = loaded {
         context.get().return_memory(processor.memory);
@@ -123,9 +120,8 @@ struct Found<'py> {
 }
 
 /// The row processor at work on one chunk.
-struct RowProcessor<'a, 'py> {
+struct RowProcessor<'py> {
     py: Python<'py>,
-    session: &'a Bound<'py, PyAny>,
     core: *mut UnitOfWorkCore,
     options: HydrateOptions<'py>,
     refresh_state: Option<StateRef>,
@@ -134,15 +130,10 @@ struct RowProcessor<'a, 'py> {
     base: Option<(*const ManagerCore, *const ManagerCore)>,
 }
 
-impl<'a, 'py> RowProcessor<'a, 'py> {
-    fn new(
-        session: &'a Bound<'py, PyAny>,
-        core: *mut UnitOfWorkCore,
-        options: HydrateOptions<'py>,
-        memory: LoadMemory,
-    ) -> Self {
+impl<'py> RowProcessor<'py> {
+    fn new(py: Python<'py>, core: *mut UnitOfWorkCore, options: HydrateOptions<'py>, memory: LoadMemory) -> Self {
         let refresh_state = options.refresh_state.as_ref().and_then(state_named_by);
-        Self { py: session.py(), session, core, options, refresh_state, memory, base: None }
+        Self { py, core, options, refresh_state, memory, base: None }
     }
 
     fn uow(&self) -> &UnitOfWorkCore {
@@ -432,7 +423,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
 
     /// Takes the row for what the object lacks.
     fn fill_missing(&mut self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
-        let missing = if has_event(state, REFRESH_EVENT) {
+        let missing = if has_event(state, InstanceEvent::Refresh) {
             Some(self.names(state, |attribute| is_missing(state, attribute))?)
         } else {
             None
@@ -456,7 +447,7 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         if let Some(missing) = missing
             && self.memory.is_first_sight(state)
         {
-            self.fire_refresh(state, Some(missing))?;
+            self.fire(state, InstanceEvent::Refresh, Some(missing.into_any()))?;
         }
         Ok(())
     }
@@ -555,25 +546,23 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
             on_new.bind(py).call1((state.view(py)?, &row.0, is_new))?;
         }
         if is_new {
-            if has_event(state, LOAD_EVENT) {
-                self.fire(state, "load_hook")?;
+            if has_event(state, InstanceEvent::Load) {
+                self.fire(state, InstanceEvent::Load, None)?;
                 self.memory.warn_if_lost(py, state)?;
             }
-            if self.uow().events & LOADED_AS_PERSISTENT != 0 {
-                self.session.call_method1(
-                    pyo3::intern!(py, "_fire_state_event"),
-                    (pyo3::intern!(py, "loaded_as_persistent"), state.view(py)?),
-                )?;
+            if self.uow().events.listens(SessionEvent::LoadedAsPersistent as usize) {
+                // SAFETY: as in `uow`.
+                unsafe { UowRef::from_ptr(self.core) }.fire(py, SessionEvent::LoadedAsPersistent, state)?;
                 self.memory.warn_if_lost(py, state)?;
             }
-        } else if has_event(state, REFRESH_EVENT) {
+        } else if has_event(state, InstanceEvent::Refresh) {
             let names = if self.options.only_attributes {
                 let filled: Vec<u32> = plan.columns().map(|(column, _)| index(column.attribute)).collect();
-                Some(self.names(state, |attribute| filled.contains(&attribute))?)
+                self.names(state, |attribute| filled.contains(&attribute))?.into_any()
             } else {
-                None
+                py.None().into_bound(py)
             };
-            self.fire_refresh(state, names)?;
+            self.fire(state, InstanceEvent::Refresh, Some(names))?;
             self.memory.warn_if_lost(py, state)?;
         }
         Ok(())
@@ -585,22 +574,12 @@ impl<'a, 'py> RowProcessor<'a, 'py> {
         PySet::new(self.py, keys)
     }
 
-    /// Tells the listeners that an object was refreshed: some attributes of it, or all.
-    fn fire_refresh(&self, state: StateRef, names: Option<Bound<'py, PySet>>) -> PyResult<()> {
+    fn fire(&self, state: StateRef, event: InstanceEvent, names: Option<Bound<'py, PyAny>>) -> PyResult<()> {
         let Some(mapper) = state.manager().descriptor() else { return Ok(()) };
-        if let Some(hook) = mapper.dict.bind(self.py).get_item("refresh_hook")?.filter(|hook| !hook.is_none()) {
-            hook.call1((state.view(self.py)?, self.memory.context(self.py), names))?;
-        }
-        Ok(())
-    }
-
-    fn fire(&self, state: StateRef, hook: &str) -> PyResult<()> {
-        let py = self.py;
-        let Some(mapper) = state.manager().descriptor() else { return Ok(()) };
-        if let Some(hook) = mapper.dict.bind(py).get_item(hook)?.filter(|hook| !hook.is_none()) {
-            hook.call1((state.view(py)?, self.memory.context(py)))?;
-        }
-        Ok(())
+        let others = [Some(self.memory.context(self.py)), names];
+        let others: Vec<_> = others.into_iter().flatten().collect();
+        let firing = Firing { state, position: 0, others: &others, keyword: None };
+        firing.announce(self.py, mapper.instance_events.present(self.py, event as usize)?)
     }
 }
 
@@ -689,6 +668,6 @@ fn always_refresh(state: StateRef) -> bool {
     state.manager().descriptor().is_some_and(|mapper| mapper.always_refresh)
 }
 
-fn has_event(state: StateRef, event: u32) -> bool {
-    state.manager().descriptor().is_some_and(|mapper| mapper.instance_events & event != 0)
+fn has_event(state: StateRef, event: InstanceEvent) -> bool {
+    state.manager().descriptor().is_some_and(|mapper| mapper.instance_events.listens(event as usize))
 }

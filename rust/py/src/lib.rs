@@ -38,6 +38,7 @@ pub mod instance_dict;
 pub mod instance_state;
 pub mod lane;
 pub mod list;
+mod listeners;
 pub mod load_batch;
 pub mod load_context;
 pub mod loaded_values;
@@ -96,6 +97,8 @@ mod _core {
     use crate::instance_dict::InstanceDict;
     #[pymodule_export]
     use crate::instance_state::InstanceState;
+    #[pymodule_export]
+    use crate::listeners::Listener;
     #[pymodule_export]
     use crate::load_batch::{group_rows, read_loaded, store_loaded, store_synchronized};
     #[pymodule_export]

@@ -9,22 +9,52 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::flush::KnownWrites;
+use crate::listeners::Heard;
 use crate::manager::{ClassManager, ManagerCore};
 
-/// Bits of `MapperDescriptor::inline_events` and `RelationshipDescriptor::cascade`.
+/// The row-level events of a mapper.
+#[derive(Clone, Copy)]
+pub enum RowEvent {
+    /// Before an INSERT.
+    BeforeInsert,
+    /// After an INSERT.
+    AfterInsert,
+    /// Before an UPDATE.
+    BeforeUpdate,
+    /// After an UPDATE.
+    AfterUpdate,
+    /// Before a DELETE.
+    BeforeDelete,
+    /// After a DELETE.
+    AfterDelete,
+}
+
+impl RowEvent {
+    /// The names of the events, in the order of their numbers.
+    pub const NAMES: [&'static str; 6] =
+        ["before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete"];
+}
+
+/// The events of single objects that the core fires.
+#[derive(Clone, Copy)]
+pub enum InstanceEvent {
+    /// An object was built from a row.
+    Load,
+    /// It was filled again.
+    Refresh,
+    /// A flush got values that the database made.
+    RefreshFlush,
+    /// Its values were forgotten.
+    Expire,
+}
+
+impl InstanceEvent {
+    /// The names of the events, in the order of their numbers.
+    pub const NAMES: [&'static str; 4] = ["load", "refresh", "refresh_flush", "expire"];
+}
+
+/// Bits of `RelationshipDescriptor::cascade`.
 pub mod bits {
-    /// Row-level event before INSERT.
-    pub const BEFORE_INSERT: u32 = 1;
-    /// Row-level event after INSERT.
-    pub const AFTER_INSERT: u32 = 2;
-    /// Row-level event before UPDATE.
-    pub const BEFORE_UPDATE: u32 = 4;
-    /// Row-level event after UPDATE.
-    pub const AFTER_UPDATE: u32 = 8;
-    /// Row-level event before DELETE.
-    pub const BEFORE_DELETE: u32 = 16;
-    /// Row-level event after DELETE.
-    pub const AFTER_DELETE: u32 = 32;
     /// Cascade `save-update`.
     pub const SAVE_UPDATE: u32 = 1;
     /// Cascade `delete`.
@@ -217,12 +247,10 @@ pub struct MapperDescriptor {
     pub polymorphic_identity: Option<Py<PyAny>>,
     /// Objects of this very class are not made.
     pub polymorphic_abstract: bool,
-    /// Row-level mapper events with listeners.
-    pub inline_events: u32,
-    /// Instance events with listeners.
-    pub instance_events: u32,
-    /// Called when an instance was built from a row.
-    pub load_hook: Option<Py<PyAny>>,
+    /// Listeners of row-level events, see `RowEvent`.
+    pub row_events: Heard,
+    /// Listeners of events of single objects, see `InstanceEvent`.
+    pub instance_events: Heard,
     /// Tables, base first.
     pub tables: Vec<TableDescriptor>,
     /// Relationships, in order of configuration.
@@ -391,8 +419,12 @@ impl MapperDescriptor {
                 |list| list.try_iter()?.map(|entry| Ok(entry?.cast_into::<PyDict>()?)).collect(),
             )
         };
-        let instance_events = number(dict, "instance_events")?;
-        crate::expiry::note_events(instance_events);
+        let heard = |key: &str, names: &[&str]| match optional(dict, key)? {
+            Some(listeners) => Heard::from_dict(&listeners.cast_into::<PyDict>()?, names),
+            None => Ok(Heard::default()),
+        };
+        let instance_events = heard("instance_events", &InstanceEvent::NAMES)?;
+        crate::expiry::note_events(&instance_events);
         let name: String = required(dict, "name")?.extract()?;
         let class_name = name.rsplit('.').next().unwrap_or_default();
         let relationships =
@@ -424,9 +456,8 @@ impl MapperDescriptor {
             polymorphic_attr: optional(dict, "polymorphic_attr")?.map(|value| value.extract()).transpose()?,
             polymorphic_identity: optional(dict, "polymorphic_identity")?.map(Bound::unbind),
             polymorphic_abstract: truth(dict, "polymorphic_abstract", false)?,
-            inline_events: number(dict, "inline_events")?,
+            row_events: heard("row_events", &RowEvent::NAMES)?,
             instance_events,
-            load_hook: optional(dict, "load_hook")?.map(Bound::unbind),
             tables: dicts("tables")?.iter().map(TableDescriptor::from_dict).collect::<PyResult<_>>()?,
             readonly: OnceCell::new(),
             known_writes: KnownWrites::default(),
@@ -452,7 +483,8 @@ impl MapperDescriptor {
         visit.call(&self.eager_defaults)?;
         visit.call(&self.version_generator)?;
         visit.call(&self.polymorphic_identity)?;
-        visit.call(&self.load_hook)?;
+        self.row_events.traverse(visit)?;
+        self.instance_events.traverse(visit)?;
         visit.call(&self.dict)?;
         for table in &self.tables {
             visit.call(&table.table)?;

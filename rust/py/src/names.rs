@@ -102,6 +102,10 @@ interned! {
     dunder_class = "__class__",
     /// Session method that begins a transaction on the first change.
     autobegin_t = "_autobegin_t",
+    /// Keyword of the events of collections.
+    key = "key",
+    /// Keyword of `bulk_replace`.
+    keys = "keys",
     /// Manager method that makes a manager for an unmapped subclass.
     subclass_manager = "_subclass_manager",
 }

@@ -47,6 +47,46 @@ pub unsafe fn guarded<R: Failure>(body: impl FnOnce(Python<'_>) -> PyResult<R>) 
     R::failure()
 }
 
+/// The most arguments `call` takes.
+const MOST_ARGUMENTS: usize = 6;
+
+/// Calls a Python object without making a tuple of its arguments; the last ones go by the names in `names`.
+pub fn call<'a, 'py: 'a>(
+    function: &Bound<'py, PyAny>,
+    arguments: impl Iterator<Item = &'a Bound<'py, PyAny>>,
+    names: Option<&Bound<'py, PyTuple>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // The first place is for the callee, see PY_VECTORCALL_ARGUMENTS_OFFSET.
+    let mut places = [ptr::null_mut(); MOST_ARGUMENTS + 1];
+    let mut count = 0;
+    for (place, argument) in places[1..].iter_mut().zip(arguments) {
+        *place = argument.as_ptr();
+        count += 1;
+    }
+    let by_name = names.map_or(0, |names| names.len());
+    let names = names.map_or(ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: `count` borrowed arguments, which the caller keeps alive, stand behind the place for the callee; the names
+    // are those of the last ones.
+    unsafe {
+        let flagged = (count - by_name) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        let answer = ffi::PyObject_Vectorcall(function.as_ptr(), places[1..].as_ptr(), flagged, names);
+        Bound::from_owned_ptr_or_err(function.py(), answer)
+    }
+}
+
+/// The length of a sequence, without asking whether it is one of `collections.abc`.
+pub fn sequence_len(sequence: &Bound<'_, PyAny>) -> PyResult<isize> {
+    // SAFETY: a living object; anything else than a sequence is an error.
+    let len = unsafe { ffi::PySequence_Size(sequence.as_ptr()) };
+    if len < 0 { Err(PyErr::fetch(sequence.py())) } else { Ok(len) }
+}
+
+/// An item of a sequence.
+pub fn sequence_item<'py>(sequence: &Bound<'py, PyAny>, index: isize) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: a living object; a new reference, or null with an exception.
+    unsafe { Bound::from_owned_ptr_or_err(sequence.py(), ffi::PySequence_GetItem(sequence.as_ptr(), index)) }
+}
+
 /// A method of a raw type.
 pub type RawMethod =
     for<'py> fn(&Bound<'py, PyAny>, &Bound<'py, PyTuple>, Option<&Bound<'py, PyDict>>) -> PyResult<Py<PyAny>>;

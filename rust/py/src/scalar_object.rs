@@ -3,7 +3,7 @@ use pyo3::exceptions::{PyAttributeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::attribute::{
-    self, AttrCore, Initiator, Op, fire, is_no_state, listen, modified_event, related_state, store,
+    self, AttrCore, AttrEvent, Initiator, Op, fire, is_no_state, modified_event, related_state, store,
 };
 use crate::flags::passive;
 use crate::relationship;
@@ -70,9 +70,9 @@ fn fire_replace<'py>(
     let source = initiator.unwrap_or(Initiator { attr, op: Op::Replace });
     let mut value = value.clone();
     relationship::check_single_parent(py, attr, &value, Some(old), source)?;
-    if attr.listens(listen::SET) {
+    if attr.listens(AttrEvent::Set) {
         let token = token::of(py, source)?;
-        value = fire(py, "set", attr, state, &[value, old.clone(), token])?;
+        value = fire(py, AttrEvent::Set, attr, state, [value, old.clone(), token])?;
     }
     relationship::cascade_set(py, state, attr, &value, old, source)?;
     relationship::backref_set(py, state, attr, &value, old, source)?;
@@ -90,8 +90,8 @@ pub fn delete(py: Python<'_>, state: StateRef, attr: &'static AttrCore) -> PyRes
         relationship::set_has_parent(py, attr, related_state(&old)?, state, false)?;
     }
     let source = Initiator { attr, op: Op::Remove };
-    if attr.listens(listen::REMOVE) {
-        fire(py, "remove", attr, state, &[old.clone(), token::of(py, source)?])?;
+    if attr.listens(AttrEvent::Remove) {
+        fire(py, AttrEvent::Remove, attr, state, [old.clone(), token::of(py, source)?])?;
     }
     if !is_no_state(old.as_ptr()) {
         relationship::cascade_remove(py, state, attr, &old)?;

@@ -19,6 +19,8 @@ unsafe impl Send for EventToken {}
 unsafe impl Sync for EventToken {}
 
 impl Op {
+    /// How many there are.
+    pub const COUNT: usize = 5;
     fn name(self) -> &'static str {
         match self {
             Self::Remove => "REMOVE",
@@ -38,6 +40,16 @@ impl Op {
 
 /// The token of an initiator: the one the attribute's `impl` has, so that listeners can compare by identity.
 pub fn of(py: Python<'_>, initiator: Initiator) -> PyResult<Bound<'_, PyAny>> {
+    if let Some(token) = &initiator.attr.tokens.borrow()[initiator.op as usize] {
+        return Ok(token.bind(py).clone());
+    }
+    let token = find(py, initiator)?;
+    let old = initiator.attr.tokens.borrow_mut()[initiator.op as usize].replace(token.clone().unbind());
+    drop(old);
+    Ok(token)
+}
+
+fn find(py: Python<'_>, initiator: Initiator) -> PyResult<Bound<'_, PyAny>> {
     let name = match initiator.op {
         Op::Remove => "_remove_token",
         Op::Append => "_append_token",

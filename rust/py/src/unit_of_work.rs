@@ -371,7 +371,7 @@ impl UnitOfWork {
     }
     /// Which session events about single states have listeners.
     fn _uow_set_events(slf: &Bound<'_, Self>, bits: u32) {
-        Self::handle(slf).core().events = bits;
+        Self::handle(slf).core().events.expect(bits);
     }
     /// A flush executes: session methods warn.
     #[getter]
@@ -459,7 +459,8 @@ impl UnitOfWork {
         for state in core.new.iter().chain(core.dirty.iter()).chain(core.deleted.iter()) {
             call(state.object_ptr());
         }
-        result
+        result?;
+        core.events.traverse(&visit)
     }
     fn __clear__(slf: &Bound<'_, Self>) {
         Self::handle(slf).tear_down(slf.py());

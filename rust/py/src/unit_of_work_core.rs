@@ -10,6 +10,7 @@ use crate::bridge as attribute;
 use crate::flags;
 use crate::held::Held;
 use crate::identity::IdentityMap;
+use crate::listeners::Heard;
 use crate::state::{NO_POSITION, StateRef};
 use crate::transaction::Frame;
 use crate::usage::User;
@@ -39,8 +40,8 @@ pub struct UnitOfWorkCore {
     pub frames: Vec<Frame>,
     /// Serial of the youngest frame.
     pub next_serial: u32,
-    /// Which session events about single states have listeners.
-    pub events: u32,
+    /// Listeners of session events about single states, see `SessionEvent`.
+    pub events: Heard,
     /// Some object of this session may hold other objects, so that an expiry has to let go of them at once.
     pub may_hold_related: bool,
     /// Nothing may be written (`Session(read_only=True)`).
@@ -374,6 +375,7 @@ impl UowRef {
         // Its states have no owner any more that could be told when they go.
         core.outside = StateSet::default();
         core.frames.clear();
+        core.events.expect(0);
         drop(dropped);
     }
 }

@@ -14,7 +14,8 @@ use crate::flags;
 use crate::held::Held;
 use crate::identity::base_of_manager;
 use crate::imports;
-use crate::mapper::{ColumnDescriptor, Equated, MapperDescriptor, bits};
+use crate::listeners::Firing;
+use crate::mapper::{ColumnDescriptor, Equated, MapperDescriptor, RowEvent};
 use crate::state::StateRef;
 
 use super::batch::{Batch, BatchParts};
@@ -39,6 +40,14 @@ const DELETE_NULL_KEY: &str = "Can't delete from table";
 impl Flush {
     /// Carries the plan out.
     pub(super) fn execute(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>) -> PyResult<()> {
+        let result = self.execute_groups(py, executor);
+        // An exception's traceback may hold the plan: not the connection, too.
+        let arguments: Vec<_> = self.mappers.iter_mut().map(|entry| entry.event_arguments.take()).collect();
+        drop(arguments);
+        result
+    }
+
+    fn execute_groups(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>) -> PyResult<()> {
         for number in 0..self.plan.groups.len() {
             let action = self.plan.groups[number].action;
             let states = std::mem::take(&mut self.plan.groups[number].states);
@@ -91,11 +100,7 @@ impl Flush {
                 executor,
                 mapper,
                 state,
-                if has_identity {
-                    (bits::BEFORE_UPDATE, "before_update")
-                } else {
-                    (bits::BEFORE_INSERT, "before_insert")
-                },
+                if has_identity { RowEvent::BeforeUpdate } else { RowEvent::BeforeInsert },
             )?;
             check_discriminator(py, self.descriptor(mapper), state)?;
             let switched = if has_identity { None } else { self.find_row_switch(py, state, mapper, has_persistent)? };
@@ -113,9 +118,7 @@ impl Flush {
             self.update_table(py, executor, &updates, table)?;
             self.insert_table(py, executor, &inserts, table)?;
         }
-        for (rows, event) in
-            [(&inserts, (bits::AFTER_INSERT, "after_insert")), (&updates, (bits::AFTER_UPDATE, "after_update"))]
-        {
+        for (rows, event) in [(&inserts, RowEvent::AfterInsert), (&updates, RowEvent::AfterUpdate)] {
             for row in rows {
                 self.expire_readonly(py, row)?;
                 self.fire(py, executor, row.mapper, row.state, event)?;
@@ -217,18 +220,28 @@ impl Flush {
     }
 
     fn fire(
-        &self,
+        &mut self,
         py: Python<'_>,
         executor: &Bound<'_, PyAny>,
         mapper: MapperId,
         state: StateRef,
-        (bit, name): (u32, &str),
+        event: RowEvent,
     ) -> PyResult<()> {
+        let number = event as usize;
         let entry = &self.mappers[mapper.index()];
-        if entry.descriptor.inline_events & bit != 0 {
-            executor.call_method1("fire", (name, entry.manager.bind(py), state.view(py)?))?;
+        if !entry.descriptor.row_events.listens(number) {
+            return Ok(());
         }
-        Ok(())
+        let arguments = match &entry.event_arguments {
+            Some(arguments) => arguments,
+            None => {
+                let made = executor.call_method1("event_arguments", (entry.manager.bind(py),))?.extract()?;
+                self.mappers[mapper.index()].event_arguments.insert(made)
+            }
+        };
+        let others = arguments.each_ref().map(|argument| argument.bind(py).clone());
+        let listeners = self.mappers[mapper.index()].descriptor.row_events.present(py, number)?;
+        Firing { state, position: 2, others: &others, keyword: None }.announce(py, listeners)
     }
 
     /// The tables of the mappers that rows belong to, each once, base tables first.
@@ -354,7 +367,7 @@ impl Flush {
         let row = |Member { id, state }| Row { state, mapper: self.mapper_of(id), old_version: None };
         let rows: Vec<Row> = members.into_iter().map(row).collect();
         for row in &rows {
-            self.fire(py, executor, row.mapper, row.state, (bits::BEFORE_DELETE, "before_delete"))?;
+            self.fire(py, executor, row.mapper, row.state, RowEvent::BeforeDelete)?;
         }
         for table in self.tables_of(&[], &rows).into_iter().rev() {
             for run in rows.chunk_by(|row, next| row.mapper == next.mapper) {
@@ -362,7 +375,7 @@ impl Flush {
             }
         }
         for row in &rows {
-            self.fire(py, executor, row.mapper, row.state, (bits::AFTER_DELETE, "after_delete"))?;
+            self.fire(py, executor, row.mapper, row.state, RowEvent::AfterDelete)?;
         }
         Ok(())
     }
@@ -411,8 +424,8 @@ fn is_same_insert(descriptor: &MapperDescriptor, table_no: usize, other: &Mapper
         && columns.iter().zip(others).all(same_column)
         && descriptor.version_id == other.version_id
         && generator(descriptor) == generator(other)
-        && descriptor.instance_events == 0
-        && other.instance_events == 0
+        && descriptor.instance_events.is_silent()
+        && other.instance_events.is_silent()
 }
 
 /// Warns about a discriminator that says another class than the object's.

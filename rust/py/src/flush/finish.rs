@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustalchemy_core::ids::StateId;
 
-use crate::attach::{events, identity_key, state_str};
+use crate::attach::{SessionEvent, identity_key, state_str};
 use crate::bridge as attribute;
 use crate::errors;
 use crate::flags;
@@ -41,7 +41,7 @@ impl Flush {
         }
         let serial = uow.serial();
         let mut became_persistent = Vec::new();
-        let has_listeners = uow.core().events & events::PENDING_TO_PERSISTENT.0 != 0;
+        let has_listeners = uow.core().events.listens(SessionEvent::PendingToPersistent as usize);
         for number in saved {
             let state = self.states[number].state();
             state.commit_all();
@@ -69,7 +69,7 @@ impl Flush {
             .filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) })
             .collect();
         for state in became_persistent {
-            uow.fire(py, events::PENDING_TO_PERSISTENT, state)?;
+            uow.fire(py, SessionEvent::PendingToPersistent, state)?;
         }
         let reset = if self.is_complete { reset_accumulated(uow) } else { 0 };
         drop(dropped);
@@ -183,6 +183,6 @@ impl UowRef {
         state.add_flags(flags::DELETED);
         self.core().outside.insert(state);
         drop(left);
-        self.fire(py, events::PERSISTENT_TO_DELETED, held.state())
+        self.fire(py, SessionEvent::PersistentToDeleted, held.state())
     }
 }

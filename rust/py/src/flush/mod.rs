@@ -61,6 +61,8 @@ struct MapperEntry {
     descriptor: Rc<MapperDescriptor>,
     /// Objects of it take part: its dependency processors do too.
     takes_part: bool,
+    /// What listeners of row-level events get before the object, once one was called: mapper and connection.
+    event_arguments: Option<[Py<PyAny>; 2]>,
 }
 
 /// A dependency processor that takes part.

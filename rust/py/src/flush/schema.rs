@@ -53,7 +53,12 @@ impl Flush {
             dependencies: Vec::new(),
         });
         self.mapper_ids.insert(address, id);
-        self.mappers.push(MapperEntry { manager: manager.object(py).unbind(), descriptor, takes_part: false });
+        self.mappers.push(MapperEntry {
+            manager: manager.object(py).unbind(),
+            descriptor,
+            takes_part: false,
+            event_arguments: None,
+        });
         Some(id)
     }
 

@@ -406,7 +406,7 @@ fn source_column(py: Python<'_>, relationship: &RelationshipDescriptor, number: 
 fn set_column(py: Python<'_>, state: StateRef, index: u32, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let Some(attr) = state.manager().attr(index) else { return Ok(()) };
     let slot = state.slot(index);
-    let is_plain = attr.listeners.get() == 0
+    let is_plain = attr.heard.is_silent()
         && !state.is_outdated()
         && (!slot.value().is_null() || !slot.is_expired() || !attr.active_history.get());
     if !is_plain {
