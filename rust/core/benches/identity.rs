@@ -2,10 +2,10 @@
 #![allow(missing_docs)]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rustalchemy_core::identity::{IdentityTable, Verdict};
+use rustalchemy_core::identity::{IdentityTable, KeyHash, Verdict};
 use std::hint::black_box;
 
-fn filled(size: u64) -> IdentityTable<u64> {
+fn filled(size: KeyHash) -> IdentityTable<KeyHash> {
     let mut table = IdentityTable::new();
     for key in 0..size {
         table.insert_absent(key, key);
@@ -15,8 +15,8 @@ fn filled(size: u64) -> IdentityTable<u64> {
 
 fn bench_table(c: &mut Criterion) {
     let mut group = c.benchmark_group("identity");
-    for size in [1_000_u64, 100_000] {
-        group.throughput(Throughput::Elements(size));
+    for size in [1_000_u32, 100_000] {
+        group.throughput(Throughput::Elements(size.into()));
         let table = filled(size);
         group.bench_with_input(BenchmarkId::new("lookup", size), &size, |b, &size| {
             b.iter(|| {

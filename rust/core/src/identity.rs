@@ -33,10 +33,13 @@ pub enum Probe<H> {
     Ask(Candidates<H>),
 }
 
+/// Hash of an identity, as the table and whoever is in it keep it: [`fold`] makes one.
+pub type KeyHash = u32;
+
 /// One object of the table.
 #[derive(Clone, Copy, Debug)]
 struct Entry<H> {
-    hash: u64,
+    hash: KeyHash,
     handle: H,
 }
 
@@ -82,7 +85,7 @@ impl<H: Copy + PartialEq> IdentityTable<H> {
     }
 
     /// Looks for a key of this hash. `fast` must not run foreign code.
-    pub fn probe(&self, hash: u64, mut fast: impl FnMut(H) -> Verdict) -> Probe<H> {
+    pub fn probe(&self, hash: KeyHash, mut fast: impl FnMut(H) -> Verdict) -> Probe<H> {
         let mut unknown = Candidates::new();
         let found = self.entries.find(spread(hash), |entry| {
             entry.hash == hash
@@ -103,7 +106,7 @@ impl<H: Copy + PartialEq> IdentityTable<H> {
     }
 
     /// Enters an object whose key is known to be absent.
-    pub fn insert_absent(&mut self, hash: u64, handle: H) {
+    pub fn insert_absent(&mut self, hash: KeyHash, handle: H) {
         self.epoch += 1;
         self.entries
             .insert_unique(spread(hash), Entry { hash, handle }, |entry| {
@@ -112,7 +115,7 @@ impl<H: Copy + PartialEq> IdentityTable<H> {
     }
 
     /// Takes out this very handle, without any comparison of keys. Whether it was there.
-    pub fn remove(&mut self, hash: u64, handle: H) -> bool {
+    pub fn remove(&mut self, hash: KeyHash, handle: H) -> bool {
         match self
             .entries
             .find_entry(spread(hash), |entry| entry.handle == handle)
@@ -128,14 +131,14 @@ impl<H: Copy + PartialEq> IdentityTable<H> {
 
     /// Whether this very handle is in the table under this hash.
     #[must_use]
-    pub fn contains(&self, hash: u64, handle: H) -> bool {
+    pub fn contains(&self, hash: KeyHash, handle: H) -> bool {
         self.entries
             .find(spread(hash), |entry| entry.handle == handle)
             .is_some()
     }
 
     /// Puts `with` where `handle` is, keeping the hash. Whether `handle` was there.
-    pub fn replace(&mut self, hash: u64, handle: H, with: H) -> bool {
+    pub fn replace(&mut self, hash: KeyHash, handle: H, with: H) -> bool {
         match self
             .entries
             .find_mut(spread(hash), |entry| entry.handle == handle)
@@ -190,7 +193,7 @@ pub trait KeyEquality<H> {
 /// A candidate that leaves the table during its own comparison is not a result.
 pub fn lookup<H: Copy + PartialEq, Q: KeyEquality<H>>(
     access: &impl TableAccess<H>,
-    hash: u64,
+    hash: KeyHash,
     equality: &mut Q,
 ) -> Result<Option<H>, Q::Error> {
     let probe = access.with_table(|table| {
@@ -222,7 +225,7 @@ pub fn lookup<H: Copy + PartialEq, Q: KeyEquality<H>>(
 /// that always inserts cannot keep this busy for ever: after [`ATTEMPTS`] rounds the last look stands.
 pub fn insert<H: Copy + PartialEq, Q: KeyEquality<H>>(
     access: &impl TableAccess<H>,
-    hash: u64,
+    hash: KeyHash,
     handle: H,
     equality: &mut Q,
 ) -> Result<Option<H>, Q::Error> {
@@ -254,8 +257,17 @@ pub const ATTEMPTS: u32 = 8;
 /// neighbours: keys that differ in their last eight bits only share a stretch of the table, which stays in the processor's
 /// cache, while the stretches lie anywhere. The table tells entries of a stretch apart by the upper seven bits.
 #[inline]
-fn spread(hash: u64) -> u64 {
+fn spread(hash: KeyHash) -> u64 {
+    let hash = u64::from(hash);
     mix(hash >> 8).wrapping_add(hash & 0xff) ^ (hash << 57)
+}
+
+/// The hash of a key, made smaller: every object keeps it. Neighbours stay neighbours.
+#[inline]
+#[must_use]
+#[allow(clippy::cast_possible_truncation)] // the upper half is in the lower one by then
+pub fn fold(hash: u64) -> KeyHash {
+    (hash ^ mix(hash >> 32)) as KeyHash
 }
 
 /// Distributes a hash over all bits.
@@ -419,7 +431,7 @@ mod tests {
     fn worst_crowd(key: impl Fn(u64) -> u64) -> usize {
         let mut places = vec![0; 1 << 13];
         for number in 0..1 << 16 {
-            let place = usize::try_from(spread(key(number)) & 0x1_ffff).unwrap();
+            let place = usize::try_from(spread(fold(key(number))) & 0x1_ffff).unwrap();
             places[place >> 4] += 1;
         }
         places.into_iter().max().unwrap()

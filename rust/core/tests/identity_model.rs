@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use rustalchemy_core::identity::{Candidates, IdentityTable, KeyEquality, Verdict, insert, lookup};
+use rustalchemy_core::identity::{
+    Candidates, IdentityTable, KeyEquality, KeyHash, Verdict, insert, lookup,
+};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -49,8 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Few distinct hashes, so that most keys collide.
-fn hash_of(key: u8) -> u64 {
-    u64::from(key / 8)
+fn hash_of(key: u8) -> KeyHash {
+    KeyHash::from(key / 8)
 }
 
 proptest! {

@@ -106,7 +106,7 @@ impl UowRef {
     /// Is the state pending or persistent here (`_contains_state`)?
     #[inline]
     pub fn contains(self, state: StateRef) -> bool {
-        state.owner() == self.as_ptr() && state.flags() & (flags::IN_NEW | flags::IN_MAP) != 0
+        state.owner() == self.as_ptr() && state.has_any(flags::IN_NEW | flags::IN_MAP)
     }
 
     /// Tells the session's listeners about a state, if there are any.
@@ -190,7 +190,7 @@ impl UowRef {
 
     fn map_entered(self, state: StateRef) {
         self.core().outside.remove(state);
-        if state.has(flags::MODIFIED) && state.flags() & (flags::IN_NEW | flags::IN_DIRTY) == 0 {
+        if state.has(flags::MODIFIED) {
             self.enter_dirty(state);
         }
     }
@@ -204,8 +204,7 @@ impl UowRef {
 
     /// Enters a persistent state in the dirty list, unless it is in a list already.
     pub fn enter_dirty(self, state: StateRef) {
-        if state.flags() & (flags::IN_NEW | flags::IN_DIRTY) == 0 {
-            state.add_flags(flags::IN_DIRTY);
+        if !state.has_any(flags::IN_LIST) {
             self.core().dirty.push(state);
         }
     }
@@ -214,17 +213,7 @@ impl UowRef {
     #[must_use]
     pub fn leave_lists(self, state: StateRef) -> Option<Held> {
         let core = self.core();
-        let entry = if state.has(flags::IN_NEW) {
-            state.clear_flags(flags::IN_NEW);
-            core.new.remove(state)
-        } else if state.has(flags::IN_DIRTY) {
-            state.clear_flags(flags::IN_DIRTY);
-            core.dirty.remove(state)
-        } else {
-            None
-        };
-        // SAFETY: the list hands its reference over.
-        entry.and_then(|entry| unsafe { Held::from_owned(entry.state, entry.object) })
+        core.new.remove(state).or_else(|| core.dirty.remove(state))
     }
 
     /// Takes a state out of the states marked for deletion; the caller drops the reference.
@@ -259,10 +248,8 @@ impl UowRef {
         let attaches = self.before_attach(py, state)?;
         if !state.has(flags::IN_NEW) {
             self.core().outside.remove(state);
-            // The list needs a position; a transient object with changes is in none.
             state.set_owner(self.as_ptr());
             state.clear_flags(flags::DELETED);
-            state.add_flags(flags::IN_NEW);
             self.core().new.push(state);
         }
         if attaches {
@@ -353,7 +340,7 @@ impl UowRef {
 
     fn after_attach(self, py: Python<'_>, state: StateRef) -> PyResult<()> {
         let core = self.core();
-        state.set_generation(core.generation);
+        state.mark_current();
         state.set_new_tx(0);
         state.set_dirty_tx(0);
         core.may_hold_related |= state.has(flags::GC_TRACKED) || !state.has(flags::INLINE);
@@ -427,7 +414,7 @@ impl UowRef {
     }
 
     /// As `expunge`, and says how the states were detached.
-    pub fn expunge_as(self, py: Python<'_>, states: Vec<Held>, to_transient: bool, how: u32) -> PyResult<()> {
+    pub fn expunge_as(self, py: Python<'_>, states: Vec<Held>, to_transient: bool, how: u16) -> PyResult<()> {
         let has_events = !self.core().events.is_silent();
         let mut first_error = None;
         let mut dropped = Vec::with_capacity(states.len());

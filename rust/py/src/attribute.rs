@@ -518,7 +518,7 @@ pub fn mark_modified(py: Python<'_>, state: StateRef) -> PyResult<()> {
     let was = state.flags();
     state.add_flags(flags::MODIFIED);
     let owner = state.owner();
-    if !owner.is_null() && was & (flags::IN_NEW | flags::IN_DIRTY) == 0 {
+    if !owner.is_null() && was & flags::IN_LIST == 0 {
         let is_deleted = was & flags::DELETED != 0;
         // SAFETY: an owner outlives its states' pointers to it; the state's object is alive in the caller.
         unsafe {

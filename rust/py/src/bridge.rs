@@ -22,11 +22,7 @@ pub fn apply_pending_expiry(py: Python<'_>, state: StateRef) -> PyResult<()> {
 
 /// Forgets all values and changes of a state (`InstanceState._expire`).
 pub fn expire_state(py: Python<'_>, state: StateRef) -> PyResult<()> {
-    let owner = state.owner();
-    if !owner.is_null() {
-        // SAFETY: a unit of work clears `owner` of its states before it goes away.
-        state.set_generation(unsafe { (*owner).generation });
-    }
+    state.mark_current();
     expiry::expire(py, state)
 }
 

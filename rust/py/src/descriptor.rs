@@ -75,11 +75,9 @@ unsafe extern "C" fn descr_get(
         }
         let attr = (*descriptor.cast::<DescriptorObject>()).core;
         if !attr.is_null() && ffi::Py_TYPE(object) == (*attr).fast_class.get() {
-            let core = &raw const (*object.cast::<InstanceObject>()).core;
+            let core = &raw mut (*object.cast::<InstanceObject>()).core;
             let index = (*attr).index();
-            if index < (*core).slot_len
-                && ((*core).owner.is_null() || (*(*core).owner).generation == (*core).generation)
-            {
+            if index < u32::from((*core).slot_len) && !StateRef::from_ptr(core).is_outdated() {
                 let value = (*(*core).slots.add(index as usize)).value();
                 if !value.is_null() {
                     ffi::Py_INCREF(value);
@@ -123,10 +121,9 @@ unsafe extern "C" fn descr_set(
             let core = &raw mut (*object.cast::<InstanceObject>()).core;
             let index = (*attr).index();
             let owner = (*core).owner;
-            if index < (*core).slot_len
-                && (owner.is_null() || (*owner).generation == (*core).generation)
+            if index < u32::from((*core).slot_len)
                 && !names::DONT_SET.is(value)
-                && (owner.is_null() || (*core).flags & (flags::IN_NEW | flags::IN_DIRTY) != 0)
+                && (owner.is_null() || (*core).flags & flags::IN_LIST != 0)
             {
                 let state = StateRef::from_ptr(core);
                 let place = (*core).slots.add(index as usize);

@@ -21,9 +21,8 @@ pub fn apply_pending(py: Python<'_>, state: StateRef) -> PyResult<()> {
 
 #[cold]
 fn apply_generation(py: Python<'_>, state: StateRef) -> PyResult<()> {
-    // SAFETY: an outdated state has a living owner.
-    state.set_generation(unsafe { (*state.owner()).generation });
-    if state.has_key() && !state.has(flags::DELETED) && !state.has(flags::IN_NEW) {
+    state.mark_current();
+    if state.has_key() && !state.has(flags::DELETED) {
         expire(py, state)?;
     }
     Ok(())

@@ -3,57 +3,49 @@
 use crate::state::StateRef;
 
 /// The carrier is the mapped object itself (`_core.Instance`), not a separate `InstanceState`.
-pub const INLINE: u32 = 1;
+pub const INLINE: u16 = 1;
 /// The collector has been told about the carrier (inline carriers only).
-pub const GC_TRACKED: u32 = 1 << 1;
+pub const GC_TRACKED: u16 = 1 << 1;
 /// The state has possible changes since it was committed.
-pub const MODIFIED: u32 = 1 << 2;
+pub const MODIFIED: u16 = 1 << 2;
 /// The whole state was expired (`InstanceState.expired`).
-pub const EXPIRED: u32 = 1 << 3;
+pub const EXPIRED: u16 = 1 << 3;
 /// The row was deleted by a flush (`was_deleted`).
-pub const DELETED: u32 = 1 << 4;
+pub const DELETED: u16 = 1 << 4;
 /// The state is in `owner.new`.
-pub const IN_NEW: u32 = 1 << 5;
+pub const IN_NEW: u16 = 1 << 5;
 /// The state is in `owner.dirty`.
-pub const IN_DIRTY: u32 = 1 << 6;
+pub const IN_DIRTY: u16 = 1 << 6;
+/// In one of the two lists of objects to be saved.
+pub const IN_LIST: u16 = IN_NEW | IN_DIRTY;
 /// The state is in `owner.deleted` (marked for deletion, not flushed).
-pub const IN_DELETED: u32 = 1 << 7;
+pub const IN_DELETED: u16 = 1 << 7;
 /// The owner's identity table holds a borrowed pointer to this state.
-pub const IN_MAP: u32 = 1 << 8;
+pub const IN_MAP: u16 = 1 << 8;
 /// Lost its last delete-orphan parent while outside of any session.
-pub const ORPHANED_OUTSIDE: u32 = 1 << 9;
+pub const ORPHANED_OUTSIDE: u16 = 1 << 9;
 /// A lazy load was allowed for this pending or transient object (`enable_relationship_loading`).
-pub const LOAD_PENDING: u32 = 1 << 10;
-/// `finalize` ran for this carrier; it is being deallocated.
-pub const DYING: u32 = 1 << 11;
+pub const LOAD_PENDING: u16 = 1 << 10;
 /// Was changed by a flush of the same savepoint before it was deleted.
-pub const CHANGED_BEFORE_DELETE: u32 = 1 << 12;
-/// Free for the unit of work: marks used during one flush or cascade.
-pub const UOW_MARK_A: u32 = 1 << 16;
-/// Free for the unit of work.
-pub const UOW_MARK_B: u32 = 1 << 17;
-/// Free for the unit of work.
-pub const UOW_MARK_C: u32 = 1 << 18;
-/// Free for hydration: the instance was built or refreshed by the running result.
-pub const LOAD_MARK: u32 = 1 << 19;
+pub const CHANGED_BEFORE_DELETE: u16 = 1 << 11;
 
 /// How a detached state came out of its last session: one of the following, in these bits.
-pub const DETACHED_MASK: u32 = 0b111 << 20;
+pub const DETACHED_MASK: u16 = 0b111 << 12;
 /// By `expunge()`, or by a cascade of it.
-pub const DETACHED_EXPUNGED: u32 = 1 << 20;
+pub const DETACHED_EXPUNGED: u16 = 1 << 12;
 /// By `close()`, `reset()` or `expunge_all()`.
-pub const DETACHED_CLOSED: u32 = 2 << 20;
+pub const DETACHED_CLOSED: u16 = 2 << 12;
 /// The session itself was garbage collected.
-pub const DETACHED_COLLECTED: u32 = 3 << 20;
+pub const DETACHED_COLLECTED: u16 = 3 << 12;
 /// The row was deleted, and that was committed.
-pub const DETACHED_DELETED: u32 = 4 << 20;
+pub const DETACHED_DELETED: u16 = 4 << 12;
 /// By `make_transient_to_detached()`.
-pub const DETACHED_MADE: u32 = 5 << 20;
+pub const DETACHED_MADE: u16 = 5 << 12;
 /// The object was unpickled.
-pub const DETACHED_UNPICKLED: u32 = 6 << 20;
+pub const DETACHED_UNPICKLED: u16 = 6 << 12;
 
 /// Remembers how a state was detached, for the error of a load that comes too late.
-pub fn note_detached(state: StateRef, how: u32) {
+pub fn note_detached(state: StateRef, how: u16) {
     state.clear_flags(DETACHED_MASK);
     state.add_flags(how);
 }

@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyAssertionError, PyIndexError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PySet, PyTuple};
+use rustalchemy_core::identity::KeyHash;
 use smallvec::SmallVec;
 
 use crate::attach::SessionEvent;
@@ -315,14 +316,14 @@ impl<'py> RowProcessor<'py> {
             state.rare_mut().identity_token = token.clone().into_ptr();
         }
         state.set_owner(self.core);
-        state.set_generation(self.uow().generation);
+        state.mark_current();
         self.uow().identity.insert_absent(base, hash, state);
         self.fill_new(plan, row, state, values)?;
         Ok(Some(Found { object, state, is_new: true }))
     }
 
     #[inline]
-    fn find(&self, base: *const ManagerCore, hash: u64, key: KeyRef<'_>) -> PyResult<Option<Found<'py>>> {
+    fn find(&self, base: *const ManagerCore, hash: KeyHash, key: KeyRef<'_>) -> PyResult<Option<Found<'py>>> {
         let found = self.uow().identity.find(self.py, base, hash, key)?;
         Ok(found.map(|FoundState { state, object }| Found { object, state, is_new: false }))
     }
@@ -491,15 +492,9 @@ impl<'py> RowProcessor<'py> {
     /// After a full overwrite nothing of the object is changed any more.
     fn commit(&self, state: StateRef) {
         state.commit_all();
-        if state.has(flags::IN_DIRTY) {
-            state.clear_flags(flags::IN_DIRTY);
-            // SAFETY: the core is alive, see `uow`; no other reference into the list exists here.
-            let entry = unsafe { (*self.core).dirty.remove(state) };
-            if let Some(entry) = entry {
-                // SAFETY: the list owned the object, and hands that reference over.
-                unsafe { ffi::Py_DECREF(entry.object) };
-            }
-        }
+        // SAFETY: the core is alive, see `uow`; no other reference into the list exists here.
+        let left = unsafe { (*self.core).dirty.remove(state) };
+        drop(left);
     }
 
     // ---- eagerly loaded relationships -----------------------------------------------------------------------------

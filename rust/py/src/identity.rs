@@ -10,7 +10,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
-use rustalchemy_core::identity::{self as core, Candidates, IdentityTable, KeyEquality, TableAccess, Verdict};
+use rustalchemy_core::identity::{self as core, Candidates, IdentityTable, KeyEquality, KeyHash, TableAccess, Verdict};
 use smallvec::SmallVec;
 
 use crate::flags;
@@ -64,7 +64,7 @@ impl<'a> KeyRef<'a> {
     }
     /// Its hash. Hashing values of unknown types runs Python code.
     #[inline]
-    pub fn hash(&self, py: Python<'_>) -> PyResult<u64> {
+    pub fn hash(&self, py: Python<'_>) -> PyResult<KeyHash> {
         // SAFETY: the pointers are valid, kept alive by whoever asks.
         unsafe {
             let hash = match self.parts {
@@ -78,9 +78,9 @@ impl<'a> KeyRef<'a> {
                 }
             };
             if self.token.is_null() {
-                return Ok(hash);
+                return Ok(core::fold(hash));
             }
-            Ok(core::combine_hashes([hash, value_hash(py, self.token)?]))
+            Ok(core::fold(core::combine_hashes([hash, value_hash(py, self.token)?])))
         }
     }
 }
@@ -189,7 +189,7 @@ impl IdentityMap {
         &self,
         py: Python<'py>,
         base: *const ManagerCore,
-        hash: u64,
+        hash: KeyHash,
         key: KeyRef<'_>,
     ) -> PyResult<Option<FoundState<'py>>> {
         let mut equality = StateEquality { py, key, held: SmallVec::new() };
@@ -226,7 +226,7 @@ impl IdentityMap {
     }
 
     /// Enters a state whose identity was just looked for, with this hash, and not found.
-    pub fn insert_absent(&self, base: *const ManagerCore, hash: u64, state: StateRef) {
+    pub fn insert_absent(&self, base: *const ManagerCore, hash: KeyHash, state: StateRef) {
         Place { map: self, base }.with_table(|table| table.insert_absent(hash, state));
         state.set_key_hash(hash);
         state.add_flags(flags::IN_MAP);

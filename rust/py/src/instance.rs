@@ -292,7 +292,6 @@ unsafe extern "C" fn instance_dealloc(object: *mut ffi::PyObject) {
     unsafe {
         ffi::PyObject_GC_UnTrack(object.cast());
         let instance = object.cast::<InstanceObject>();
-        (*instance).core.flags |= flags::DYING;
         forget(&raw mut (*instance).core);
         if !(*instance).weakrefs.is_null() {
             ffi::PyObject_ClearWeakRefs(object);

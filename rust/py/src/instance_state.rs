@@ -306,7 +306,6 @@ impl Drop for InstanceState {
         // SAFETY: the carrier goes away, with the GIL held: the identity table forgets it before anything else can run.
         unsafe {
             let core = self.core.get();
-            (*core).flags |= flags::DYING;
             crate::instance::forget_state(core);
             (*core).clear();
             let manager = ptr::replace(&raw mut (*core).manager, ptr::null());

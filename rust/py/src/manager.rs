@@ -16,6 +16,9 @@ use crate::mapper::{Direction, MapperDescriptor, RelationshipDescriptor};
 use crate::state::StateRef;
 use crate::{instance, instance_dict, instance_state, names, raw, relationship};
 
+/// States count their slots in sixteen bits.
+const MOST_ATTRIBUTES: u32 = u16::MAX as u32;
+
 /// Counts changes of the set of mappers: a class checks its configuration again when it lags behind.
 static MAPPER_GENERATION: AtomicU32 = AtomicU32::new(1);
 
@@ -34,7 +37,7 @@ pub struct ManagerCore {
     is_inline: bool,
     /// Next attribute number of the hierarchy, shared by all its managers.
     next_index: Rc<Cell<u32>>,
-    slot_count: Cell<u32>,
+    slot_count: Cell<u16>,
     parents: RefCell<Vec<Py<ClassManager>>>,
     /// Attribute name → number, of this class only.
     indexes: RefCell<Vec<(Py<PyString>, u32)>>,
@@ -110,7 +113,7 @@ impl ManagerCore {
     }
     /// How many slots an object of this class may need.
     #[inline]
-    pub fn slot_count(&self) -> u32 {
+    pub fn slot_count(&self) -> u16 {
         self.slot_count.get()
     }
     /// An attribute by number: this class' own, or the one it inherits.
@@ -247,6 +250,10 @@ impl ManagerCore {
             index
         } else {
             let index = self.next_index.get();
+            if index >= MOST_ATTRIBUTES {
+                let message = format!("a hierarchy of mapped classes has at most {MOST_ATTRIBUTES} attributes");
+                return Err(crate::errors::invalid_request(key.py(), message));
+            }
             self.next_index.set(index + 1);
             index
         };
@@ -254,13 +261,18 @@ impl ManagerCore {
         if !indexes.iter().any(|(_, known)| *known == index) {
             indexes.push((key.clone().unbind(), index));
         }
-        self.slot_count.set(self.slot_count.get().max(index + 1));
+        self.count_slot(index);
         Ok(index)
+    }
+    /// Objects of this class need a slot of this number.
+    fn count_slot(&self, index: u32) {
+        let needed = u16::try_from(index + 1).unwrap_or(u16::MAX);
+        self.slot_count.set(self.slot_count.get().max(needed));
     }
     /// Enters a bound attribute.
     pub fn install_attr(&self, attr: &'static AttrCore, descriptor: &Bound<'_, PyAny>) {
         let index = attr.index();
-        self.slot_count.set(self.slot_count.get().max(index + 1));
+        self.count_slot(index);
         // SAFETY: no reference into the vector is alive across this push (accessors copy pointers out).
         unsafe {
             let attrs = &mut *self.attrs.get();

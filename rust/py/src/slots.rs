@@ -41,16 +41,16 @@ impl Slot {
 }
 
 /// Allocates `len` empty slots; null when `len` is zero or memory is short.
-pub fn allocate(len: u32) -> *mut Slot {
+pub fn allocate(len: u16) -> *mut Slot {
     if len == 0 {
         return std::ptr::null_mut();
     }
-    let bytes = len as usize * size_of::<Slot>();
+    let bytes = usize::from(len) * size_of::<Slot>();
     // SAFETY: PyObject_Malloc returns null or at least `bytes` writable bytes; zeroed words are empty slots.
     unsafe {
         let array = ffi::PyObject_Malloc(bytes).cast::<Slot>();
         if !array.is_null() {
-            std::ptr::write_bytes(array, 0, len as usize);
+            std::ptr::write_bytes(array, 0, len.into());
         }
         array
     }
@@ -60,16 +60,16 @@ pub fn allocate(len: u32) -> *mut Slot {
 ///
 /// # Safety
 /// `array` is null or came from this module and has `old_len` slots.
-pub unsafe fn grow(array: &mut *mut Slot, old_len: u32, new_len: u32) -> bool {
+pub unsafe fn grow(array: &mut *mut Slot, old_len: u16, new_len: u16) -> bool {
     debug_assert!(new_len >= old_len);
-    let bytes = new_len as usize * size_of::<Slot>();
+    let bytes = usize::from(new_len) * size_of::<Slot>();
     // SAFETY: PyObject_Realloc keeps the first `old_len` words; the rest is zeroed below.
     unsafe {
         let bigger = ffi::PyObject_Realloc((*array).cast(), bytes).cast::<Slot>();
         if bigger.is_null() {
             return false;
         }
-        std::ptr::write_bytes(bigger.add(old_len as usize), 0, (new_len - old_len) as usize);
+        std::ptr::write_bytes(bigger.add(old_len.into()), 0, usize::from(new_len - old_len));
         *array = bigger;
     }
     true

@@ -16,32 +16,28 @@ use crate::pending::PendingMutations;
 use crate::slots::{self, Slot};
 use crate::unit_of_work_core::UnitOfWorkCore;
 
-/// `list_pos` of a state that is in no list.
-pub const NO_POSITION: u32 = u32::MAX;
-
-/// The state of one mapped object. Lives inside its carrier, see the contract's section 1.
+/// The state of one mapped object. Lives inside its carrier. There is one for every object in memory, so every word counts.
 #[repr(C)]
 pub struct StateCore {
     /// Attribute values by attribute number.
     pub slots: *mut Slot,
-    /// Number of allocated slots; attributes beyond it are not loaded.
-    pub slot_len: u32,
-    /// Bits of `flags.rs`.
-    pub flags: u32,
-    /// Values are valid while this equals the owner's generation.
-    pub generation: u32,
-    /// Position in `owner.new` or `owner.dirty`, or `NO_POSITION`.
-    pub list_pos: u32,
     /// Owned through `ManagerCore::object`; null for an object whose class is not instrumented.
     pub manager: *const ManagerCore,
     /// The unit of work this object is in, or null. The unit of work clears it before it dies.
     pub owner: *mut UnitOfWorkCore,
     /// Identity, owned: primary key value, or tuple of values when composite; null without identity.
     pub key: *mut ffi::PyObject,
-    /// Hash under which the identity table keeps this state; set whenever it is entered.
-    pub key_hash: u64,
     /// What few objects have.
     pub extra: Option<Box<StateExtra>>,
+    /// Bits of `flags.rs`.
+    pub flags: u16,
+    /// Number of allocated slots; attributes beyond it are not loaded.
+    pub slot_len: u16,
+    /// In `owner.new` or `owner.dirty` the position there: the values of such a state are valid. Otherwise the generation in
+    /// which they were read: they are valid while it is the owner's.
+    stamp: u32,
+    /// Hash under which the identity table keeps this state; set whenever it is entered.
+    pub key_hash: u32,
     /// Serial of the transaction in which the object became new.
     pub new_tx: u32,
     /// Serial of the transaction in which the object was deleted or flushed dirty.
@@ -49,6 +45,9 @@ pub struct StateCore {
     /// Serial of the load that last built or overwrote the object; 0 for none.
     pub load_serial: u32,
 }
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<StateCore>() == 64, "one word more costs every object sixteen bytes");
 
 /// What only some states have: changed ones, related ones. All object pointers are owned unless said otherwise. Small, with room
 /// for one old value and one parent: a flush of many objects that changed walks over many of these.
@@ -173,15 +172,11 @@ impl StateRef {
 
     fields! {
         /// Bits of `flags.rs`.
-        flags / set_flags: u32,
-        /// Generation of the values.
-        generation / set_generation: u32,
-        /// Position in `new` or `dirty`.
-        list_pos / set_list_pos: u32,
+        flags / set_flags: u16,
         /// Owning unit of work or null.
         owner / set_owner: *mut UnitOfWorkCore,
         /// Hash of the identity in the identity table.
-        key_hash / set_key_hash: u64,
+        key_hash / set_key_hash: u32,
         /// Transaction serial.
         new_tx / set_new_tx: u32,
         /// Transaction serial.
@@ -192,17 +187,22 @@ impl StateRef {
 
     /// Are all these flags set?
     #[inline]
-    pub fn has(self, bits: u32) -> bool {
+    pub fn has(self, bits: u16) -> bool {
         self.flags() & bits == bits
+    }
+    /// Is any of these flags set?
+    #[inline]
+    pub fn has_any(self, bits: u16) -> bool {
+        self.flags() & bits != 0
     }
     /// Sets flags.
     #[inline]
-    pub fn add_flags(self, bits: u32) {
+    pub fn add_flags(self, bits: u16) {
         self.set_flags(self.flags() | bits);
     }
     /// Clears flags.
     #[inline]
-    pub fn clear_flags(self, bits: u32) {
+    pub fn clear_flags(self, bits: u16) {
         self.set_flags(self.flags() & !bits);
     }
     /// The class manager.
@@ -281,7 +281,7 @@ impl StateRef {
     #[inline]
     pub fn slot_len(self) -> u32 {
         // SAFETY: contract of `StateRef`.
-        unsafe { (*self.0.as_ptr()).slot_len }
+        u32::from(unsafe { (*self.0.as_ptr()).slot_len })
     }
     /// One slot; an empty one beyond the array. Does not apply a pending expiry.
     #[inline]
@@ -289,22 +289,22 @@ impl StateRef {
         // SAFETY: index is checked against the array's length.
         unsafe {
             let core = self.0.as_ptr();
-            if index < (*core).slot_len { *(*core).slots.add(index as usize) } else { Slot::default() }
+            if index < u32::from((*core).slot_len) { *(*core).slots.add(index as usize) } else { Slot::default() }
         }
     }
     /// Makes room for at least `len` slots; false when memory is short.
     pub fn reserve(self, len: u32) -> bool {
         let core = self.0.as_ptr();
+        let Ok(new_len) = u16::try_from(len) else { return false };
         // SAFETY: the array belongs to this state.
         unsafe {
-            if len <= (*core).slot_len {
-                return true;
-            }
             let old_len = (*core).slot_len;
-            if !slots::grow(&mut (*core).slots, old_len, len) {
-                return false;
+            if new_len > old_len {
+                if !slots::grow(&mut (*core).slots, old_len, new_len) {
+                    return false;
+                }
+                (*core).slot_len = new_len;
             }
-            (*core).slot_len = len;
         }
         true
     }
@@ -320,7 +320,7 @@ impl StateRef {
         value: *mut ffi::PyObject,
         slot_flags: usize,
     ) -> Result<*mut ffi::PyObject, *mut ffi::PyObject> {
-        if index >= self.slot_len() && !self.reserve(self.manager().slot_count().max(index + 1)) {
+        if index >= self.slot_len() && !self.reserve(u32::from(self.manager().slot_count()).max(index + 1)) {
             return Err(value);
         }
         // SAFETY: index is inside the array now; `value` is a valid object or null.
@@ -514,12 +514,43 @@ impl StateRef {
     pub fn is_detached(self) -> bool {
         self.has_key() && !self.is_attached()
     }
+
+    // ---- validity of values, and places in lists ----------------------------------------------------------------------
+
     /// Is the whole state waiting to be expired by an `expire_all` or commit?
     #[inline]
     pub fn is_outdated(self) -> bool {
         let owner = self.owner();
-        // SAFETY: a unit of work clears `owner` of its states before it goes away.
-        !owner.is_null() && unsafe { (*owner).generation } != self.generation()
+        // SAFETY: contract of `StateRef`; a unit of work clears `owner` of its states before it goes away.
+        unsafe { !owner.is_null() && (*owner).generation != (*self.0.as_ptr()).stamp && !self.has_any(flags::IN_LIST) }
+    }
+    /// The values are valid from now on. In a list they are anyway.
+    #[inline]
+    pub fn mark_current(self) {
+        let owner = self.owner();
+        if !owner.is_null() && !self.has_any(flags::IN_LIST) {
+            // SAFETY: as above.
+            unsafe { (*self.0.as_ptr()).stamp = (*owner).generation }
+        }
+    }
+    /// Position in `owner.new` or `owner.dirty`; means nothing for a state that is in neither.
+    #[inline]
+    pub fn list_pos(self) -> u32 {
+        // SAFETY: contract of `StateRef`.
+        unsafe { (*self.0.as_ptr()).stamp }
+    }
+    /// The state stands in a list now; `list` is its flag.
+    #[inline]
+    pub fn enter_list(self, list: u16, position: u32) {
+        self.add_flags(list);
+        // SAFETY: contract of `StateRef`.
+        unsafe { (*self.0.as_ptr()).stamp = position }
+    }
+    /// The state counts as out of its list, with the values it has.
+    #[inline]
+    pub fn leave_list(self) {
+        self.clear_flags(flags::IN_LIST);
+        self.mark_current();
     }
 }
 
@@ -534,22 +565,21 @@ fn drop_pending(pending: Vec<(u32, PendingMutations)>) {
 
 impl StateCore {
     /// A core without values; `manager` may be null and is owned by the core afterwards.
-    pub fn new(manager: *const ManagerCore, flags: u32) -> Self {
+    pub fn new(manager: *const ManagerCore, flags: u16) -> Self {
         if !manager.is_null() {
             // SAFETY: a live manager's object pointer is valid.
             unsafe { ffi::Py_INCREF((*manager).object_ptr()) }
         }
         Self {
             slots: ptr::null_mut(),
-            slot_len: 0,
-            flags,
-            generation: 0,
-            list_pos: NO_POSITION,
             manager,
             owner: ptr::null_mut(),
             key: ptr::null_mut(),
-            key_hash: 0,
             extra: None,
+            flags,
+            slot_len: 0,
+            stamp: 0,
+            key_hash: 0,
             new_tx: 0,
             dirty_tx: 0,
             load_serial: 0,

@@ -246,7 +246,7 @@ impl InstanceState {
     }
     /// How the object came out of its last session: a number of `flags::DETACHED_…`, zero if that is not known.
     #[getter]
-    fn _detached_how(&self) -> u32 {
+    fn _detached_how(&self) -> u16 {
         self.state().map_or(0, |state| (state.flags() & flags::DETACHED_MASK) >> flags::DETACHED_MASK.trailing_zeros())
     }
     #[getter]
@@ -483,8 +483,8 @@ impl InstanceState {
     /// The object, while its session holds it because of unsaved changes.
     #[getter]
     fn _strong_obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        let held = flags::IN_NEW | flags::IN_DIRTY | flags::IN_DELETED;
-        self.state().filter(|state| state.flags() & held != 0).and_then(|state| state.object(py))
+        let held = flags::IN_LIST | flags::IN_DELETED;
+        self.state().filter(|state| state.has_any(held)).and_then(|state| state.object(py))
     }
     /// Acts as if the object were gone: for tests of what happens then.
     fn _force_dereference(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -678,7 +678,7 @@ impl InstanceState {
 }
 
 impl InstanceState {
-    fn set_flag(&self, flag: u32, value: bool) {
+    fn set_flag(&self, flag: u16, value: bool) {
         if let Some(state) = self.state() {
             if value { state.add_flags(flag) } else { state.clear_flags(flag) }
         }

@@ -189,9 +189,10 @@ impl UowRef {
         }
 
         if frame.is_nested {
-            let touched = self.core().identity.held(|state| {
-                state.flags() & (flags::MODIFIED | flags::IN_DIRTY) != 0 || state.dirty_tx() >= frame.serial
-            });
+            let touched = self
+                .core()
+                .identity
+                .held(|state| state.has_any(flags::MODIFIED | flags::IN_DIRTY) || state.dirty_tx() >= frame.serial);
             for held in touched {
                 drop(self.leave_dirty(held.state()));
                 result = result.and(attribute::expire_state(py, held.state()));
@@ -218,16 +219,8 @@ impl UowRef {
         let mut result = Ok(());
         let core = self.core();
         let changed = core.dirty.take_all();
-        for entry in &changed {
-            entry.state.clear_flags(flags::IN_DIRTY);
-        }
         core.generation = core.generation.wrapping_add(1);
-        let generation = core.generation;
-        core.new.iter().for_each(|state| state.set_generation(generation));
-        core.outside.iter().for_each(|state| state.set_generation(generation));
-        // SAFETY: the list hands its references over.
-        let changed: Vec<Held> =
-            changed.into_iter().filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) }).collect();
+        core.outside.iter().for_each(StateRef::mark_current);
         // One that another object of the same identity has pushed out of the map keeps its changes.
         for held in changed.iter().filter(|held| held.state().has(flags::IN_MAP)) {
             result = result.and(attribute::expire_state(py, held.state()));

@@ -11,7 +11,7 @@ use crate::flags;
 use crate::held::Held;
 use crate::identity::IdentityMap;
 use crate::listeners::Heard;
-use crate::state::{NO_POSITION, StateRef};
+use crate::state::StateRef;
 use crate::transaction::Frame;
 use crate::usage::User;
 
@@ -27,9 +27,9 @@ pub struct UnitOfWorkCore {
     /// The `_core.UnitOfWork` object (the Session), borrowed; null while it is torn down.
     pub session: SessionPtr,
     /// Objects to be inserted, in order of `add`.
-    pub new: StateList,
+    pub new: StateList<{ flags::IN_NEW }>,
     /// Persistent objects with changes, in order of their first change.
-    pub dirty: StateList,
+    pub dirty: StateList<{ flags::IN_DIRTY }>,
     /// Persistent objects marked for deletion, held, in order.
     pub deleted: StateSet<true>,
     /// Attached states that are neither pending nor in the map (deleted by a flush), borrowed.
@@ -69,23 +69,15 @@ impl Default for SessionPtr {
     }
 }
 
-/// An insertion-ordered list of states that holds their objects; removal is constant through `list_pos`.
+/// An insertion-ordered list of states that holds their objects. A state in it has the flag `LIST` and knows its position, so
+/// that it is taken out at once.
 #[derive(Default)]
-pub struct StateList {
-    entries: Vec<Option<ListEntry>>,
+pub struct StateList<const LIST: u16> {
+    entries: Vec<Option<Held>>,
     len: usize,
 }
 
-/// One entry: the state and its object, owned.
-#[derive(Clone, Copy)]
-pub struct ListEntry {
-    /// The state.
-    pub state: StateRef,
-    /// The mapped object, owned by the list.
-    pub object: *mut ffi::PyObject,
-}
-
-impl StateList {
+impl<const LIST: u16> StateList<LIST> {
     /// Number of states.
     pub fn len(&self) -> usize {
         self.len
@@ -96,76 +88,67 @@ impl StateList {
     }
     /// The states in order.
     pub fn iter(&self) -> impl Iterator<Item = StateRef> + '_ {
-        self.entries.iter().flatten().map(|entry| entry.state)
+        self.entries.iter().flatten().map(Held::state)
     }
-    /// Appends a state that is in no list, taking a reference to its object.
+    /// Appends a state that is in no list. One whose object is gone stays outside: nobody could save it.
     pub fn push(&mut self, state: StateRef) {
-        debug_assert_eq!(state.list_pos(), NO_POSITION);
-        let object = state.object_ptr();
-        // SAFETY: the object lives; the list keeps its own reference.
-        unsafe { ffi::Py_XINCREF(object) };
-        state.set_list_pos(u32::try_from(self.entries.len()).unwrap_or(NO_POSITION));
-        self.entries.push(Some(ListEntry { state, object }));
-        self.len += 1;
+        debug_assert!(!state.has_any(flags::IN_LIST));
+        if state.is_outdated() {}
+        if let Some(held) = Held::new(state) {
+            state.enter_list(LIST, position(self.entries.len()));
+            self.entries.push(Some(held));
+            self.len += 1;
+        }
     }
-    /// Takes a state out. The caller drops the returned object (owned) when nothing is half done.
+    /// Takes a state out. The caller drops the reference when nothing is half done.
     #[must_use]
-    pub fn remove(&mut self, state: StateRef) -> Option<ListEntry> {
+    pub fn remove(&mut self, state: StateRef) -> Option<Held> {
+        if !state.has(LIST) {
+            return None;
+        }
         let place = self.entries.get_mut(state.list_pos() as usize)?;
-        let entry = place.take_if(|entry| entry.state == state)?;
-        state.set_list_pos(NO_POSITION);
+        let held = place.take_if(|held| held.state() == state)?;
+        state.leave_list();
         self.len -= 1;
         if self.len == 0 {
             self.entries.clear();
         } else if self.entries.len() > 64 && self.entries.len() > 2 * self.len {
             self.compact();
         }
-        Some(entry)
+        Some(held)
     }
-    /// Takes out the states that `goes` accepts, in order. The caller drops the objects.
+    /// Takes out, in order, the states that have left the list by themselves (`StateRef::leave_list`).
     #[must_use]
-    pub fn sweep(&mut self, goes: impl Fn(StateRef) -> bool) -> Vec<ListEntry> {
+    pub fn sweep(&mut self) -> Vec<Held> {
         let mut swept = Vec::new();
-        for entry in &mut self.entries {
-            if let Some(gone) = entry.take_if(|entry| goes(entry.state)) {
-                gone.state.set_list_pos(NO_POSITION);
-                swept.push(gone);
-            }
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            // One that was entered again meanwhile stands in another place.
+            let has_left = |held: &mut Held| !held.state().has(LIST) || held.state().list_pos() != position(at);
+            swept.extend(entry.take_if(has_left));
         }
         self.len -= swept.len();
         self.compact();
         swept
     }
-    /// Takes everything out, in order. The caller drops the objects.
+    /// Takes everything out, in order.
     #[must_use]
-    pub fn take_all(&mut self) -> Vec<ListEntry> {
+    pub fn take_all(&mut self) -> Vec<Held> {
         self.len = 0;
         let entries: Vec<_> = std::mem::take(&mut self.entries).into_iter().flatten().collect();
-        for entry in &entries {
-            entry.state.set_list_pos(NO_POSITION);
-        }
+        entries.iter().map(Held::state).for_each(StateRef::leave_list);
         entries
-    }
-    /// Visits the owned objects for the collector.
-    ///
-    /// # Safety
-    /// Called from a `tp_traverse` only.
-    pub unsafe fn traverse(&self, visit: ffi::visitproc, arg: *mut std::ffi::c_void) -> i32 {
-        for entry in self.entries.iter().flatten() {
-            // SAFETY: the collector's own function on an owned object.
-            let result = unsafe { visit(entry.object, arg) };
-            if result != 0 {
-                return result;
-            }
-        }
-        0
     }
     fn compact(&mut self) {
         self.entries.retain(Option::is_some);
-        for (position, entry) in self.entries.iter().flatten().enumerate() {
-            entry.state.set_list_pos(u32::try_from(position).unwrap_or(NO_POSITION));
+        for (at, held) in self.entries.iter().flatten().enumerate() {
+            held.state().enter_list(LIST, position(at));
         }
     }
+}
+
+/// A place of a list, as states keep it.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
 }
 
 /// States by identity, in order of insertion; with `HOLDS` their objects are kept alive.
@@ -353,20 +336,26 @@ impl UowRef {
         let mut states = core.identity.held(|_| true);
         states.extend(core.new.iter().filter_map(Held::new));
         states.extend(core.outside.held(|_| true));
+        let states: Vec<(Held, bool)> = states
+            .into_iter()
+            .map(|held| {
+                let is_outdated = held.state().has_key() && held.state().is_outdated();
+                (held, is_outdated)
+            })
+            .collect();
         // States whose object is on its way out have nothing to lose but their owner.
         for state in core.identity.states().into_iter().chain(core.outside.iter()) {
             state.set_owner(std::ptr::null_mut());
             state.clear_flags(flags::IN_MAP);
         }
         let mut dropped = Vec::new();
-        for held in &states {
+        for (held, is_outdated) in &states {
             let state = held.state();
-            let is_outdated = state.has_key() && state.generation() != core.generation;
             dropped.extend(self.leave_lists(state));
             dropped.extend(self.leave_deleted(state));
             state.set_owner(std::ptr::null_mut());
             flags::note_detached(state, flags::DETACHED_COLLECTED);
-            if is_outdated && let Err(error) = attribute::expire_state(py, state) {
+            if *is_outdated && let Err(error) = attribute::expire_state(py, state) {
                 // Nobody is left to hear of it but the interpreter's hook.
                 error.write_unraisable(py, None);
             }

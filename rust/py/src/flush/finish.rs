@@ -54,25 +54,18 @@ impl Flush {
                 uow.mark_flushed(state);
             }
             // The lists are swept in one go below.
-            state.clear_flags(flags::IN_NEW | flags::IN_DIRTY);
+            state.leave_list();
         }
         let core = uow.core();
-        let new = core.new.sweep(|state| !state.has(flags::IN_NEW));
-        let dirty = core.dirty.sweep(|state| !state.has(flags::IN_DIRTY));
+        let (new, dirty) = (core.new.sweep(), core.dirty.sweep());
         if let Some(frame) = core.frames.last_mut() {
             frame.new_count += new.len();
         }
-        // SAFETY: the lists hand their references over.
-        let dropped: Vec<Held> = new
-            .into_iter()
-            .chain(dirty)
-            .filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) })
-            .collect();
         for state in became_persistent {
             uow.fire(py, SessionEvent::PendingToPersistent, state)?;
         }
         let reset = if self.is_complete { reset_accumulated(uow) } else { 0 };
-        drop(dropped);
+        drop((new, dirty));
         Ok(reset)
     }
 
@@ -157,15 +150,10 @@ fn still_has_key(
 fn reset_accumulated(uow: UowRef) -> usize {
     let left = uow.core().dirty.take_all();
     let mut seen = HashSet::new();
-    for entry in &left {
-        entry.state.clear_flags(flags::IN_DIRTY);
-        entry.state.commit_all();
-        seen.insert(entry.state.as_ptr() as usize);
+    for held in &left {
+        held.state().commit_all();
+        seen.insert(held.state().as_ptr() as usize);
     }
-    // SAFETY: the list hands its references over.
-    let held: Vec<Held> =
-        left.into_iter().filter_map(|entry| unsafe { Held::from_owned(entry.state, entry.object) }).collect();
-    drop(held);
     seen.len()
 }
 

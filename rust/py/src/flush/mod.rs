@@ -26,6 +26,7 @@ mod sync;
 mod trace;
 mod update;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use hashbrown::{HashMap, HashSet};
@@ -92,7 +93,8 @@ pub struct Flush {
     /// The whole session is flushed, not some named objects.
     is_complete: bool,
     states: Vec<Held>,
-    ids: HashMap<usize, StateId>,
+    /// Their numbers by address, of as many as there were when one was asked for: most flushes never ask.
+    ids: RefCell<HashMap<usize, StateId>>,
     register: Register,
     schema: Schema,
     mappers: Vec<MapperEntry>,
@@ -136,7 +138,7 @@ impl Flush {
             blocked: None,
             is_complete,
             states: Vec::with_capacity(capacity),
-            ids: HashMap::with_capacity(capacity),
+            ids: RefCell::default(),
             register: Register::with_capacity(capacity),
             schema: Schema::default(),
             mappers: Vec::new(),
@@ -169,7 +171,13 @@ impl Flush {
     }
 
     fn id(&self, state: StateRef) -> Option<StateId> {
-        self.ids.get(&(state.as_ptr() as usize)).copied()
+        let mut ids = self.ids.borrow_mut();
+        let unnumbered = self.states.len() - ids.len();
+        ids.reserve(unnumbered);
+        for number in ids.len()..self.states.len() {
+            ids.insert(self.states[number].state().as_ptr() as usize, StateId::from_index(number));
+        }
+        ids.get(&(state.as_ptr() as usize)).copied()
     }
 
     /// What a preview adds to passive flags.

@@ -71,11 +71,11 @@ impl Flush {
                 (true, false) => (false, Cause::Changed),
                 (false, _) => (false, Cause::New),
             };
-            self.enter(py, held, Registration { is_delete, ..Registration::default() }.because(cause));
+            self.enter_first(py, held, Registration { is_delete, ..Registration::default() }.because(cause));
         }
         for held in deleted {
             if is_chosen(held.state()) {
-                self.enter(py, held, Registration::DELETE);
+                self.enter_first(py, held, Registration::DELETE);
             }
         }
         Ok(())
@@ -83,12 +83,18 @@ impl Flush {
 
     /// Enters a state that is known to be in the session.
     fn enter(&mut self, py: Python<'_>, held: Held, how: Registration) {
-        let state = held.state();
-        if let Some(id) = self.id(state) {
-            self.register.enter_again(id, how.is_delete, how.list_only, how.cancel_delete);
-            self.note_cause(id, how.cause);
-            return;
+        match self.id(held.state()) {
+            Some(id) => {
+                self.register.enter_again(id, how.is_delete, how.list_only, how.cancel_delete);
+                self.note_cause(id, how.cause);
+            }
+            None => self.enter_first(py, held, how),
         }
+    }
+
+    /// Enters a state that does not take part yet.
+    fn enter_first(&mut self, py: Python<'_>, held: Held, how: Registration) {
+        let state = held.state();
         // Mostly of the same class as the one before.
         let before = self.states.last().filter(|before| std::ptr::eq(before.state().manager(), state.manager()));
         let mapper = match before {
@@ -98,7 +104,6 @@ impl Flush {
         let Some(mapper) = mapper else { return };
         let id = self.register.enter(mapper, how.is_delete, how.list_only);
         debug_assert_eq!(id.index(), self.states.len());
-        self.ids.insert(state.as_ptr() as usize, id);
         self.states.push(held);
         self.note_cause(id, how.cause);
     }
