@@ -470,6 +470,16 @@ def single_values_clause(compiled: Any) -> Optional[str]:
     return f"({many.single_values_expr})"
 
 
+def returning_order(compiled: Any) -> tuple[bool, bool]:
+    """Return whether the rows of a compiled INSERT's RETURNING have to come in the order of its parameters, and whether
+    each row of parameters is one row of VALUES that will be inserted."""
+    many = compiled._insertmanyvalues
+    if many is None:
+        return False, False
+    is_plain = not many.includes_upsert_behaviors and many.num_positional_params_counted == len(compiled.positiontup)
+    return bool(many.sort_by_parameter_order), is_plain
+
+
 def is_contextless(default: Any) -> bool:
     """Return whether a column default's function takes no context: Core wrapped it itself to accept one."""
     return getattr(default, "__globals__", {}).get("__name__") == "sqlalchemy.sql.schema"

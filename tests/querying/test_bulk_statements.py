@@ -10,6 +10,7 @@ import pytest
 from comparison import Comparison, error_of
 from sqlalchemy import JSON, Boolean, Column, DateTime, Integer, String, create_engine, delete, func, insert, select
 from sqlalchemy import update as sql_update
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 
 def make_models(orm: ModuleType) -> SimpleNamespace:
@@ -224,3 +225,88 @@ def test_refresh_listeners_hear_of_it() -> None:
         return sorted(heard)
 
     BOTH.check(scenario)
+
+
+RETURNING = {
+    "objects": lambda m: [m.Plain],
+    "columns": lambda m: [m.Plain.id, m.Plain.at],
+    "object and column": lambda m: [m.Plain, m.Plain.label],
+    "expression": lambda m: [m.Plain.label + "!", m.Plain.flag],
+    "bundle": lambda m: [m.orm.Bundle("b", m.Plain.id, m.Plain.doc)],
+}
+PARAMETERS: dict[str, list[dict[str, Any]]] = {
+    "one row": [{"label": "a"}],
+    "rows": [{"label": f"x{i}", "flag": i % 2 == 0, "at": WHEN, "doc": {"i": i}} for i in range(9)],
+    "many pages": [{"label": f"x{i}"} for i in range(2500)],
+    "NULLs": [{"label": "a", "at": None}, {"label": None, "at": WHEN}, {"label": "c", "at": None}],
+    "several shapes": [{"label": "a"}, {"label": "b", "flag": True}, {"flag": False}],
+    "keys given": [{"id": i, "label": f"k{i}"} for i in (40, 30, 20)],
+}
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS)
+@pytest.mark.parametrize("returning", RETURNING)
+@pytest.mark.parametrize("in_order", [False, True], ids=["", "sorted"])
+def test_insert_returning(returning: str, parameters: str, in_order: bool) -> None:
+    def look(value: Any, m: SimpleNamespace) -> Any:
+        if isinstance(value, m.Plain):
+            return sorted((key, found) for key, found in vars(value).items() if not key.startswith("_"))
+        return [look(part, m) for part in value] if isinstance(value, tuple) else value
+
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        statement = insert(m.Plain).returning(*RETURNING[returning](m), sort_by_parameter_order=in_order)
+        result = session.execute(statement, [dict(row) for row in PARAMETERS[parameters]])
+        return [look(tuple(row), m) for row in result.all()], rows(m, session)
+
+    BOTH.check(scenario)
+
+
+def test_insert_returning_objects_in_the_session() -> None:
+    """Rows of objects that the session has already do not overwrite them, unless that is asked for."""
+
+    def scenario(m: SimpleNamespace, session: Any, populate: bool = False) -> Any:
+        held = session.get(m.Plain, 1)
+        session.execute(delete(m.Plain), execution_options={"synchronize_session": False})
+        statement = insert(m.Plain).returning(m.Plain, sort_by_parameter_order=True)
+        options = {"populate_existing": True} if populate else {}
+        users = session.scalars(
+            statement, [{"id": 1, "label": "new"}, {"id": 2, "label": "x"}], execution_options=options
+        ).all()
+        return users[0] is held, held.label, users[1].label
+
+    assert BOTH.check(scenario) == (True, "n1", "x")
+    assert BOTH.check(lambda m, s: scenario(m, s, True)) == (True, "new", "x")
+
+
+def test_insert_returning_that_fails() -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        statement = insert(m.Plain).returning(m.Plain.id)
+        duplicate = [{"id": i, "label": "x"} for i in (7, 8, 7)]
+        error, _ = error_of(lambda: session.execute(statement, duplicate))
+        session.rollback()
+        return error, len(rows(m, session))
+
+    assert BOTH.check(scenario) == ("IntegrityError", 4)
+
+
+def test_insert_returning_of_python_defaults_and_upserts() -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        given = session.execute(
+            insert(m.WithDefault).returning(m.WithDefault.name, m.WithDefault.n), [{"id": 8}, {"id": 9}]
+        ).all()
+        upsert = sqlite_insert(m.Plain)
+        upsert = upsert.on_conflict_do_update(index_elements=["id"], set_={"name": upsert.excluded.name + "?"})
+        changed = session.execute(
+            upsert.returning(m.Plain.id, m.Plain.label), [{"id": 1, "label": "a"}, {"id": 11, "label": "b"}]
+        ).all()
+        ignored = session.execute(
+            sqlite_insert(m.Plain).on_conflict_do_nothing().returning(m.Plain.id),
+            [{"id": 1, "label": "a"}, {"id": 12, "label": "b"}],
+        ).all()
+        return given, changed, ignored
+
+    assert BOTH.check(scenario) == (
+        [("given by Python", 7), ("given by Python", 7)],
+        [(1, "a?"), (11, "b")],
+        [(12,)],
+    )

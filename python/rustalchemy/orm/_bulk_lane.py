@@ -1,4 +1,4 @@
-"""Lists of parameters of one shape, straight to the lane: what bulk INSERT and UPDATE do when nothing has to come back.
+"""Lists of parameters of one shape, straight to the lane: bulk INSERT, its RETURNING included, and bulk UPDATE.
 
 Core turns every row into a dictionary, a compiled parameter set and a tuple. Here rows become tuples at once. Whatever
 is not the plain case (NULLs that depend on the row, Python-side defaults, several tables, values that the driver's
@@ -7,15 +7,18 @@ types decline) is left to Core: these functions answer False or None before anyt
 
 from __future__ import annotations
 
+from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._sa import compile_cached
+from .._sa import compile_cached, returning_order, single_values_clause
+from ._lane import in_values_order
 from .context import _orm_load_exec_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ._lane import Lane
     from .mapper import Mapper
 
 _OURS = frozenset(
@@ -23,11 +26,20 @@ _OURS = frozenset(
 )
 
 
+class ReturnedRows(NamedTuple):
+    """The raw rows of an INSERT's RETURNING, and what is needed to read them."""
+
+    compiled: Any
+    dialect: Any
+    rows: list[tuple[Any, ...]]
+    description: Any
+
+
 def _is_plain(mapper: Mapper[Any], statement: Any, execution_options: Mapping[str, Any] | None) -> bool:
     """Whether rows of the entity are rows of one table, without versions, and all there is to do is to send them."""
     if mapper.version_id_col is not None or len(mapper._pks_by_table) != 1 or mapper._set_polymorphic_identity:
         return False
-    if statement is not None and (statement._values or statement._returning or statement._execution_options):
+    if statement is not None and (statement._values or statement._execution_options):
         return False
     return not execution_options or all(name in _OURS or name.startswith("_sa_") for name in execution_options)
 
@@ -41,23 +53,34 @@ def insert_rows(
     rows: Sequence[Mapping[str, Any]],
     render_nulls: bool,
     execution_options: Mapping[str, Any] | None,
-) -> bool:
-    """Whether the rows were INSERTed."""
+) -> ReturnedRows | bool:
+    """Whether the rows were INSERTed; what they returned, if the user's statement returns something."""
     if not rows or not _is_plain(mapper, user_statement, execution_options):
         return False
     columns = mapper._propkey_to_col[table]
     names = [name for name in columns if name in rows[0]]
     keep_none = mapper._insert_cols_evaluating_none[table]
     nullable = {name for name in names if render_nulls or columns[name] in keep_none}
-    sent = _Rows(session, mapper, statement, {columns[name].key: name for name in names})
-    return sent.send(rows, nullable, insert=True) is not None
+    returns = user_statement is not None and bool(user_statement._returning)
+    if returns:
+        statement = statement.return_defaults(*table.primary_key)
+    batch = _Rows(session, mapper, statement, {columns[name].key: name for name in names}).batch(rows, nullable)
+    if batch is None:
+        return False
+    if returns:
+        return batch.insert_returning() or False
+    return batch.send() is not None
 
 
 def update_rows(
     session: Any, mapper: Mapper[Any], table: Any, statement: Any, user_statement: Any, rows: Sequence[dict[str, Any]]
 ) -> int | None:
     """How many rows an UPDATE by primary key matched; None if it was not done."""
-    if not rows or not _is_plain(mapper, user_statement, None):
+    if (
+        not rows
+        or not _is_plain(mapper, user_statement, None)
+        or (user_statement is not None and user_statement._returning)
+    ):
         return None
     columns = mapper._propkey_to_col[table]
     names = [name for name in columns if name in rows[0]]
@@ -66,7 +89,54 @@ def update_rows(
         return None
     parameters = {(columns[name]._label if name in keys else columns[name].key): name for name in names}
     nullable = {name for name in names if name not in keys}
-    return _Rows(session, mapper, statement, parameters).send(rows, nullable, insert=False)
+    batch = _Rows(session, mapper, statement, parameters).batch(rows, nullable)
+    return None if batch is None else batch.send()
+
+
+class _Batch(NamedTuple):
+    """Rows that are ready to be sent."""
+
+    lane: Lane
+    compiled: Any
+    parameters: Sequence[tuple[Any, ...]]
+
+    def send(self) -> int | None:
+        """The number of rows matched; None if something would have to come back."""
+        return None if self.compiled.effective_returning else self.lane.execute(self.compiled.string, self.parameters)
+
+    def insert_returning(self) -> ReturnedRows | None:
+        """Send one INSERT for each page of rows, as Core does; None if it needs more than a longer VALUES for that."""
+        lane, compiled, parameters = self
+        dialect: Any = lane.dialect
+        values = single_values_clause(compiled)
+        in_order, is_plain = returning_order(compiled)
+        place = _generated_key_place(compiled) if in_order else None
+        if values is None or compiled.string.count(values) != 1 or not is_plain or (in_order and place is None):
+            return None
+        head, tail = compiled.string.split(values)
+        at_most = dialect.insertmanyvalues_max_parameters // max(len(parameters[0]), 1)
+        page = max(min(dialect.insertmanyvalues_page_size, at_most), 1)
+        found: list[tuple[Any, ...]] = []
+        description = None
+        sql = ""
+        for start in range(0, len(parameters), page):
+            chunk = parameters[start : start + page]
+            if start == 0 or len(chunk) != page:
+                sql = head + ", ".join([values] * len(chunk)) + tail
+            rows, description = lane.fetch(sql, list(chain.from_iterable(chunk)))
+            found += rows if place is None else in_values_order(rows, place)
+        return ReturnedRows(compiled, dialect, found, description)
+
+
+def _generated_key_place(compiled: Any) -> int | None:
+    """Where in RETURNING the key is that the database numbers in the order of VALUES; None if it makes no such key."""
+    table = compiled.compile_state.statement.table
+    column = table.autoincrement_column
+    if column is None or column.server_default is not None or column.default is not None:
+        return None
+    if column.key in compiled.binds or column not in compiled.effective_returning:
+        return None
+    return list(compiled.effective_returning).index(column)
 
 
 class _Rows:
@@ -78,7 +148,8 @@ class _Rows:
         self.statement = statement
         self.names = names
 
-    def send(self, rows: Sequence[Mapping[str, Any]], nullable: Iterable[str], insert: bool) -> int | None:
+    def batch(self, rows: Sequence[Mapping[str, Any]], nullable: Iterable[str]) -> _Batch | None:
+        """The rows with what sends them; None if that has to be Core."""
         names = self.names
         if set(map(len, rows)) != {len(names)}:
             return None
@@ -88,13 +159,10 @@ class _Rows:
         compiled = compile_cached(self.statement, lane.engine, sorted(names))
         if compiled is None or not set(compiled.positiontup) <= names.keys():
             return None
-        if compiled.insert_prefetch or compiled.update_prefetch or compiled.effective_returning:
+        if compiled.insert_prefetch or compiled.update_prefetch:
             return None
         parameters = self._parameters(compiled, rows, set(nullable))
-        if parameters is None:
-            return None
-        matched: int = lane.execute(compiled.string, parameters)
-        return matched
+        return None if parameters is None else _Batch(lane, compiled, parameters)
 
     def _parameters(
         self, compiled: Any, rows: Sequence[Mapping[str, Any]], nullable: set[str]

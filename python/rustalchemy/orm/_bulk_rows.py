@@ -17,7 +17,7 @@ from sqlalchemy.engine import result as _result
 from .. import _sa
 from .._sa import _entity_namespace_key
 from . import exc as orm_exc
-from ._bulk_lane import insert_rows, update_rows
+from ._bulk_lane import ReturnedRows, insert_rows, update_rows
 from .interfaces import PropComparator
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class _InsertRecord(NamedTuple):
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        return set(self.params), self.has_all_pks, self.has_all_defaults
+        return self.params.keys(), self.has_all_pks, self.has_all_defaults
 
 
 def _refuse_sharding(session: Any, function: str) -> None:
@@ -84,7 +84,7 @@ def _bulk_insert(
 
     :param return_defaults: put generated primary keys and defaults into the rows (or objects).
     :param render_nulls: send None as NULL instead of leaving the column to its default.
-    :param use_orm_insert_stmt: the user's ``insert(Entity)``; its result is returned.
+    :param use_orm_insert_stmt: the user's ``insert(Entity)``; its result, or its ReturnedRows, is returned.
     """
     _refuse_sharding(session_transaction.session, "bulk_insert")
     base_mapper = mapper.base_mapper
@@ -110,14 +110,18 @@ def _bulk_insert(
         ((table, super_mapper),) = tables
         statement = writer._statement(super_mapper, table)
         session = session_transaction.session
-        if insert_rows(session, mapper, table, statement, use_orm_insert_stmt, rows, render_nulls, execution_options):
+        inserted = insert_rows(
+            session, mapper, table, statement, use_orm_insert_stmt, rows, render_nulls, execution_options
+        )
+        if isinstance(inserted, ReturnedRows):
+            return inserted
+        if inserted:
             return None if use_orm_insert_stmt is None else _cursor.null_dml_result()
 
     total = None
     for table, super_mapper in tables:
-        records = [
-            _insert_record(mapper, table, row, bookkeeping, render_nulls, extra_keys, connection) for row in rows
-        ]
+        record = _RecordMaker(mapper, table, bookkeeping, render_nulls, extra_keys, connection).record
+        records = list(map(record, rows))
         result = writer.write(super_mapper, table, records)
         if use_orm_insert_stmt is not None:
             if total is None or not use_orm_insert_stmt._returning:
@@ -133,38 +137,53 @@ def _bulk_insert(
     return total
 
 
-def _insert_record(
-    mapper: Mapper[Any],
-    table: Any,
-    row: _Row,
-    bookkeeping: bool,
-    render_nulls: bool,
-    extra_keys: list[str],
-    connection: Any,
-) -> _InsertRecord:
-    columns = mapper._propkey_to_col[table]
-    keep_none = mapper._insert_cols_evaluating_none[table]
-    params: _Row = {}
-    for name, column in columns.items():
-        if name in row:
-            value = row[name]
-            if value is not None or render_nulls or column in keep_none:
-                params[column.key] = value
+class _RecordMaker:
+    """Makes the records of one table."""
 
-    has_all_pks = has_all_defaults = True
-    if bookkeeping:
-        has_all_pks = mapper._pk_keys_by_table[table].issubset(params)
-        if mapper.base_mapper._prefer_eager_defaults(connection.dialect, table):
-            has_all_defaults = mapper._server_default_col_keys[table].issubset(params)
+    def __init__(
+        self,
+        mapper: Mapper[Any],
+        table: Any,
+        bookkeeping: bool,
+        render_nulls: bool,
+        extra_keys: list[str],
+        connection: Any,
+    ) -> None:
+        keep_none = mapper._insert_cols_evaluating_none[table]
+        #: attribute, column key, whether None is sent
+        self._columns = [
+            (name, column.key, render_nulls or column in keep_none)
+            for name, column in mapper._propkey_to_col[table].items()
+        ]
+        self._key_names = mapper._pk_keys_by_table[table] if bookkeeping else frozenset()
+        eager = bookkeeping and mapper.base_mapper._prefer_eager_defaults(connection.dialect, table)
+        self._default_names = mapper._server_default_col_keys[table] if eager else frozenset()
+        self._extra_keys = extra_keys
+        version, generator = mapper.version_id_col, mapper.version_id_generator
+        is_versioned = version is not None and generator is not False and version in mapper._cols_by_table[table]
+        self._version: tuple[str, Any] | None = (version.key, generator) if is_versioned else None
+        self._identity = (
+            (str(mapper._polymorphic_attr_key), mapper.polymorphic_identity)
+            if mapper._set_polymorphic_identity
+            else None
+        )
 
-    version = mapper.version_id_col
-    generator = mapper.version_id_generator
-    if version is not None and generator is not False and version in mapper._cols_by_table[table]:
-        params[version.key] = generator(None)
-    if mapper._set_polymorphic_identity:
-        params.setdefault(str(mapper._polymorphic_attr_key), mapper.polymorphic_identity)
-    params.update((key, row[key]) for key in extra_keys)
-    return _InsertRecord(row, params, has_all_pks, has_all_defaults)
+    def record(self, row: _Row) -> _InsertRecord:
+        params = {
+            key: row[name]
+            for name, key, sends_none in self._columns
+            if name in row and (sends_none or row[name] is not None)
+        }
+        has_all_pks = self._key_names <= params.keys()
+        has_all_defaults = self._default_names <= params.keys()
+        if self._version is not None:
+            key, generator = self._version
+            params[key] = generator(None)
+        if self._identity is not None:
+            params.setdefault(*self._identity)
+        for key in self._extra_keys:
+            params[key] = row[key]
+        return _InsertRecord(row, params, has_all_pks, has_all_defaults)
 
 
 class _InsertWriter:

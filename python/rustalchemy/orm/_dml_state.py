@@ -9,6 +9,8 @@ from sqlalchemy.sql.dml import UpdateDMLState
 
 from .._sa import _entity_namespace_key, core_crud_kv_pairs
 from . import loading
+from ._bulk_lane import ReturnedRows
+from ._row_plans import RowSource
 from .context import FromStatement, QueryContext, _AbstractORMCompileState, _ORMFromStatementCompileState
 from .interfaces import PropComparator
 
@@ -153,7 +155,8 @@ class _ORMDMLState(_AbstractORMCompileState):
         result: Any,
     ) -> Any:
         """The result with entities in its rows, if the statement returns some."""
-        compile_state = result.context.compiled.compile_state
+        is_fetched = isinstance(result, ReturnedRows)
+        compile_state = (result if is_fetched else result.context).compiled.compile_state
         returned = compile_state.from_statement_ctx
         if not returned or returned.compile_options._is_star:
             return result
@@ -167,4 +170,7 @@ class _ORMDMLState(_AbstractORMCompileState):
             execution_options,
             bind_arguments,
         )
+        if is_fetched:
+            source = RowSource(result.compiled, result.dialect, result.description)
+            return loading.fetched_instances(result.rows, source, context)
         return loading.instances(result, context)

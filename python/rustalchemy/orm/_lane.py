@@ -243,3 +243,14 @@ class Lane:
         """
         context = None if cursor is None else _ErrorContext(executemany)
         _sa.handle_dbapi_exception(self.connection, err, sql, parameters, cursor, context)
+
+
+def in_values_order(rows: list[Row], key: int) -> list[Row]:
+    """Returned rows in the order of VALUES, told by the generated key.
+
+    SQLite numbers the rows of one statement consecutively in the order of VALUES; RETURNING promises no order. Where
+    keys have gaps (a trigger inserts into the same table, or the table has used up its largest rowid) the order of
+    RETURNING is kept, which has been the order of insertion in every release so far.
+    """
+    ordered = sorted(rows, key=lambda row: row[key])
+    return ordered if ordered[-1][key] - ordered[0][key] == len(rows) - 1 else rows

@@ -20,7 +20,7 @@ from .. import _core
 from . import _detached, attributes
 from . import exc as orm_exc
 from ._context_entities import _MapperEntity, _setup_entity_query
-from ._results import Uniquing, chunked_result
+from ._results import FetchedResult, Uniquing, chunked_result, result_metadata
 from ._row_plans import PostLoader, RowPlanBuilder, RowSource, StatementPlan
 from .base import LoaderCallableStatus, PassiveFlag, state_str
 from .context import FromStatement, QueryContext, _ORMCompileState, _ORMSelectCompileState
@@ -193,6 +193,14 @@ def refuse_expunged(plan: StatementPlan) -> None:
                 "as this identity map is no longer valid.  Has the owning Session been closed?",
                 code="lkrp",
             )
+
+
+def fetched_instances(rows: list[Any], source: RowSource, context: QueryContext) -> Any:
+    """A Result of ORM objects and values, over the raw rows of one execution."""
+    plan = statement_plan(context, lambda: source, cacheable=False)
+    found = _Load(context, plan).rows(rows)
+    metadata = result_metadata(plan, context.load_options, context.query)
+    return FetchedResult(metadata, found, iter(()), plan, context.compile_state, context)
 
 
 def instances(cursor: Any, context: QueryContext) -> Any:

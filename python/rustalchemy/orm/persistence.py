@@ -16,7 +16,7 @@ from sqlalchemy import select, util
 from sqlalchemy.sql import ClauseElement
 
 from . import exc
-from ._lane import Lane
+from ._lane import Lane, in_values_order
 from ._secondary import SecondaryShape
 from ._shapes import DeleteShape, InsertShape, LaneStatement, Row, Shape, UpdateShape
 
@@ -250,7 +250,7 @@ class FlushExecutor:
             if start == 0 or len(chunk) != page:
                 sql = head + ", ".join([values] * len(chunk)) + tail
             back, _ = lane.fetch(sql, list(chain.from_iterable(chunk)))
-            returned += _in_values_order(back, sentinel)
+            returned += in_values_order(back, sentinel)
         if len(returned) != len(rows):
             raise exc.FlushError(
                 f"Multi-row INSERT statement for {shape.mapper} did not produce the correct number of INSERTed rows "
@@ -485,17 +485,6 @@ def _parameters(
         return text.stream(batch) if stream else text.parameters(batch)
     except BaseException as err:
         lane.refuse(err, text.sql, batch.dicts(shape.names))
-
-
-def _in_values_order(rows: list[Row], key: int) -> list[Row]:
-    """Returned rows in the order of VALUES, told by the generated key.
-
-    SQLite numbers the rows of one statement consecutively in the order of VALUES; RETURNING promises no order. Where
-    keys have gaps (a trigger inserts into the same table, or the table has used up its largest rowid) the order of
-    RETURNING is kept, which has been the order of insertion in every release so far.
-    """
-    ordered = sorted(rows, key=lambda row: row[key])
-    return ordered if ordered[-1][key] - ordered[0][key] == len(rows) - 1 else rows
 
 
 def _set_returned(batch: _core.Batch, text: LaneStatement, rows: list[Row]) -> None:
