@@ -409,6 +409,18 @@ def nested_transaction(connection: Connection, name: str) -> NestedTransaction:
     return nested
 
 
+def leave_connection(nested: NestedTransaction) -> None:
+    """Let a connection forget a nested transaction that has ended."""
+    nested._deactivate_from_connection()
+
+
+def next_savepoint_number(connection: Connection) -> int:
+    """Return the number by which a connection names its next SAVEPOINT, and count it."""
+    number: int = connection._Connection__savepoint_seq + 1  # type: ignore[attr-defined]
+    connection._Connection__savepoint_seq = number  # type: ignore[attr-defined]
+    return number
+
+
 def set_savepoint_number(connection: Connection, number: int) -> None:
     """Let a connection name its SAVEPOINTs from the one after this number on."""
     connection._Connection__savepoint_seq = number  # type: ignore[attr-defined]

@@ -10,11 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy import event, exc
 
 
-@pytest.fixture
-def session(world: Any) -> Any:
+@pytest.fixture(params=[False, True], ids=["", "with a connection"])
+def session(world: Any, request: pytest.FixtureRequest) -> Any:
+    """A session in a transaction, without or with a Connection."""
     session = world.session()
     world.saved(session)
     session.get(world.User, 1)
+    if request.param:
+        session.connection()
     return session
 
 
@@ -34,10 +37,13 @@ def _savepoints(sent: list[str]) -> list[str]:
     return [statement for statement in sent if "SAVEPOINT" in statement]
 
 
-def test_it_is_set_when_it_is_used_first(world: Any, sent: list[str]) -> None:
+@pytest.mark.parametrize("connects", [False, True])
+def test_it_is_set_when_it_is_used_first(world: Any, sent: list[str], connects: bool) -> None:
     session = world.session()
     user = world.saved(session)
     session.refresh(user)
+    if connects:
+        session.connection()
     with session.begin_nested():
         pass
     with session.begin_nested():
@@ -56,9 +62,12 @@ def test_it_is_set_when_it_is_used_first(world: Any, sent: list[str]) -> None:
     assert world.rows("SELECT name, age FROM users") == [("jack", 5)]
 
 
-def test_rollback_and_close_go_back_to_it(world: Any, sent: list[str]) -> None:
+@pytest.mark.parametrize("connects", [False, True])
+def test_rollback_and_close_go_back_to_it(world: Any, sent: list[str], connects: bool) -> None:
     session = world.session()
     user = world.saved(session)
+    if connects:
+        session.connection()
     for end in ("rollback", "close"):
         savepoint = session.begin_nested()
         user.name = end
@@ -180,6 +189,23 @@ def test_who_listens_to_the_root_from_now_on_sees_its_end(world: Any, session: A
     assert seen == ["commit", "rollback"]
 
 
+def test_a_savepoint_of_the_connection_inside_of_the_sessions(world: Any, session: Any) -> None:
+    """Who begins on the Connection has to end there first."""
+    user = session.get(world.User, 1)
+    savepoint = session.begin_nested()
+    user.age = 1
+    session.flush()
+    session.connection().begin_nested()
+    user.age = 2
+    session.flush()
+    with pytest.warns(exc.SAWarning, match="nested transaction already deassociated"):
+        savepoint.rollback()
+    connection = session.connection()
+    session.rollback()
+    assert not connection.in_transaction()
+    assert user.age is None
+
+
 def test_session_events_of_a_savepoint(world: Any, session: Any) -> None:
     seen: list[Any] = []
     event.listen(session, "after_begin", lambda s, transaction, connection: seen.append(transaction.nested))
@@ -204,8 +230,9 @@ def test_a_savepoint_that_is_gone_cannot_be_released(world: Any, session: Any) -
     session.commit()
 
 
+@pytest.mark.parametrize("connects", [False, True])
 @pytest.mark.parametrize("verb", ["SAVEPOINT", "RELEASE", "ROLLBACK TO"])
-def test_a_statement_that_fails(world: Any, verb: str) -> None:
+def test_a_statement_that_fails(world: Any, verb: str, connects: bool) -> None:
     """The driver refuses one of the three: the error is Core's, and rollback() brings everything back."""
     world.saved(world.session())
     refused: list[str] = []
@@ -228,6 +255,8 @@ def test_a_statement_that_fails(world: Any, verb: str) -> None:
         event.listen(engine, "before_cursor_execute", lambda *args: None)
     with world.orm.Session(engine) as session:
         user = session.get(world.User, 1)
+        if connects:
+            session.connection()
         with pytest.raises(exc.OperationalError) as raised:
             savepoint = session.begin_nested()
             user.age = 1

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 from sqlalchemy.engine import Connection
 
 from ._lane import Lane
-from ._lane_savepoint import LaneSavepoint
+from ._lane_savepoint import ConnectionSavepoint, LaneSavepoint, begin_nested
 from ._transaction_states import ACTIVE, PROVISIONING_CONNECTION
 from .state_changes import _StateChange, _StateChangeStates
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from ._session_transaction import SessionTransaction
     from .session import Session
 
+_ConnectionTransaction = Union["Transaction", ConnectionSavepoint]
+
 #: Connection, its transaction, whether commit() commits it, whether close() closes the connection.
-_ConnectionEntry = tuple["Connection", "Transaction", bool, bool]
+_ConnectionEntry = tuple["Connection", "_ConnectionTransaction", bool, bool]
 
 
 class TransactionConnections(_StateChange):
@@ -114,7 +116,13 @@ class TransactionConnections(_StateChange):
         self._lane_end = None
         self._enter(connection, transaction, True, True)
 
-    def _enter(self, connection: Connection, transaction: Transaction, should_commit: bool, autoclose: bool) -> None:
+    def _enter(
+        self,
+        connection: Connection,
+        transaction: _ConnectionTransaction,
+        should_commit: bool,
+        autoclose: bool,
+    ) -> None:
         entry = (connection, transaction, should_commit, autoclose)
         self._entries.append(entry)
         self._connections[connection] = self._connections[connection.engine] = entry
@@ -190,13 +198,13 @@ class TransactionConnections(_StateChange):
             session.dispatch.after_begin(session, self, conn)
         return conn
 
-    def _begin_on(self, conn: Connection, local_connect: bool) -> tuple[Transaction, bool]:
+    def _begin_on(self, conn: Connection, local_connect: bool) -> tuple[_ConnectionTransaction, bool]:
         """Begin, or join, a transaction on a connection; also says whether commit() is ours to call."""
         session = self.session
         if session.twophase and self._parent is None:
             return conn.begin_twophase(), True
         if self.nested:
-            return conn.begin_nested(), True
+            return begin_nested(conn), True
         if not conn.in_transaction():
             return conn.begin(), True
         if local_connect:
@@ -208,7 +216,7 @@ class TransactionConnections(_StateChange):
         if mode == "conditional_savepoint":
             mode = "create_savepoint" if conn.in_nested_transaction() else "rollback_only"
         if mode == "create_savepoint":
-            return conn.begin_nested(), True
+            return begin_nested(conn), True
         joined = conn.get_nested_transaction() or conn.get_transaction()
         assert joined is not None
         return joined, mode != "rollback_only"
