@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._sa import compile_cached, returning_order, single_values_clause
-from ._lane import in_values_order
+from ._lane import in_values_order, page_sizes
 from .context import _orm_load_exec_options
 
 if TYPE_CHECKING:
@@ -115,16 +115,14 @@ class _Batch(NamedTuple):
             return None
         head, tail = compiled.string.split(values)
         at_most = dialect.insertmanyvalues_max_parameters // max(len(parameters[0]), 1)
-        page = max(min(dialect.insertmanyvalues_page_size, at_most), 1)
         found: list[tuple[Any, ...]] = []
         description = None
-        sql = ""
-        for start in range(0, len(parameters), page):
+        start = 0
+        for page in page_sizes(len(parameters), min(dialect.insertmanyvalues_page_size, at_most)):
             chunk = parameters[start : start + page]
-            if start == 0 or len(chunk) != page:
-                sql = head + ", ".join([values] * len(chunk)) + tail
-            rows, description = lane.fetch(sql, list(chain.from_iterable(chunk)))
+            rows, description = lane.fetch(head + ", ".join([values] * page) + tail, list(chain.from_iterable(chunk)))
             found += rows if place is None else in_values_order(rows, place)
+            start += page
         return ReturnedRows(compiled, dialect, found, description)
 
 

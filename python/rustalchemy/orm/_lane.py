@@ -8,7 +8,9 @@ what SQLAlchemy's ORM sends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sqlalchemy.engine import Connection, Engine
@@ -29,6 +31,11 @@ _HARMLESS_OPTIONS = frozenset({"isolation_level"})
 
 # Dialects whose execution contexts add nothing to a plain cursor.execute(), and whose parameters are positional.
 _LANE_DRIVERS = frozenset({("sqlite", "pysqlite")})
+
+
+# Rows of one VALUES. Few sizes, so that the database has seen the text of every page before, whatever the number of
+# rows: compiling a row of VALUES takes SQLite as long as inserting it. Larger pages are no faster.
+_PAGE_SIZES = (256, 64, 16, 4, 1)
 
 
 class _ErrorContext:
@@ -245,6 +252,14 @@ class Lane:
         _sa.handle_dbapi_exception(self.connection, err, sql, parameters, cursor, context)
 
 
+def page_sizes(rows: int, at_most: int) -> Iterator[int]:
+    """How many rows each of the statements has that insert so many rows together."""
+    for size in _PAGE_SIZES:
+        if size <= at_most or size == 1:
+            yield from repeat(size, rows // size)
+            rows %= size
+
+
 def in_values_order(rows: list[Row], key: int) -> list[Row]:
     """Returned rows in the order of VALUES, told by the generated key.
 
@@ -252,5 +267,5 @@ def in_values_order(rows: list[Row], key: int) -> list[Row]:
     keys have gaps (a trigger inserts into the same table, or the table has used up its largest rowid) the order of
     RETURNING is kept, which has been the order of insertion in every release so far.
     """
-    ordered = sorted(rows, key=lambda row: row[key])
+    ordered = sorted(rows, key=itemgetter(key))
     return ordered if ordered[-1][key] - ordered[0][key] == len(rows) - 1 else rows

@@ -7,8 +7,9 @@ made once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.sql import and_
 
 from .. import _core, _sa
+from ._lane import page_sizes
 from ._processors import bind_processor
 
 if TYPE_CHECKING:
@@ -120,6 +122,13 @@ class LaneStatement:
             return self.parameters(batch)
         return batch.stream(self.order), []
 
+    def flat(self, batch: _core.Batch) -> tuple[list[Any], list[list[Any]]]:
+        """As `parameters`, all rows in one list."""
+        if self.permutation is None:
+            return batch.flat(self.order, self.processors), []
+        rows, made = self.parameters(batch)
+        return list(chain.from_iterable(rows)), made
+
     def parameters(self, batch: _core.Batch) -> tuple[list[Row], list[list[Any]]]:
         """The rows of parameters of a batch, and the values made for ``defaults``, by default."""
         rows = batch.rows(self.order, self.processors)
@@ -170,6 +179,32 @@ class LaneStatement:
             )
         if self.postfetch:
             batch.expire_columns(self.postfetch)
+
+
+class PagedInsert:
+    """A multi-row INSERT that returns generated keys, sent in pages.
+
+    ``key`` is the place of the key among what comes back, ``width`` the number of parameters of a row.
+    """
+
+    def __init__(self, text: LaneStatement, parts: tuple[str, str, str], key: int) -> None:
+        self.text = text
+        self.key = key
+        self.width = len(text.order) + len(text.defaults)
+        self._parts = parts
+        self._sqls: dict[int, str] = {}
+
+    def pages(self, rows: int, dialect: Any) -> Iterator[int]:
+        """How many rows each statement has."""
+        return page_sizes(rows, dialect.insertmanyvalues_max_parameters // max(self.width, 1))
+
+    def sql(self, rows: int) -> str:
+        """The statement for so many rows."""
+        found = self._sqls.get(rows)
+        if found is None:
+            head, values, tail = self._parts
+            found = self._sqls[rows] = head + ", ".join([values] * rows) + tail
+        return found
 
 
 class Shape:
@@ -302,8 +337,8 @@ class InsertShape(Shape):
         return None if text is None else text.prepared(key)
 
     @property
-    def multi(self) -> tuple[LaneStatement, tuple[str, str, str], int] | None:
-        """Several rows in one VALUES with RETURNING: text in three parts, and the place of the key to sort by."""
+    def multi(self) -> PagedInsert | None:
+        """Several rows in one VALUES with RETURNING."""
         return self._text("multi", self._compile_multi)
 
     def _text(self, which: str, make: Callable[[], Any]) -> Any:
@@ -346,7 +381,7 @@ class InsertShape(Shape):
             return text, None
         return (text, self.numbers[key.key]) if compiled.postfetch_lastrowid else None
 
-    def _compile_multi(self) -> tuple[LaneStatement, tuple[str, str, str], int] | None:
+    def _compile_multi(self) -> PagedInsert | None:
         key = self._generated_key()
         if key is None or not self.can_return or not self.entries:
             return None
@@ -360,7 +395,7 @@ class InsertShape(Shape):
         if values is None or text.sql.count(values) != 1 or number not in text.returning:
             return None
         head, tail = text.sql.split(values)
-        return text, (head, values, tail), text.returning.index(number)
+        return PagedInsert(text, (head, values, tail), text.returning.index(number))
 
 
 class UpdateShape(Shape):

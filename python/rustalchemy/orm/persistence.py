@@ -8,8 +8,7 @@ batch by row.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from sqlalchemy import select, util
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from .session import Session
 
 _ShapeT = TypeVar("_ShapeT", bound=Shape)
-
-# SQLite is no faster with more rows a statement, and other databases' parameter limits are near.
-_ROWS_PER_STATEMENT = 1000
 
 
 class _Target:
@@ -88,7 +84,7 @@ class FlushExecutor:
         lane = target.lane
         text = None if lane is None or batch.has_sql or shape.tells_refreshed else shape.lane
         if lane is not None and text is not None:
-            rows, made = _parameters(lane, shape, text, batch, stream=True)
+            rows, made = _parameters(lane, shape, text, batch, text.stream)
             matched = lane.execute(text.sql, rows)
             text.store(batch, made)
             self._check_updated(shape, len(rows), matched)
@@ -112,7 +108,7 @@ class FlushExecutor:
         shape = self._shape(DeleteShape, batch, target.dialect)
         lane, text = target.lane, shape.lane
         if lane is not None and text is not None:
-            matched = lane.execute(text.sql, _parameters(lane, shape, text, batch, stream=True)[0])
+            matched = lane.execute(text.sql, _parameters(lane, shape, text, batch, text.stream)[0])
         else:
             matched = self._delete_through_core(target.connection, shape, batch)
         self._check_deleted(shape, target.dialect, len(batch), matched)
@@ -214,7 +210,7 @@ class FlushExecutor:
         """Send a batch through the lane; False if it has to go through Core."""
         plain = shape.plain
         if plain is not None:
-            rows, made = _parameters(lane, shape, plain, batch, stream=True)
+            rows, made = _parameters(lane, shape, plain, batch, plain.stream)
             lane.execute(plain.sql, rows)
             plain.store(batch, made)
             return True
@@ -225,7 +221,7 @@ class FlushExecutor:
         if single is None:
             return False
         text, key = single
-        (row,), made = _parameters(lane, shape, text, batch)
+        (row,), made = _parameters(lane, shape, text, batch, text.parameters)
         if text.returning:
             returned, _ = lane.fetch(text.sql, row)
             _set_returned(batch, text, returned)
@@ -240,18 +236,16 @@ class FlushExecutor:
         multi = shape.multi
         if multi is None:
             return False
-        text, (head, values, tail), sentinel = multi
-        rows, made = _parameters(lane, shape, text, batch)
-        page = min(_ROWS_PER_STATEMENT, lane.dialect.insertmanyvalues_max_parameters // len(rows[0]))
+        text = multi.text
+        values, made = _parameters(lane, shape, text, batch, text.flat)
         returned: list[Row] = []
-        sql = ""
-        for start in range(0, len(rows), page):
-            chunk = rows[start : start + page]
-            if start == 0 or len(chunk) != page:
-                sql = head + ", ".join([values] * len(chunk)) + tail
-            back, _ = lane.fetch(sql, list(chain.from_iterable(chunk)))
-            returned += in_values_order(back, sentinel)
-        if len(returned) != len(rows):
+        start = 0
+        for page in multi.pages(len(batch), lane.dialect):
+            end = start + page * multi.width
+            back, _ = lane.fetch(multi.sql(page), values[start:end])
+            returned += in_values_order(back, multi.key)
+            start = end
+        if len(returned) != len(batch):
             raise exc.FlushError(
                 f"Multi-row INSERT statement for {shape.mapper} did not produce the correct number of INSERTed rows "
                 "for RETURNING.  Ensure there are no triggers or special driver issues preventing INSERT from "
@@ -475,14 +469,11 @@ def _parameters(
     shape: InsertShape | UpdateShape | DeleteShape,
     text: LaneStatement,
     batch: _core.Batch,
-    stream: bool = False,
+    make: Callable[[_core.Batch], tuple[Any, list[list[Any]]]],
 ) -> tuple[Any, list[list[Any]]]:
-    """The parameters of a batch, and the values made by default; what these raise is Core's to word.
-
-    ``stream``: the rows are only gone through, and may be made as they are.
-    """
+    """What ``make`` makes of a batch: parameters, and the values made by default. What it raises is Core's to word."""
     try:
-        return text.stream(batch) if stream else text.parameters(batch)
+        return make(batch)
     except BaseException as err:
         lane.refuse(err, text.sql, batch.dicts(shape.names))
 

@@ -4,10 +4,9 @@ use pyo3::prelude::*;
 use crate::attribute::{self, AttrCore, AttrKind};
 use crate::expiry;
 use crate::flags;
-use crate::history;
+use crate::history::{self, History};
 use crate::mapper::RelationshipDescriptor;
 use crate::names;
-use crate::related::Links;
 use crate::state::{Parent, StateRef};
 use crate::{relationship, write_only};
 
@@ -66,10 +65,11 @@ pub fn get<'py>(py: Python<'py>, state: StateRef, index: u32, passive: u32) -> P
 }
 
 /// The history of an attribute, loaded if the flags allow it.
-pub fn history<'py>(py: Python<'py>, state: StateRef, index: u32, passive: u32) -> PyResult<Links<'py>> {
-    let Some(attr) = attr_of(state, index) else { return Ok(Links::default()) };
-    let history::History { added, unchanged, deleted } = history::of(py, state, attr, passive)?;
-    Ok(Links { added, unchanged, deleted })
+pub fn history<'py>(py: Python<'py>, state: StateRef, index: u32, passive: u32) -> PyResult<History<'py>> {
+    match attr_of(state, index) {
+        Some(attr) => history::of(py, state, attr, passive),
+        None => Ok(History::default()),
+    }
 }
 
 /// Is the attribute a collection that is never loaded?

@@ -47,11 +47,6 @@ struct Level {
     members: std::vec::IntoIter<Held>,
 }
 
-/// Does this mapper spread the operation at all?
-fn spreads(descriptor: &MapperDescriptor, kind: Cascade) -> bool {
-    descriptor.relationships.iter().any(|relationship| relationship.cascade & kind.bit() != 0)
-}
-
 /// The objects `state` spreads the operation to, itself excluded. States for which `halts` is true are left out, with
 /// everything behind them.
 pub fn collect(
@@ -61,12 +56,12 @@ pub fn collect(
     halts: impl Fn(StateRef) -> bool,
 ) -> PyResult<Vec<Held>> {
     let mut found = Vec::new();
-    let Some(level) = Level::of(state, kind) else { return Ok(found) };
+    let Some(level) = Level::of(state, kind, &halts) else { return Ok(found) };
     let mut visited: HashSet<usize> = HashSet::new();
     let mut levels = vec![level];
     while let Some(level) = levels.last_mut() {
         if let Some(member) = level.members.next() {
-            let below = Level::of(member.state(), kind);
+            let below = Level::of(member.state(), kind, &halts);
             found.push(member);
             levels.extend(below);
             continue;
@@ -90,9 +85,14 @@ pub fn collect(
 }
 
 impl Level {
-    fn of(state: StateRef, kind: Cascade) -> Option<Self> {
+    /// `None` where the operation ends: the mapper does not spread it, or everything it leads to is left out.
+    fn of(state: StateRef, kind: Cascade, halts: &impl Fn(StateRef) -> bool) -> Option<Self> {
         let descriptor = state.manager().descriptor()?;
-        if !spreads(&descriptor, kind) {
+        let goes_on = |relationship: &RelationshipDescriptor| {
+            relationship.cascade & kind.bit() != 0
+                && !(kind == Cascade::SaveUpdate && related::is_known_throughout(state, relationship, halts))
+        };
+        if !descriptor.relationships.iter().any(goes_on) {
             return None;
         }
         Some(Self { from: Held::new(state)?, descriptor, next_relationship: 0, members: Vec::new().into_iter() })

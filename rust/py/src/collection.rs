@@ -500,7 +500,7 @@ pub fn has_duplicate(py: Python<'_>, state: StateRef, attr: &AttrCore, item: &Bo
     // SAFETY: owned by the slot.
     let Some(collection) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, value) }) else { return Ok(false) };
     if let Some(list) = list::exact(&collection) {
-        return Ok(list::count_is(list, item) > 1);
+        return Ok(list::has_twice(list, item));
     }
     if collection.is_instance_of::<PySet>() || collection.is_instance_of::<PyDict>() {
         return Ok(false);

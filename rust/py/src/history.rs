@@ -19,6 +19,10 @@ pub struct History<'py> {
 }
 
 impl<'py> History<'py> {
+    /// Nothing known at all?
+    pub fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.unchanged.is_empty() && self.deleted.is_empty()
+    }
     /// `(added, unchanged, deleted)`; an empty part is an empty tuple unless the history is a collection's.
     fn into_tuple(self, py: Python<'py>, lists: [bool; 3]) -> PyResult<Bound<'py, PyTuple>> {
         let part = |values: Vec<Bound<'py, PyAny>>, list: bool| -> PyResult<Bound<'py, PyAny>> {
@@ -220,18 +224,44 @@ fn of_collection<'py>(
         history.added = members;
         return Ok((history, [true, false, false]));
     }
-    let before = collection::items(&original)?;
-    let old: hashbrown::HashSet<usize> = before.iter().map(|item| item.as_ptr() as usize).collect();
-    let new: hashbrown::HashSet<usize> = members.iter().map(|item| item.as_ptr() as usize).collect();
-    for member in members {
-        if old.contains(&(member.as_ptr() as usize)) {
-            history.unchanged.push(member);
+    Ok((of_members(members, collection::items(&original)?), [true; 3]))
+}
+
+/// The history of a collection: members are told apart by identity, in the orders in which they are and were.
+pub fn of_members<'py>(current: Vec<Bound<'py, PyAny>>, original: Vec<Bound<'py, PyAny>>) -> History<'py> {
+    if original.is_empty() {
+        return History { added: current, ..History::default() };
+    }
+    let now = Members::of(&current);
+    let deleted = original.iter().filter(|member| !now.has(member)).cloned().collect();
+    let before = Members::of(&original);
+    let (unchanged, added) = current.into_iter().partition(|member| before.has(member));
+    History { added, unchanged, deleted }
+}
+
+/// Members of a collection, to look for objects among: few are gone along, many looked up.
+enum Members<'a, 'py> {
+    Few(&'a [Bound<'py, PyAny>]),
+    Many(hashbrown::HashSet<usize>),
+}
+
+impl<'a, 'py> Members<'a, 'py> {
+    /// Up to this many a walk is faster.
+    const FEW: usize = 24;
+
+    fn of(members: &'a [Bound<'py, PyAny>]) -> Self {
+        if members.len() <= Self::FEW {
+            Self::Few(members)
         } else {
-            history.added.push(member);
+            Self::Many(members.iter().map(|member| member.as_ptr() as usize).collect())
         }
     }
-    history.deleted = before.into_iter().filter(|item| !new.contains(&(item.as_ptr() as usize))).collect();
-    Ok((history, [true; 3]))
+    fn has(&self, object: &Bound<'py, PyAny>) -> bool {
+        match self {
+            Self::Few(members) => members.iter().any(|member| member.is(object)),
+            Self::Many(members) => members.contains(&(object.as_ptr() as usize)),
+        }
+    }
 }
 
 /// The history of one attribute; may load, as `passive` allows.

@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use pyo3::exceptions::{PyIndexError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PySlice, PyTuple};
+use pyo3::types::{PyList, PySlice};
 
 use crate::adapter::{AdapterCore, CollectionAdapter, EventSource, event_source};
 use crate::instance::{getset, member};
-use crate::raw::{self, guarded, type_slot};
+use crate::raw::{self, FastArgs, guarded, type_slot};
 
 /// The struct of an instrumented list.
 #[repr(C)]
@@ -44,15 +44,68 @@ pub fn of<'a, 'py>(object: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyLis
     unsafe { (ffi::PyObject_TypeCheck(object.as_ptr(), list_type()) != 0).then(|| object.cast_unchecked()) }
 }
 
-/// How often a list has this very object. Runs along the pointers: a wide collection asks for each object that is removed.
-pub fn count_is(list: &Bound<'_, PyList>, item: &Bound<'_, PyAny>) -> usize {
-    // SAFETY: a list's items are that many valid pointers, and nothing runs that could change them.
-    let items = unsafe {
-        let list = list.as_ptr().cast::<ffi::PyListObject>();
+/// The items of a list object, borrowed.
+///
+/// # Safety
+/// As `members_of`, for a list.
+unsafe fn slice_of<'a>(list: *mut ffi::PyObject) -> &'a [*mut ffi::PyObject] {
+    // SAFETY: a list's items are that many valid pointers.
+    unsafe {
+        let list = list.cast::<ffi::PyListObject>();
         let length = usize::try_from((*list).ob_base.ob_size).unwrap_or(0);
         if length == 0 { &[] } else { std::slice::from_raw_parts((*list).ob_item, length) }
-    };
-    items.iter().filter(|&&member| member == item.as_ptr()).count()
+    }
+}
+
+/// The members, borrowed: callers run nothing that could change the list while they look at them.
+fn members<'a>(list: &'a Bound<'_, PyList>) -> &'a [*mut ffi::PyObject] {
+    // SAFETY: a list, alive; the rest is the callers' promise.
+    unsafe { slice_of(list.as_ptr()) }
+}
+
+/// The members of an instrumented list, borrowed; `None` for anything else.
+///
+/// # Safety
+/// `object` is alive, and nothing runs that could change it while the members are looked at.
+pub unsafe fn members_of<'a>(object: *mut ffi::PyObject) -> Option<&'a [*mut ffi::PyObject]> {
+    // SAFETY: promised by the caller; an InstrumentedList is a list.
+    unsafe { (ffi::Py_TYPE(object) == list_type()).then(|| slice_of(object)) }
+}
+
+/// Does a list have this very object more than once? Runs along the pointers: a wide collection asks for each object that is
+/// removed.
+pub fn has_twice(list: &Bound<'_, PyList>, item: &Bound<'_, PyAny>) -> bool {
+    members(list).iter().filter(|&&member| member == item.as_ptr()).nth(1).is_some()
+}
+
+/// Do objects of this class compare by identity, so that asking two of them runs nothing?
+fn is_compared_by_identity(class: *mut ffi::PyTypeObject) -> bool {
+    // SAFETY: two living types.
+    unsafe { (*class).tp_richcompare.map(|f| f as usize) == ffi::PyBaseObject_Type.tp_richcompare.map(|f| f as usize) }
+}
+
+/// Where the first equal item is. Members that could only be equal by being the item are passed over without a call.
+fn find(list: &Bound<'_, PyList>, item: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    let is_plain = is_compared_by_identity(item.get_type_ptr());
+    let mut at = 0;
+    while at < list.len() {
+        if is_plain {
+            let stop = |&member: &*mut ffi::PyObject| {
+                // SAFETY: a list's members are alive.
+                member == item.as_ptr() || !is_compared_by_identity(unsafe { ffi::Py_TYPE(member) })
+            };
+            match members(list)[at..].iter().position(stop) {
+                Some(passed) => at += passed,
+                None => return Ok(None),
+            }
+        }
+        let member = list.get_item(at)?;
+        if member.is(item) || member.eq(item)? {
+            return Ok(Some(at));
+        }
+        at += 1;
+    }
+    Ok(None)
 }
 
 /// A new, empty list of this adapter.
@@ -120,15 +173,10 @@ pub fn append_item<'py>(list: &Bound<'py, PyList>, item: Bound<'py, PyAny>, sour
 /// Removes the first equal item, with the events `source` asks for (they come before the search, as in SQLAlchemy).
 pub fn remove_item<'py>(list: &Bound<'py, PyList>, item: &Bound<'py, PyAny>, source: &EventSource) -> PyResult<()> {
     leaving(list, item, source, None)?;
-    let mut at = 0;
-    while at < list.len() {
-        let member = list.get_item(at)?;
-        if member.is(item) || member.eq(item)? {
-            return delete_range(list, at, at + 1);
-        }
-        at += 1;
+    match find(list, item)? {
+        Some(at) => delete_range(list, at, at + 1),
+        None => Err(PyValueError::new_err("list.remove(x): x not in list")),
     }
-    Err(PyValueError::new_err("list.remove(x): x not in list"))
 }
 
 fn delete_range(list: &Bound<'_, PyList>, from: usize, to: usize) -> PyResult<()> {
@@ -235,55 +283,49 @@ fn delete_slice(list: &Bound<'_, PyList>, slice: &Bound<'_, PySlice>) -> PyResul
 
 // ---- methods ----------------------------------------------------------------------------------------------------------
 
-type Args<'a, 'py> = &'a Bound<'py, PyTuple>;
-type Keywords<'a, 'py> = Option<&'a Bound<'py, PyDict>>;
-
 fn itself<'a, 'py>(slf: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyList>> {
     of(slf).ok_or_else(|| PyTypeError::new_err("an InstrumentedList is needed"))
 }
 
 /// The item and the `_sa_initiator` of an instrumented method.
-fn item_and_source<'py>(args: Args<'_, 'py>, kwargs: Keywords<'_, 'py>) -> PyResult<(Bound<'py, PyAny>, EventSource)> {
-    let initiator = match kwargs.and_then(|kwargs| kwargs.get_item("_sa_initiator").transpose()) {
-        Some(value) => Some(value?),
-        None => args.get_item(1).ok(),
+fn item_and_source<'py>(args: &FastArgs<'_, 'py>) -> PyResult<(Bound<'py, PyAny>, EventSource)> {
+    let initiator = match args.named("_sa_initiator")? {
+        Some(initiator) => Some(initiator),
+        None => args.get(1),
     };
-    Ok((
-        args.get_item(0).map_err(|_| PyTypeError::new_err("exactly one item is needed"))?,
-        event_source(initiator.as_ref()),
-    ))
+    Ok((args.need(0)?, event_source(initiator.as_ref())))
 }
 
-fn append(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, kwargs: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
-    let (item, source) = item_and_source(args, kwargs)?;
+fn append(slf: &Bound<'_, PyAny>, args: &FastArgs<'_, '_>) -> PyResult<Py<PyAny>> {
+    let (item, source) = item_and_source(args)?;
     append_item(itself(slf)?, item, &source)?;
     Ok(slf.py().None())
 }
 
-fn remove(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, kwargs: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
-    let (item, source) = item_and_source(args, kwargs)?;
+fn remove(slf: &Bound<'_, PyAny>, args: &FastArgs<'_, '_>) -> PyResult<Py<PyAny>> {
+    let (item, source) = item_and_source(args)?;
     remove_item(itself(slf)?, &item, &source)?;
     Ok(slf.py().None())
 }
 
-fn iterate(slf: &Bound<'_, PyAny>, _args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+fn iterate(slf: &Bound<'_, PyAny>, _args: &FastArgs<'_, '_>) -> PyResult<Py<PyAny>> {
     Ok(slf.try_iter()?.into_any().unbind())
 }
 
-fn insert(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
-    let (index, value): (isize, Bound<'_, PyAny>) = args.extract()?;
+fn insert(slf: &Bound<'_, PyAny>, args: &FastArgs<'_, '_>) -> PyResult<Py<PyAny>> {
+    let (index, value): (isize, Bound<'_, PyAny>) = (args.need(0)?.extract()?, args.need(1)?);
     insert_item(itself(slf)?, index, value)?;
     Ok(slf.py().None())
 }
 
-fn extend(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
-    append_all(itself(slf)?, &args.get_item(0)?)?;
+fn extend(slf: &Bound<'_, PyAny>, args: &FastArgs<'_, '_>) -> PyResult<Py<PyAny>> {
+    append_all(itself(slf)?, &args.need(0)?)?;
     Ok(slf.py().None())
 }
 
-fn pop(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+fn pop(slf: &Bound<'_, PyAny>, args: &FastArgs<'_, '_>) -> PyResult<Py<PyAny>> {
     let list = itself(slf)?;
-    let index: isize = if args.is_empty() { -1 } else { args.get_item(0)?.extract()? };
+    let index: isize = args.get(0).map_or(Ok(-1), |index| index.extract())?;
     if let Some(adapter) = adapter_of(list) {
         adapter.fire_pre_remove(slf.py())?;
     }
@@ -295,7 +337,7 @@ fn pop(slf: &Bound<'_, PyAny>, args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyR
     Ok(item.unbind())
 }
 
-fn clear(slf: &Bound<'_, PyAny>, _args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+fn clear(slf: &Bound<'_, PyAny>, _args: &FastArgs<'_, '_>) -> PyResult<Py<PyAny>> {
     let list = itself(slf)?;
     let items: Vec<_> = list.iter().collect();
     for item in items {
@@ -305,7 +347,7 @@ fn clear(slf: &Bound<'_, PyAny>, _args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> 
     Ok(slf.py().None())
 }
 
-fn reduce_ex(slf: &Bound<'_, PyAny>, _args: Args<'_, '_>, _kw: Keywords<'_, '_>) -> PyResult<Py<PyAny>> {
+fn reduce_ex(slf: &Bound<'_, PyAny>, _args: &FastArgs<'_, '_>) -> PyResult<Py<PyAny>> {
     let list = itself(slf)?;
     let items = PyList::new(slf.py(), list.iter())?;
     Ok((slf.get_type(), (items,)).into_pyobject(slf.py())?.into_any().unbind())
@@ -438,16 +480,16 @@ pub fn make_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
             unsafe { std::mem::zeroed() },
         ]);
         let methods = Vec::leak(vec![
-            crate::raw_method!(c"append", append),
-            crate::raw_method!(c"_sa_appender", append),
-            crate::raw_method!(c"remove", remove),
-            crate::raw_method!(c"_sa_remover", remove),
-            crate::raw_method!(c"_sa_iterator", iterate),
-            crate::raw_method!(c"insert", insert),
-            crate::raw_method!(c"extend", extend),
-            crate::raw_method!(c"pop", pop),
-            crate::raw_method!(c"clear", clear),
-            crate::raw_method!(c"__reduce_ex__", reduce_ex),
+            crate::fast_method!(c"append", append),
+            crate::fast_method!(c"_sa_appender", append),
+            crate::fast_method!(c"remove", remove),
+            crate::fast_method!(c"_sa_remover", remove),
+            crate::fast_method!(c"_sa_iterator", iterate),
+            crate::fast_method!(c"insert", insert),
+            crate::fast_method!(c"extend", extend),
+            crate::fast_method!(c"pop", pop),
+            crate::fast_method!(c"clear", clear),
+            crate::fast_method!(c"__reduce_ex__", reduce_ex),
             ffi::PyMethodDef::zeroed(),
         ]);
         let slots = vec![

@@ -152,7 +152,11 @@ impl ManagerCore {
         self.mapper.borrow().as_ref().map(|mapper| mapper.bind(py).clone())
     }
     /// Is this manager's class `other`'s class or derived from it?
+    #[inline]
     pub fn is_subclass_of(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.is_derived_from(other)
+    }
+    fn is_derived_from(&self, other: &Self) -> bool {
         let (class, base) = (self.class.get(), other.class.get());
         // SAFETY: both classes are owned by their managers, or null.
         !class.is_null() && !base.is_null() && unsafe { ffi::PyType_IsSubtype(class, base) != 0 }

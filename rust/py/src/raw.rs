@@ -4,10 +4,10 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use pyo3::exceptions::PySystemError;
+use pyo3::exceptions::{PySystemError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyTupleMethods};
 
 unsafe extern "C" {
     /// MRO lookup through the type's method cache; borrowed result, null without an exception when missing.
@@ -129,6 +129,87 @@ macro_rules! raw_method {
             ml_name: $name.as_ptr(),
             ml_meth: pyo3::ffi::PyMethodDefPointer { PyCFunctionWithKeywords: call },
             ml_flags: pyo3::ffi::METH_VARARGS | pyo3::ffi::METH_KEYWORDS,
+            ml_doc: std::ptr::null(),
+        }
+    }};
+}
+
+/// The arguments of a `FastMethod`, where the caller put them: nothing is made for the call.
+pub struct FastArgs<'a, 'py> {
+    positional: &'a [*mut ffi::PyObject],
+    named: &'a [*mut ffi::PyObject],
+    names: Option<Bound<'py, PyTuple>>,
+    py: Python<'py>,
+}
+
+impl<'py> FastArgs<'_, 'py> {
+    /// The argument at this position.
+    pub fn get(&self, position: usize) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: the caller keeps its arguments alive during the call.
+        self.positional.get(position).map(|&value| unsafe { Bound::from_borrowed_ptr(self.py, value) })
+    }
+    /// The argument at this position, which has to be there.
+    pub fn need(&self, position: usize) -> PyResult<Bound<'py, PyAny>> {
+        self.get(position).ok_or_else(|| PyTypeError::new_err(format!("argument {} is missing", position + 1)))
+    }
+    /// The argument with this name.
+    pub fn named(&self, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(names) = &self.names else { return Ok(None) };
+        for (known, &value) in names.iter_borrowed().zip(self.named) {
+            if known.cast::<PyString>()?.to_str()? == name {
+                // SAFETY: as `get`.
+                return Ok(Some(unsafe { Bound::from_borrowed_ptr(self.py, value) }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A method of a raw type that is called often.
+pub type FastMethod = for<'a, 'py> fn(&Bound<'py, PyAny>, &FastArgs<'a, 'py>) -> PyResult<Py<PyAny>>;
+
+/// Calls a `FastMethod` with the arguments of a `METH_FASTCALL | METH_KEYWORDS` function.
+///
+/// # Safety
+/// As `guarded`; the pointers are the interpreter's: `count` positional arguments, then one for each name.
+pub unsafe fn call_fast_method(
+    slf: *mut ffi::PyObject,
+    args: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+    method: FastMethod,
+) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter passes living objects of the documented types.
+    unsafe {
+        guarded(|py| {
+            let slf = Bound::from_borrowed_ptr(py, slf);
+            let names = Bound::from_borrowed_ptr_or_opt(py, names).map(|names| names.cast_into_unchecked::<PyTuple>());
+            let count = usize::try_from(count).unwrap_or(0);
+            let all = count + names.as_ref().map_or(0, PyTupleMethods::len);
+            let values = if all == 0 { &[] } else { std::slice::from_raw_parts(args, all) };
+            let (positional, named) = values.split_at(count);
+            Ok(method(&slf, &FastArgs { positional, named, names, py })?.into_ptr())
+        })
+    }
+}
+
+/// A `PyMethodDef` for a `FastMethod`.
+#[macro_export]
+macro_rules! fast_method {
+    ($name:literal, $method:path) => {{
+        unsafe extern "C" fn call(
+            slf: *mut pyo3::ffi::PyObject,
+            args: *const *mut pyo3::ffi::PyObject,
+            count: pyo3::ffi::Py_ssize_t,
+            names: *mut pyo3::ffi::PyObject,
+        ) -> *mut pyo3::ffi::PyObject {
+            // SAFETY: called by the interpreter.
+            unsafe { $crate::raw::call_fast_method(slf, args, count, names, $method) }
+        }
+        pyo3::ffi::PyMethodDef {
+            ml_name: $name.as_ptr(),
+            ml_meth: pyo3::ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: call },
+            ml_flags: pyo3::ffi::METH_FASTCALL | pyo3::ffi::METH_KEYWORDS,
             ml_doc: std::ptr::null(),
         }
     }};

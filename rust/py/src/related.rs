@@ -7,30 +7,14 @@ use crate::bridge as attribute;
 use crate::errors;
 use crate::flags::passive;
 use crate::held::Held;
+use crate::history::{self, History};
+use crate::list;
 use crate::mapper::RelationshipDescriptor;
 use crate::names;
-use crate::state::{StateRef, state_of};
+use crate::state::{StateRef, inline_state_of, state_of};
 
 /// A flag of ours beside SQLAlchemy's passive flags: not even an old value that was not at hand may be looked up.
 pub const UNRESOLVED: u32 = 1 << 20;
-
-/// What changed in a relationship attribute since it was committed; members may be `None`.
-#[derive(Default)]
-pub struct Links<'py> {
-    /// Related now, not before.
-    pub added: Vec<Bound<'py, PyAny>>,
-    /// Related before and now.
-    pub unchanged: Vec<Bound<'py, PyAny>>,
-    /// Related before, not now.
-    pub deleted: Vec<Bound<'py, PyAny>>,
-}
-
-impl Links<'_> {
-    /// Nothing known at all?
-    pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.unchanged.is_empty() && self.deleted.is_empty()
-    }
-}
 
 /// The state and object of a member; `None` for `None`.
 pub fn held(py: Python<'_>, member: &Bound<'_, PyAny>) -> PyResult<Option<Held>> {
@@ -68,6 +52,11 @@ fn is_value(object: *mut ffi::PyObject) -> bool {
         && !names::NO_VALUE.is(object)
         && !names::PASSIVE_NO_RESULT.is(object)
         && !names::ATTR_EMPTY.is(object)
+}
+
+fn is_empty_tuple(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: a living object.
+    unsafe { ffi::PyTuple_CheckExact(object) != 0 && ffi::PyTuple_GET_SIZE(object) == 0 }
 }
 
 /// The value in the slot, without loading anything.
@@ -108,6 +97,32 @@ pub fn current<'py>(
     }
 }
 
+/// Is every member, now and before, one that `is_known` accepts? False where that would take more than looking at a list.
+pub fn is_known_throughout(
+    state: StateRef,
+    relationship: &RelationshipDescriptor,
+    is_known: impl Fn(StateRef) -> bool,
+) -> bool {
+    let index = relationship.attr;
+    let value = state.slot(index).value();
+    if value.is_null() || state.is_outdated() || attribute::is_write_only(state, index) {
+        return false;
+    }
+    let had_members = state.committed(index).is_some_and(|original| is_value(original) && !is_empty_tuple(original));
+    // SAFETY: living objects: the slot owns the value, that its members; nothing runs that could change them.
+    let is_passed = |&member: &*mut ffi::PyObject| unsafe {
+        member == ffi::Py_None() || inline_state_of(member).is_some_and(&is_known)
+    };
+    if had_members {
+        return false;
+    }
+    if !relationship.uselist {
+        return is_passed(&value);
+    }
+    // SAFETY: as above.
+    unsafe { list::members_of(value) }.is_some_and(|members| members.iter().all(is_passed))
+}
+
 /// Members now and members that were replaced (`get_all_pending`); loaded if the passive flags allow it.
 pub fn all_pending<'py>(
     py: Python<'py>,
@@ -131,27 +146,12 @@ pub fn all_pending<'py>(
         return Ok(found);
     }
     let current = members(py, &current)?;
-    let Some(original) = original else { return Ok(current) };
-    let links = difference(current, members(py, &original)?);
-    Ok(links.added.into_iter().chain(links.unchanged).chain(links.deleted).collect())
-}
-
-/// Compares by identity, keeping both orders.
-fn difference<'py>(current: Vec<Bound<'py, PyAny>>, original: Vec<Bound<'py, PyAny>>) -> Links<'py> {
-    let pointers = |list: &[Bound<'py, PyAny>]| -> hashbrown::HashSet<usize> {
-        list.iter().map(|member| member.as_ptr() as usize).collect()
-    };
-    let (now, before) = (pointers(&current), pointers(&original));
-    let mut links = Links::default();
-    for member in current {
-        if before.contains(&(member.as_ptr() as usize)) {
-            links.unchanged.push(member);
-        } else {
-            links.added.push(member);
-        }
+    let original = original.map_or(Ok(Vec::new()), |original| members(py, &original))?;
+    if original.is_empty() {
+        return Ok(current);
     }
-    links.deleted.extend(original.into_iter().filter(|member| !now.contains(&(member.as_ptr() as usize))));
-    links
+    let links = history::of_members(current, original);
+    Ok(links.added.into_iter().chain(links.unchanged).chain(links.deleted).collect())
 }
 
 /// The history of a relationship attribute against its committed value.
@@ -160,20 +160,20 @@ pub fn links<'py>(
     state: StateRef,
     relationship: &RelationshipDescriptor,
     flags: u32,
-) -> PyResult<Links<'py>> {
+) -> PyResult<History<'py>> {
     let index = relationship.attr;
     let current = if attribute::is_write_only(state, index) { None } else { loaded(py, state, index) };
     let Some(current) = current else {
         let may_load = flags & passive::CALLABLES_OK != 0 && (state.has_key() || state.slot(index).is_modified());
         let has_queue = state.rare().is_some_and(|rare| rare.pending.iter().any(|(at, _)| *at == index));
         if !may_load && !has_queue && !state.slot(index).is_modified() {
-            return Ok(Links::default());
+            return Ok(History::default());
         }
         return attribute::history(py, state, index, flags | passive::LOAD_AGAINST_COMMITTED | passive::NO_RAISE);
     };
     if !state.slot(index).is_modified() {
         let unchanged = if relationship.uselist { members(py, &current)? } else { vec![current] };
-        return Ok(Links { unchanged, ..Links::default() });
+        return Ok(History { unchanged, ..History::default() });
     }
     if flags & UNRESOLVED == 0 {
         resolve_original(py, state, index, flags)?;
@@ -186,11 +186,11 @@ pub fn links<'py>(
     if relationship.uselist {
         let current = members(py, &current)?;
         return Ok(match original {
-            Some(original) if !original.is_none() => difference(current, members(py, &original)?),
-            _ => Links { added: current, ..Links::default() },
+            Some(original) if !original.is_none() => history::of_members(current, members(py, &original)?),
+            _ => History { added: current, ..History::default() },
         });
     }
-    let mut links = Links::default();
+    let mut links = History::default();
     match original {
         Some(original) if original.is(&current) => links.unchanged.push(current),
         Some(original) => {

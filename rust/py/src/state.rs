@@ -705,6 +705,22 @@ pub fn state_of(object: &Bound<'_, PyAny>) -> Option<StateRef> {
     unsafe { state_of_ptr(object.py(), object.as_ptr()) }
 }
 
+/// The state of an object that carries it inline and was instrumented: a look that runs nothing.
+///
+/// # Safety
+/// As `state_of_ptr`.
+#[inline]
+pub unsafe fn inline_state_of(object: *mut ffi::PyObject) -> Option<StateRef> {
+    // SAFETY: promised by the caller; the layout is checked by `is_instance`.
+    unsafe {
+        if !instance::is_instance(object) {
+            return None;
+        }
+        let core = &raw mut (*object.cast::<InstanceObject>()).core;
+        (!(*core).manager.is_null()).then(|| StateRef::from_ptr(core))
+    }
+}
+
 /// As `state_of`, for a borrowed pointer.
 ///
 /// # Safety

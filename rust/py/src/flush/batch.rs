@@ -13,7 +13,7 @@ use crate::manager::ClassManager;
 use crate::mapper::{MapperDescriptor, TableDescriptor};
 use crate::processors::Processor;
 
-use super::row_set::{RowSet, Source, attr_of};
+use super::row_set::{Parameter, RowSet, Source, attr_of};
 use super::row_stream::RowStream;
 
 /// Rows of one statement shape, in row order.
@@ -64,6 +64,18 @@ impl Batch {
 
     fn source(&self, entry: i64) -> PyResult<Source> {
         self.set.source(self.table_descriptor(), entry)
+    }
+
+    fn parameters(
+        &self,
+        py: Python<'_>,
+        order: &[i64],
+        processors: &[Option<Py<Processor>>],
+    ) -> PyResult<Vec<Parameter>> {
+        if processors.len() != order.len() {
+            return Err(PyTypeError::new_err("one processor, or None, for every entry of the order"));
+        }
+        self.set.resolve(py, self.table_descriptor(), order, processors)
     }
 
     /// What the statement does.
@@ -140,10 +152,18 @@ impl Batch {
         order: Vec<i64>,
         processors: Vec<Option<Py<Processor>>>,
     ) -> PyResult<Bound<'py, PyList>> {
-        if processors.len() != order.len() {
-            return Err(PyTypeError::new_err("one processor, or None, for every entry of the order"));
-        }
-        self.set.all_parameters(py, &self.set.resolve(py, self.table_descriptor(), &order, &processors)?)
+        self.set.all_parameters(py, &self.parameters(py, &order, &processors)?)
+    }
+
+    /// As `rows`, all values in one list.
+    #[pyo3(signature = (order, processors))]
+    fn flat<'py>(
+        &self,
+        py: Python<'py>,
+        order: Vec<i64>,
+        processors: Vec<Option<Py<Processor>>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        self.set.flat_parameters(py, &self.parameters(py, &order, &processors)?)
     }
 
     /// Unprocessed parameters by position, made as they are taken.

@@ -12,9 +12,9 @@ use smallvec::SmallVec;
 
 use crate::attribute::{AttrCore, AttrKind};
 use crate::flags::passive;
-use crate::history;
+use crate::history::{self, History};
 use crate::names;
-use crate::related::{self, Links};
+use crate::related;
 use crate::state::{StateRef, state_of};
 
 use super::Flush;
@@ -435,7 +435,7 @@ impl Flush {
             return Ok(None);
         }
         let flags = passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS | self.preview_flags();
-        let Links { added, deleted, .. } = related::links(py, state, relationship, flags)?;
+        let History { added, deleted, .. } = related::links(py, state, relationship, flags)?;
         if added.is_empty() && deleted.is_empty() {
             return Ok(None);
         }

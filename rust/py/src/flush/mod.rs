@@ -111,7 +111,7 @@ pub struct Flush {
     /// Base mapper → states and foreign key attributes of its second UPDATE.
     post_updates: HashMap<MapperId, PostUpdates>,
     /// Many-to-many pairs that one side has dealt with, by the names of both sides.
-    linked: HashMap<String, HashSet<(usize, usize)>>,
+    linked: HashMap<String, Vec<(usize, usize)>>,
 }
 
 /// A state that takes part: the flush holds its object until it ends.

@@ -330,11 +330,8 @@ impl Flush {
             };
             let mut rows = Vec::with_capacity(pairs.len());
             for pair in &pairs {
-                let side = |place: usize| -> PyResult<Option<StateId>> {
-                    Ok(state_of(&pair.get_item(place)?).and_then(|state| self.id(state)))
-                };
-                if let Some(state) = side(0)? {
-                    rows.push(PlanRow { state, other: side(1)?, cause });
+                if let Some(state) = self.id(pair.parent) {
+                    rows.push(PlanRow { state, other: self.id(pair.child.state()), cause });
                 }
             }
             let (part, table) = (Part::Secondary(id), table.clone());

@@ -52,6 +52,30 @@ pub(super) fn attr_of(table: &TableDescriptor, column: u32) -> PyResult<u32> {
         .ok_or_else(|| PyIndexError::new_err(format!("the table has no column number {column}")))
 }
 
+/// A tuple of parameters, given new references to them. One that holds no containers is kept from the collector, which would
+/// only find that out later.
+#[inline]
+pub(super) fn parameter_tuple(
+    py: Python<'_>,
+    length: usize,
+    values: impl Iterator<Item = PyResult<*mut ffi::PyObject>>,
+) -> PyResult<Bound<'_, PyTuple>> {
+    let mut holds_containers = false;
+    // SAFETY: the tuple is filled completely before anybody else can see it; every item is a new reference.
+    unsafe {
+        let tuple = Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(length.cast_signed()))?;
+        for (place, value) in values.take(length).enumerate() {
+            let value = value?;
+            holds_containers |= ffi::PyObject_IS_GC(value) != 0;
+            ffi::PyTuple_SET_ITEM(tuple.as_ptr(), place.cast_signed(), value);
+        }
+        if !holds_containers {
+            ffi::PyObject_GC_UnTrack(tuple.as_ptr().cast());
+        }
+        Ok(tuple.cast_into_unchecked())
+    }
+}
+
 impl RowSet {
     /// Objects without versions.
     pub(super) fn of(states: impl Iterator<Item = StateRef>) -> Self {
@@ -148,20 +172,28 @@ impl RowSet {
         row: usize,
         wanted: &[Parameter],
     ) -> PyResult<Bound<'py, PyTuple>> {
-        let state = self.rows[row].state();
-        // SAFETY: the tuple is filled completely before anybody else can see it; every item is a new reference.
-        unsafe {
-            let tuple = Bound::from_owned_ptr_or_err(py, ffi::PyTuple_New(wanted.len().cast_signed()))?;
-            for (place, Parameter { source, processor }) in wanted.iter().enumerate() {
-                let mut value = self.value(row, state, source);
-                if let Some(processor) = processor {
-                    let raw = Bound::from_owned_ptr(py, value);
-                    value = processor.get().apply(&raw)?.into_ptr();
-                }
-                ffi::PyTuple_SET_ITEM(tuple.as_ptr(), place.cast_signed(), value);
-            }
-            Ok(tuple.cast_into_unchecked())
-        }
+        parameter_tuple(py, wanted.len(), wanted.iter().map(|parameter| self.processed(py, row, parameter)))
+    }
+
+    /// A new reference to one parameter value as it is sent.
+    #[inline]
+    fn processed(&self, py: Python<'_>, row: usize, parameter: &Parameter) -> PyResult<*mut ffi::PyObject> {
+        let value = self.value(row, self.rows[row].state(), &parameter.source);
+        let Some(processor) = &parameter.processor else { return Ok(value) };
+        // SAFETY: a new reference.
+        let raw = unsafe { Bound::from_owned_ptr(py, value) };
+        Ok(processor.get().apply(&raw)?.into_ptr())
+    }
+
+    /// The parameters of all rows, one after the other.
+    pub(super) fn flat_parameters<'py>(&self, py: Python<'py>, wanted: &[Parameter]) -> PyResult<Bound<'py, PyList>> {
+        let rows = 0..self.len();
+        let values = rows.flat_map(|row| wanted.iter().map(move |parameter| self.processed(py, row, parameter)));
+        let values = values.map(|value| {
+            // SAFETY: a new reference.
+            value.map(|value| unsafe { Bound::from_owned_ptr(py, value) })
+        });
+        PyList::new(py, values.collect::<PyResult<Vec<_>>>()?)
     }
 
     /// The parameters of all rows.

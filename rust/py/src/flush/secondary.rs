@@ -11,12 +11,13 @@ use smallvec::SmallVec;
 use crate::bridge as attribute;
 use crate::flags::passive;
 use crate::held::Held;
-use crate::history;
+use crate::history::{self, History};
 use crate::manager::ManagerCore;
 use crate::mapper::{RelationshipDescriptor, bits};
 use crate::related;
 use crate::state::StateRef;
 
+use super::row_set::parameter_tuple;
 use super::{Flush, committed_value_of, value_of};
 
 /// Which columns of an association table take which attribute's value, in the table's order.
@@ -49,36 +50,55 @@ impl Association {
     ) -> impl Iterator<Item = PyResult<Bound<'py, PyAny>>> {
         self.columns.iter().map(move |column| value(py, if column.is_of_child { child } else { parent }, column.attr))
     }
-    fn row<'py>(&self, py: Python<'py>, sides: (StateRef, StateRef)) -> PyResult<Bound<'py, PyTuple>> {
-        let values: SmallVec<[_; 4]> = self.values(py, sides, value_of).collect::<PyResult<_>>()?;
-        PyTuple::new(py, values)
-    }
-    /// The values of a row as they are now, then as they were.
-    fn moved_row<'py>(&self, py: Python<'py>, sides: (StateRef, StateRef)) -> PyResult<Bound<'py, PyTuple>> {
-        let values = self.values(py, sides, value_of).chain(self.values(py, sides, committed_value_of));
-        PyTuple::new(py, values.collect::<PyResult<Vec<_>>>()?)
+    /// The parameters of a row: its values as they are now, then, where it moves, as they were.
+    fn row<'py>(&self, py: Python<'py>, pair: &Pair, is_moved: bool) -> PyResult<Bound<'py, PyTuple>> {
+        let sides = (pair.parent, pair.child.state());
+        let mut values: SmallVec<[_; 4]> = self.values(py, sides, value_of).collect::<PyResult<_>>()?;
+        if is_moved {
+            for value in self.values(py, sides, committed_value_of) {
+                values.push(value?);
+            }
+        }
+        parameter_tuple(py, values.len(), values.into_iter().map(|value| Ok(value.into_ptr())))
     }
     fn keys(&self) -> Vec<&str> {
         self.columns.iter().map(|column| column.key.as_str()).collect()
     }
 }
 
-/// Rows of one association table that change, by what happens to them.
-struct Rows<'py> {
-    inserts: Bound<'py, PyList>,
-    updates: Bound<'py, PyList>,
-    deletes: Bound<'py, PyList>,
+/// Two objects that a row of an association table ties.
+pub(super) struct Pair {
+    /// The one whose attribute changed; the flush holds it.
+    pub parent: StateRef,
+    pub child: Held,
 }
 
-impl<'py> Rows<'py> {
+/// Rows of one association table that change, by what happens to them.
+#[derive(Default)]
+struct Changes {
+    inserts: Vec<Pair>,
+    updates: Vec<Pair>,
+    deletes: Vec<Pair>,
+}
+
+impl Changes {
     /// In the order in which they are sent.
-    fn by_kind(self) -> [(StatementKind, Bound<'py, PyList>); 3] {
+    fn by_kind(self) -> [(StatementKind, Vec<Pair>); 3] {
         [
             (StatementKind::Delete, self.deletes),
             (StatementKind::Update, self.updates),
             (StatementKind::Insert, self.inserts),
         ]
     }
+}
+
+/// The addresses of two states that are tied or were.
+type Tie = (usize, usize);
+
+/// What one side of a many-to-many has found, and what the other has dealt with before it.
+struct Ties {
+    found: Vec<Tie>,
+    done: HashSet<Tie>,
 }
 
 impl Flush {
@@ -134,75 +154,75 @@ impl Flush {
         let descriptor = Rc::clone(&self.dependencies[id.index()].descriptor);
         let relationship = &descriptor.relationships[self.dependencies[id.index()].place];
         let association = Association::of(py, relationship)?;
-        let rows = self.link_rows(py, id, &association, states, is_delete)?;
+        let changes = self.changed_links(py, id, &association, states, is_delete)?;
         let Some(prop) = relationship.prop.as_ref().map(|prop| prop.bind(py)) else { return Ok(()) };
         let keys = PyTuple::new(py, association.keys())?;
-        for (kind, rows) in rows.by_kind() {
-            if !rows.is_empty() {
-                executor.call_method1("secondary", (prop, kind.name(), &keys, rows))?;
+        for (kind, pairs) in changes.by_kind() {
+            if pairs.is_empty() {
+                continue;
             }
+            let rows = PyList::empty(py);
+            for pair in &pairs {
+                rows.append(association.row(py, pair, kind == StatementKind::Update)?)?;
+            }
+            executor.call_method1(pyo3::intern!(py, "secondary"), (prop, kind.name(), &keys, rows))?;
         }
         Ok(())
     }
 
-    /// What `process_many_to_many` would send: the two objects of each row.
-    pub(super) fn foreseen_links<'py>(
+    /// What `process_many_to_many` would send.
+    pub(super) fn foreseen_links(
         &mut self,
-        py: Python<'py>,
+        py: Python<'_>,
         id: DependencyId,
         states: &[StateId],
         is_delete: bool,
-    ) -> PyResult<[(StatementKind, Bound<'py, PyList>); 3]> {
+    ) -> PyResult<[(StatementKind, Vec<Pair>); 3]> {
         let descriptor = Rc::clone(&self.dependencies[id.index()].descriptor);
         let association = Association::of(py, &descriptor.relationships[self.dependencies[id.index()].place])?;
-        Ok(self.link_rows(py, id, &association, states, is_delete)?.by_kind())
+        Ok(self.changed_links(py, id, &association, states, is_delete)?.by_kind())
     }
 
     /// The rows of an association table that change, each from one side only.
-    fn link_rows<'py>(
+    fn changed_links(
         &mut self,
-        py: Python<'py>,
+        py: Python<'_>,
         id: DependencyId,
         association: &Association,
         states: &[StateId],
         is_delete: bool,
-    ) -> PyResult<Rows<'py>> {
+    ) -> PyResult<Changes> {
         let entry = &self.dependencies[id.index()];
         let (descriptor, place) = (Rc::clone(&entry.descriptor), entry.place);
         let relationship = &descriptor.relationships[place];
-        let rows = Rows { inserts: PyList::empty(py), updates: PyList::empty(py), deletes: PyList::empty(py) };
         let name = reversed_name(py, relationship);
-        let mut done = name.as_ref().map(|name| self.linked.remove(name).unwrap_or_default());
-        let mut seen = HashSet::new();
+        let known = name.as_ref().and_then(|name| self.linked.remove(name)).unwrap_or_default();
+        let mut ties = Ties { done: known.iter().copied().collect(), found: known };
+        let mut changes = Changes::default();
         let mut result = Ok(());
         for &state in states {
             if self.register.entry(state).list_only {
                 continue;
             }
-            result =
-                self.collect_links(py, state, relationship, association, is_delete, &rows, done.as_ref(), &mut seen);
+            result = self.collect_links(py, state, (relationship, association), is_delete, &mut changes, &mut ties);
             if result.is_err() {
                 break;
             }
         }
-        if let (Some(name), Some(mut done)) = (name, done.take()) {
-            done.extend(seen);
-            self.linked.insert(name, done);
+        if let Some(name) = name {
+            self.linked.insert(name, ties.found);
         }
-        result.map(|()| rows)
+        result.map(|()| changes)
     }
 
-    #[allow(clippy::too_many_arguments)] // the parts of one loop body
     fn collect_links(
         &mut self,
         py: Python<'_>,
         state: StateId,
-        relationship: &RelationshipDescriptor,
-        association: &Association,
+        (relationship, association): (&RelationshipDescriptor, &Association),
         is_delete: bool,
-        rows: &Rows<'_>,
-        done: Option<&HashSet<(usize, usize)>>,
-        seen: &mut HashSet<(usize, usize)>,
+        changes: &mut Changes,
+        ties: &mut Ties,
     ) -> PyResult<()> {
         let parent = self.state(state);
         let moves = !is_delete && !relationship.passive_updates && association_moves(py, parent, association)?;
@@ -211,43 +231,50 @@ impl Flush {
             (false, true) if !self.is_preview() => passive::OFF,
             (false, _) => passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS,
         };
-        let links = related::links(py, parent, relationship, flags | self.preview_flags())?;
-        let address = |state: StateRef| state.as_ptr() as usize;
-        let nothing = Vec::new();
-        let (added, removed) = if is_delete {
-            (&nothing, [&links.unchanged, &links.deleted])
+        let History { added, unchanged, deleted } =
+            related::links(py, parent, relationship, flags | self.preview_flags())?;
+        let (added, gone, staying) = if is_delete {
+            (Vec::new(), [unchanged, deleted], Vec::new())
         } else {
-            (&links.added, [&links.deleted, &nothing])
+            (added, [deleted, Vec::new()], unchanged)
         };
-        for (children, operation, target) in
-            [(vec![added], "add", &rows.inserts), (removed.to_vec(), "delete", &rows.deletes)]
-        {
-            for child in children.into_iter().flatten() {
-                self.verify_canload(py, child, relationship)?;
-                let Some(child) = related::held(py, child)? else { continue };
-                seen.insert((address(child.state()), address(parent)));
-                let is_done = done.is_some_and(|done| done.contains(&(address(parent), address(child.state()))));
-                if is_done || !self.is_linkable(py, &child, relationship, operation)? {
-                    continue;
-                }
-                if self.is_preview() {
-                    target.append((parent.object(py), child.object(py)))?;
-                    continue;
-                }
-                target.append(association.row(py, (parent, child.state()))?)?;
+        for child in &added {
+            if let Some(pair) = self.tie(py, parent, child, relationship, "add", ties)? {
+                changes.inserts.push(pair);
+            }
+        }
+        for child in gone.iter().flatten() {
+            if let Some(pair) = self.tie(py, parent, child, relationship, "delete", ties)? {
+                changes.deletes.push(pair);
             }
         }
         if moves {
-            for child in &links.unchanged {
-                let Some(child) = related::held(py, child)? else { continue };
-                if self.is_preview() {
-                    rows.updates.append((parent.object(py), child.object(py)))?;
-                    continue;
-                }
-                rows.updates.append(association.moved_row(py, (parent, child.state()))?)?;
+            for child in &staying {
+                changes.updates.extend(related::held(py, child)?.map(|child| Pair { parent, child }));
             }
         }
         Ok(())
+    }
+
+    /// A pair that came or went, unless the other side has dealt with it or the other object is not in the session.
+    fn tie(
+        &mut self,
+        py: Python<'_>,
+        parent: StateRef,
+        child: &Bound<'_, PyAny>,
+        relationship: &RelationshipDescriptor,
+        operation: &'static str,
+        ties: &mut Ties,
+    ) -> PyResult<Option<Pair>> {
+        self.verify_canload(py, child, relationship)?;
+        let Some(child) = related::held(py, child)? else { return Ok(None) };
+        let address = |state: StateRef| state.as_ptr() as usize;
+        ties.found.push((address(child.state()), address(parent)));
+        if ties.done.contains(&(address(parent), address(child.state()))) {
+            return Ok(None);
+        }
+        let is_linkable = self.is_linkable(py, &child, relationship, operation)?;
+        Ok(is_linkable.then_some(Pair { parent, child }))
     }
 
     /// Is the other object in the session? A warning if not.

@@ -11,10 +11,11 @@ use crate::attach::state_str;
 use crate::bridge as attribute;
 use crate::errors;
 use crate::flags::{self, passive};
+use crate::history::History;
 use crate::imports;
 use crate::manager::ManagerCore;
 use crate::mapper::{Direction, RelationshipDescriptor, TableDescriptor, bits};
-use crate::related::{self, Links};
+use crate::related;
 use crate::slots;
 use crate::state::StateRef;
 
@@ -106,7 +107,7 @@ impl Flush {
         }
         let (parent_id, parent) = (parent, self.state(parent));
         let links = related::links(py, parent, relationship, self.delete_flags(relationship))?;
-        let Links { unchanged, deleted, .. } = links;
+        let History { unchanged, deleted, .. } = links;
         for child in &deleted {
             let Some(child) = related::held(py, child)? else { continue };
             if !attribute::has_parent(parent, relationship, child.state()) {
@@ -306,10 +307,12 @@ impl Flush {
         }
         let target = ManagerCore::of(relationship.target.bind(py));
         let state = crate::state::state_of(member);
-        let is_subclass = state.is_some_and(|state| state.manager().is_subclass_of(target));
         // Without a discriminator the object would come back as one of the target class.
-        let is_exact = state.is_some_and(|state| std::ptr::eq(state.manager(), target));
-        if is_subclass && (is_exact || !relationship.enable_typechecks || loads_subclasses(py, target)?) {
+        if state.is_some_and(|state| std::ptr::eq(state.manager(), target)) {
+            return Ok(());
+        }
+        let is_subclass = state.is_some_and(|state| state.manager().is_subclass_of(target));
+        if is_subclass && (!relationship.enable_typechecks || loads_subclasses(py, target)?) {
             return Ok(());
         }
         let (given, expected) = (member.get_type().str()?, target.class(py)?.str()?);
@@ -412,8 +415,8 @@ fn set_column(py: Python<'_>, state: StateRef, index: u32, value: &Bound<'_, PyA
     if !is_plain {
         return attribute::set_column(py, state, index, value);
     }
-    if slot.value() == value.as_ptr() && !slot.is_modified() {
-        return Ok(());
+    if slot.value() == value.as_ptr() {
+        return Ok(()); // mostly the other side of the relationship was here before
     }
     // SAFETY: the slot takes over the new reference; the old one is ours then.
     let old = unsafe {
