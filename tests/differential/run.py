@@ -18,6 +18,7 @@ from .zoo import declare, foreign_keys, is_a, relations
 SEEN_IN_ROWS = {"flush", "commit", "rollback", "release", "undo", "bulk_update", "bulk_delete"}
 # Core says so whenever it compiles an INSERT without a complete key, and how often that is depends on caches.
 _OF_CORE = "is marked as a member of the primary key"
+_AROUND = ("BEGIN", "ROLLBACK", "SAVEPOINT", "RELEASE")
 LIVES = ("transient", "pending", "persistent", "deleted", "detached")
 
 
@@ -69,7 +70,10 @@ class Run:
             except Exception as error:
                 outcome = f"{type(error).__name__}: {_plain(str(error))}"
                 self.session.rollback()
-        statements = Counter(one for text in self.sent for one in _one_row_each(" ".join(text.split())))
+        sent = [" ".join(text.split()) for text in self.sent if not text.startswith(_AROUND)]
+        if str(outcome).startswith("IntegrityError"):
+            sent = _without_failed(sent)
+        statements = Counter(one for text in sent for one in _one_row_each(text))
         with self.session.no_autoflush:
             self._adopt()
             self.log.append(
@@ -421,6 +425,14 @@ class Run:
             for table in self.zoo.Base.metadata.tables.values()
             if (rows := [tuple(row) for row in connection.execute(sa.select(table).order_by(*table.primary_key))])
         }
+
+
+def _without_failed(sent: list[str]) -> list[str]:
+    """Without the INSERT that failed: which rows it took along after the wrong one is each ORM's own affair."""
+    head, _, rows = sent[-1].partition(" VALUES ") if sent else ("", "", "")
+    while rows and sent and sent[-1].startswith(f"{head} VALUES "):
+        sent.pop()
+    return sent
 
 
 def _one_row_each(statement: str) -> list[str]:

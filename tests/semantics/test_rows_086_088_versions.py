@@ -537,6 +537,20 @@ def test_086_version_set_by_hand_and_a_second_update(bench: Any) -> None:
     )
 
 
+def test_086_version_that_was_sent_stays_with_a_new_object_whose_row_is_gone(bench: Any) -> None:
+    document = documents(bench).Document(id=1, title="a")
+    session = bench.session()
+    session.add(document)
+    session.flush()
+    bench.meanwhile(session, "DELETE FROM documents")
+    document.title = "b"
+    assert bench.outcome(session.flush) == [
+        "StaleDataError: UPDATE statement on table 'documents' expected to update 1 row(s); 0 were matched."
+    ]
+    session.rollback()
+    assert (bench.states(document), document.version) == (["transient"], 2)
+
+
 def engineers(bench: Any, *, base_is_versioned: bool) -> Any:
     """A class and one derived from it with a version of its own; the base may have one, too."""
     orm = bench.orm

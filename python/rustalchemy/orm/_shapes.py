@@ -167,7 +167,8 @@ class LaneStatement:
         ]
 
     def store(self, batch: _core.Batch, made: Sequence[list[Any]]) -> None:
-        """Put values made by Python-side defaults on the objects, and expire what the database made unseen."""
+        """Put versions and Python-side defaults on the objects, and expire what the database made unseen."""
+        batch.settle_versions()
         if not self.defaults:
             if self.postfetch:
                 batch.expire_columns(self.postfetch)

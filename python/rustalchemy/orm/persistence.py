@@ -412,7 +412,8 @@ class FlushExecutor:
         returned: Sequence[Any],
         isupdate: bool,
     ) -> None:
-        """Give the batch returned defaults and Python-side defaults, and expire what the database made unseen."""
+        """Give the batch versions, returned and Python-side defaults, and expire what the database made unseen."""
+        batch.settle_versions()
         context: Any = result.context
         compiled = context.compiled
         numbers = shape.numbers

@@ -86,11 +86,6 @@ impl Batch {
     pub(super) fn row_set(&self) -> &Rc<RowSet> {
         &self.set
     }
-
-    /// After the statement: the objects carry the versions that were sent.
-    pub(super) fn settle_versions(&self, py: Python<'_>) -> PyResult<()> {
-        self.set.settle_versions(py, &self.descriptor)
-    }
 }
 
 #[pymethods]
@@ -214,6 +209,11 @@ impl Batch {
             }
         }
         Ok(())
+    }
+
+    /// After the statement, and before it is known how many rows it has met: the objects carry the versions that were sent.
+    fn settle_versions(&self, py: Python<'_>) -> PyResult<()> {
+        self.set.settle_versions(py, &self.descriptor)
     }
 
     /// Values that the database made and nobody has read yet.

@@ -114,7 +114,7 @@ impl Flush {
                 inserts.push(Row { state, mapper, old_version: None });
             }
         }
-        for table in self.tables_of(&inserts, &updates) {
+        for table in self.tables_of(py, updates.iter().chain(&inserts).map(|row| row.mapper))? {
             self.update_table(py, executor, &updates, table)?;
             self.insert_table(py, executor, &inserts, table)?;
         }
@@ -244,26 +244,6 @@ impl Flush {
         Firing { state, position: 2, others: &others, keyword: None }.announce(py, listeners)
     }
 
-    /// The tables of the mappers that rows belong to, each once, base tables first.
-    fn tables_of(&self, inserts: &[Row], updates: &[Row]) -> Vec<usize> {
-        let mut mappers: Vec<MapperId> = Vec::new();
-        for row in updates.iter().chain(inserts) {
-            if mappers.last() != Some(&row.mapper) && !mappers.contains(&row.mapper) {
-                mappers.push(row.mapper);
-            }
-        }
-        let mut tables = Vec::new();
-        for mapper in mappers {
-            for table in &self.descriptor(mapper).tables {
-                let address = table.table.as_ptr() as usize;
-                if !tables.contains(&address) {
-                    tables.push(address);
-                }
-            }
-        }
-        tables
-    }
-
     fn insert_table(
         &mut self,
         py: Python<'_>,
@@ -351,7 +331,6 @@ impl Flush {
         self.has_sent = true;
         let batch = Bound::new(py, batch)?;
         let answer = executor.call_method1(method, (&batch,))?;
-        batch.get().settle_versions(py)?;
         Ok((batch, answer))
     }
 
@@ -369,7 +348,7 @@ impl Flush {
         for row in &rows {
             self.fire(py, executor, row.mapper, row.state, RowEvent::BeforeDelete)?;
         }
-        for table in self.tables_of(&[], &rows).into_iter().rev() {
+        for table in self.tables_of(py, rows.iter().map(|row| row.mapper))?.into_iter().rev() {
             for run in rows.chunk_by(|row, next| row.mapper == next.mapper) {
                 self.delete_run(py, executor, run, table)?;
             }

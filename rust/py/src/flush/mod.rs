@@ -75,6 +75,8 @@ struct DependencyEntry {
     /// The mapper the relationship leads to.
     target: MapperId,
     presort: Presort,
+    /// It has looked for states of its own mapper, and of those that inherit the relationship.
+    had_turn: bool,
     /// States added to their attribute in this flush, by address: their keys must survive the old parent's deletion.
     children_added: HashSet<usize>,
 }

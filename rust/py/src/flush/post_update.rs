@@ -7,7 +7,7 @@ use rustalchemy_core::ids::{MapperId, StateId};
 use crate::bridge as attribute;
 use crate::flags::passive;
 
-use super::execute::{is_false, next_version};
+use super::execute::{is_false, next_version, table_number};
 use super::lane::UpdateLane;
 use super::rows::{RowShape, row_key, sort_states, version_column};
 use super::update::{Run, RunShape};
@@ -25,14 +25,16 @@ impl Flush {
         let Some(work) = self.post_updates.get(&mapper) else { return Ok(()) };
         let attrs = work.attrs.clone();
         let is_wanted = |id: &&StateId| self.register.entry(**id).is_delete == is_delete;
-        let mut members = work.states.iter().filter(is_wanted).map(|&id| self.member(id)).collect();
+        let mut members: Vec<Member> = work.states.iter().filter(is_wanted).map(|&id| self.member(id)).collect();
         sort_states(py, &mut members)?;
         let mut lane = UpdateLane::default();
         let mut run: Option<Run> = None;
-        for Member { id, state } in members {
-            let mapper = self.mapper_of(id);
-            let descriptor = Rc::clone(self.descriptor(mapper));
-            for (table_no, table) in descriptor.tables.iter().enumerate() {
+        for table in self.tables_of(py, members.iter().map(|member| self.mapper_of(member.id)))? {
+            for &Member { id, state } in &members {
+                let mapper = self.mapper_of(id);
+                let descriptor = Rc::clone(self.descriptor(mapper));
+                let Some(table_no) = table_number(&descriptor, table) else { continue };
+                let table = &descriptor.tables[table_no];
                 let mut shape = RowShape::for_table(table);
                 for (number, column) in table.columns.iter().enumerate() {
                     if !column.pk

@@ -151,8 +151,8 @@ impl Flush {
             }
         }
         let mut found = Vec::new();
-        let saved = updates.iter().chain(&inserts).map(|saved| saved.state);
-        for (table, name) in self.tables_in_order(saved) {
+        let saved: Vec<StateId> = updates.iter().chain(&inserts).map(|saved| saved.state).collect();
+        for (table, name) in self.tables_in_order(py, &saved)? {
             found.push(self.foresee_updates(py, &updates, table, &name)?);
             let rows = inserts.iter().filter(|saved| self.table_of(saved.state, table).is_some());
             let rows = rows.map(|saved| row(saved.state, self.first_cause(saved.state, Cause::New))).collect();
@@ -291,7 +291,7 @@ impl Flush {
         let states: Vec<StateId> = states.iter().copied().filter(is_work).collect();
         let states = self.by_key(py, &states)?;
         let mut found = Vec::new();
-        for (table, name) in self.tables_in_order(states.iter().copied()).into_iter().rev() {
+        for (table, name) in self.tables_in_order(py, &states)?.into_iter().rev() {
             let rows = states.iter().filter(|&&state| self.table_of(state, table).is_some());
             let rows = rows.map(|&state| row(state, self.first_cause(state, Cause::Marked))).collect();
             let (kind, part) = (StatementKind::Delete, Part::Row);
@@ -345,7 +345,7 @@ impl Flush {
         let states: Vec<StateId> =
             work.states.iter().copied().filter(|&id| self.register.entry(id).is_delete == is_delete).collect();
         let mut found = Vec::new();
-        for (table, name) in self.tables_in_order(states.iter().copied()) {
+        for (table, name) in self.tables_in_order(py, &states)? {
             let mut columns: IndexSet<String> = IndexSet::new();
             let mut rows = Vec::new();
             for &id in &states {
@@ -392,19 +392,14 @@ impl Flush {
         Ok(members.into_iter().map(|member| member.id).collect())
     }
 
-    /// The tables of the mappers that states belong to, each once, base tables first; by the table's address.
-    fn tables_in_order(&self, states: impl Iterator<Item = StateId>) -> Vec<(usize, String)> {
-        let mappers: IndexSet<MapperId> = states.map(|state| self.mapper_of(state)).collect();
-        let mut tables: Vec<(usize, String)> = Vec::new();
-        for mapper in mappers {
-            for table in &self.descriptor(mapper).tables {
-                let address = table.table.as_ptr() as usize;
-                if tables.iter().all(|(known, _)| *known != address) {
-                    tables.push((address, table.name.clone()));
-                }
-            }
-        }
-        tables
+    /// The tables of states in the order in which their rows are written: address and name.
+    fn tables_in_order(&self, py: Python<'_>, states: &[StateId]) -> PyResult<Vec<(usize, String)>> {
+        let tables = self.tables_of(py, states.iter().map(|&state| self.mapper_of(state)))?;
+        let named = tables.into_iter().filter_map(|table| {
+            let (descriptor, number) = states.iter().find_map(|&state| self.table_of(state, table))?;
+            Some((table, descriptor.tables[number].name.clone()))
+        });
+        Ok(named.collect())
     }
 
     /// A state's description, and the number of a table there if its mapper writes to it.

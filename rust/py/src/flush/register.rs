@@ -6,7 +6,7 @@ use indexmap::IndexSet;
 use pyo3::prelude::*;
 use rustalchemy_core::error::PlanError;
 use rustalchemy_core::flush::{Cause, Relations, Waits, plan, plan_with_waits};
-use rustalchemy_core::ids::{DependencyId, StateId};
+use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
 
 use crate::bridge as attribute;
 use crate::cascade::{self, Cascade};
@@ -170,6 +170,7 @@ impl Flush {
             for turn in 0..turns.len() {
                 let id = turns[turn];
                 let number = id.index();
+                self.dependencies[number].had_turn = true;
                 let mut presort = std::mem::take(&mut self.dependencies[number].presort);
                 let (deletes, saves) = presort.take(&self.register, |mapper| self.schema.handles(mapper, id));
                 let is_active = presort.is_active;
@@ -391,7 +392,15 @@ impl Flush {
                 return Ok(true);
             }
         }
-        Ok(!states.is_empty() && !relationship.self_referential && !self.register.members(entry.target).is_empty())
+        Ok(!states.is_empty() && !relationship.self_referential && self.is_known(entry.target))
+    }
+
+    /// Has the mapper objects in this flush? As in SQLAlchemy, one that has been asked for its objects counts, too.
+    fn is_known(&self, mapper: MapperId) -> bool {
+        let had_turn = |id: DependencyId| self.dependencies[id.index()].had_turn;
+        let mut relationships = self.descriptor(mapper).relationships.iter();
+        !self.register.members(mapper).is_empty()
+            || relationships.any(|relationship| self.dependency_of(relationship).is_some_and(had_turn))
     }
 
     /// *Graph* and *plan*; for a preview with what every group waits for.

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use rustalchemy_core::flush::Presort;
 use rustalchemy_core::ids::{DependencyId, MapperId};
 use rustalchemy_core::schema::{DependencySchema, Direction, MapperSchema};
+use smallvec::SmallVec;
 
 use crate::manager::ManagerCore;
 use crate::mapper::{self, MapperDescriptor, RelationshipDescriptor};
@@ -97,9 +98,42 @@ impl Flush {
             place,
             target,
             presort: Presort::default(),
+            had_turn: false,
             children_added: HashSet::new(),
         });
         Some(id)
+    }
+
+    /// The tables of mappers of one hierarchy, each once, in the order in which their rows are written; by their addresses.
+    pub(super) fn tables_of(
+        &self,
+        py: Python<'_>,
+        rows: impl Iterator<Item = MapperId>,
+    ) -> PyResult<SmallVec<[usize; 4]>> {
+        let mut mappers: SmallVec<[MapperId; 4]> = SmallVec::new();
+        for mapper in rows {
+            if mappers.last() != Some(&mapper) && !mappers.contains(&mapper) {
+                mappers.push(mapper);
+            }
+        }
+        let mut tables: SmallVec<[usize; 4]> = SmallVec::new();
+        for table in mappers.iter().flat_map(|&mapper| &self.descriptor(mapper).tables) {
+            let address = table.table.as_ptr() as usize;
+            if !tables.contains(&address) {
+                tables.push(address);
+            }
+        }
+        if mappers.len() > 1 {
+            // Tables of sibling classes may refer to each other.
+            let base = &self.mappers[self.schema.base(mappers[0]).index()];
+            if let Some(mapper) = ManagerCore::of(base.manager.bind(py)).mapper(py)
+                && let Some(sorted) = mapper.getattr_opt(pyo3::intern!(py, "_sorted_tables"))?
+            {
+                let sorted: Vec<_> = sorted.try_iter()?.collect::<PyResult<_>>()?;
+                tables.sort_by_key(|&address| sorted.iter().position(|table| table.as_ptr() as usize == address));
+            }
+        }
+        Ok(tables)
     }
 
     /// The number of a relationship's dependency processor, if it takes part already.

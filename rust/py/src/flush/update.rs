@@ -104,10 +104,11 @@ impl Flush {
         let table = &descriptor.tables[run.shape.table_no];
         if let Some(matched) = lane.send(py, self.uow, &descriptor, &run)? {
             self.has_sent = true;
+            run.set.settle_versions(py, &descriptor)?;
             if usize::try_from(matched) != Ok(run.set.len()) {
                 executor.call_method1(pyo3::intern!(py, "stale_update"), (&table.table, run.set.len(), matched))?;
             }
-            return run.set.settle_versions(py, &descriptor);
+            return Ok(());
         }
         let mut where_columns = table.pk.clone();
         where_columns.extend(version_column(&descriptor, table));
