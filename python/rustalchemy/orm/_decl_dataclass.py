@@ -102,6 +102,10 @@ def _generate_dc_transforms(
     cls_._sa_apply_dc_transforms = arguments
 
 
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
 def _setup_dataclasses_transforms(
     scan: _ClassScanAbstractConfig, *, enable_descriptor_defaults: bool, revert: bool = False
 ) -> None:
@@ -113,7 +117,7 @@ def _setup_dataclasses_transforms(
     _refuse_unfit_class(cls)
 
     fields = _dataclass_fields(scan, arguments, enable_descriptor_defaults)
-    replaced = {name: value for name, value in vars(cls).items() if not util.dunders_re.match(name)} if revert else {}
+    replaced = {name: value for name, value in vars(cls).items() if not _is_dunder(name)} if revert else {}
 
     own_annotations = {
         name: annotation
