@@ -36,6 +36,13 @@ class SessionBinds:
     if TYPE_CHECKING:
 
         def _autobegin_t(self, begin: bool = False) -> SessionTransaction: ...
+        def _uow_check_use(self) -> None: ...
+
+    def _check_context(self) -> None:
+        """Refuse work inside the context manager of a transaction that has ended, or is busy with another task."""
+        if self._trans_context_manager is not None:
+            self._uow_check_use()
+            _sa.trans_ctx_check(self)
 
     # --- connections -----------------------------------------------------------------------------------------------
 
@@ -56,7 +63,7 @@ class SessionBinds:
         execution_options: CoreExecuteOptionsParameter | None = None,
         **kw: Any,
     ) -> Connection:
-        _sa.trans_ctx_check(self)
+        self._check_context()
         return (self._transaction or self._autobegin_t())._connection_for_bind(engine, execution_options)
 
     def _lane(self, mapper: Any) -> Lane | None:
@@ -77,7 +84,7 @@ class SessionBinds:
         bind = self.bind
         if bind is None or self.binds or type(self).get_bind is not SessionBinds.get_bind:
             return None
-        _sa.trans_ctx_check(self)
+        self._check_context()
         return (self._transaction or self._autobegin_t())._lane_for_bind(bind)
 
     @property

@@ -15,7 +15,6 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 from sqlalchemy.engine.util import TransactionalContext
 
-from .. import _sa
 from . import exc
 from ._transaction_connections import TransactionConnections
 from ._transaction_states import (
@@ -49,7 +48,7 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
         origin: SessionTransactionOrigin,
         parent: SessionTransaction | None = None,
     ) -> None:
-        _sa.trans_ctx_check(session)
+        session._check_context()
 
         self.session = session
         self._entries = []

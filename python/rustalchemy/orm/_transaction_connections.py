@@ -178,6 +178,9 @@ class TransactionConnections(_StateChange):
                     "Session already has a Connection associated for the given Connection's Engine"
                 )
         else:
+            if bind.dialect.is_async:
+                # connecting is the first time that another task may get its turn
+                session._uow_switches_tasks()
             conn = session._uow_use(bind.connect)
             local_connect = True
 
@@ -192,7 +195,7 @@ class TransactionConnections(_StateChange):
             raise
 
         self._enter(conn, transaction, should_commit, not isinstance(bind, Connection))
-        if conn.dialect.is_async:
+        if isinstance(bind, Connection) and conn.dialect.is_async:
             session._uow_switches_tasks()
         if session._event_bits:
             session.dispatch.after_begin(session, self, conn)

@@ -342,8 +342,8 @@ impl UnitOfWork {
         Self::handle(slf).check_use(slf.py())
     }
     /// The session has a connection on which greenlets may take turns.
-    fn _uow_switches_tasks(slf: &Bound<'_, Self>) {
-        Self::handle(slf).core().user.switches_tasks = true;
+    fn _uow_switches_tasks(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::handle(slf).tell_tasks_apart(slf.py())
     }
     /// Nothing may be written.
     #[getter]

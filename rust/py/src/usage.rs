@@ -28,7 +28,7 @@ pub struct User {
     /// How often it entered.
     depth: u32,
     /// The session has connections of an asynchronous driver: greenlets may take turns within one statement.
-    pub switches_tasks: bool,
+    switches_tasks: bool,
     /// The greenlet and task inside, where they are told apart.
     task: Option<Py<PyAny>>,
 }
@@ -60,13 +60,27 @@ impl UowRef {
     pub fn enter(self, py: Python<'_>) -> PyResult<Inside> {
         self.check_use(py)?;
         if self.core().user.switches_tasks && self.core().user.depth == 0 {
-            let task = hooks::hook(py, "current_task")?.call0()?.unbind();
-            self.core().user.task = Some(task);
+            self.note_task(py)?;
         }
         let user = &mut self.core().user;
         user.thread = this_thread();
         user.depth += 1;
         Ok(Inside(self))
+    }
+
+    /// From now on the session has connections of an asynchronous driver; who is inside is the one that connects.
+    pub fn tell_tasks_apart(self, py: Python<'_>) -> PyResult<()> {
+        self.core().user.switches_tasks = true;
+        if self.core().user.depth > 0 && self.core().user.task.is_none() {
+            self.note_task(py)?;
+        }
+        Ok(())
+    }
+
+    fn note_task(self, py: Python<'_>) -> PyResult<()> {
+        let task = hooks::hook(py, "current_task")?.call0()?.unbind();
+        self.core().user.task = Some(task);
+        Ok(())
     }
 
     #[cold]
