@@ -10,6 +10,7 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, sql, util
 
 from .. import _sa
+from .._core import MergePlan
 from . import _concurrent_use, _statement_cache, attributes, context, descriptor_props, exc, loading
 from ._session_execution import StatementExecution
 from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
@@ -38,6 +39,7 @@ class ObjectLoading(StatementExecution):
         def get(self, entity: Any, ident: Any, **kw: Any) -> Any: ...
         def add(self, instance: object, *, _warn: bool = True) -> None: ...
         def _flush_warning(self, method: str) -> None: ...
+        def _uow_merge_known(self, instance: object) -> Any: ...
 
     # --- autoflush -------------------------------------------------------------------------------------------------
 
@@ -246,18 +248,26 @@ class ObjectLoading(StatementExecution):
             self._flush_warning(method)
         if load:
             self._autoflush()
-        with self.no_autoflush:
-            return [
-                self._merge(
-                    object_state(instance),
-                    attributes.instance_dict(instance),
-                    load=load,
-                    options=options,
-                    _recursive={},
-                    _resolve_conflict_map={},
-                )
-                for instance in instances
-            ]
+        before = self.autoflush
+        self.autoflush = False
+        try:
+            return [self._merge_one(instance, load, options) for instance in instances]
+        finally:
+            self.autoflush = before
+
+    def _merge_one(self, instance: Any, load: bool, options: Sequence[Any] | None) -> Any:
+        if load:
+            merged = self._uow_merge_known(instance)
+            if merged is not None:
+                return merged
+        return self._merge(
+            object_state(instance),
+            attributes.instance_dict(instance),
+            load=load,
+            options=options,
+            _recursive={},
+            _resolve_conflict_map={},
+        )
 
     def _merge(
         self,
@@ -310,8 +320,13 @@ class ObjectLoading(StatementExecution):
             merged_state.load_path = state.load_path
             merged_state.load_options = state.load_options
             merged_state._copy_callables(state)
-            for prop in mapper.iterate_properties:
-                prop.merge(self, state, state_dict, merged_state, merged_dict, load, _recursive, _resolve_conflict_map)
+            for step in mapper._merge_steps:
+                if type(step) is MergePlan:
+                    step.copy(state, merged_state, load)
+                else:
+                    step.merge(
+                        self, state, state_dict, merged_state, merged_dict, load, _recursive, _resolve_conflict_map
+                    )
 
         if not load:
             merged_state._commit_all(merged_dict, self.identity_map)

@@ -301,6 +301,18 @@ class Mapper(
         if self.configured and not self._dispose_called:
             self._hand_over_descriptor()
 
+    @HasMemoized.memoized_attribute
+    def _merge_steps(self) -> list[Any]:
+        from ._merge_plan import merge_steps
+
+        return merge_steps(self)
+
+    @HasMemoized.memoized_attribute
+    def _merge_plan(self) -> _core.MergePlan | None:
+        from ._merge_plan import merge_plan
+
+        return merge_plan(self)
+
     def _expire_memoizations(self) -> None:
         for mapper in self.iterate_to_root():
             mapper._reset_memoizations()

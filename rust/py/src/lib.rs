@@ -44,6 +44,7 @@ pub mod load_context;
 pub mod loaded_values;
 pub mod manager;
 pub mod mapper;
+mod merge;
 pub mod names;
 pub mod peers;
 pub mod pending;
@@ -107,6 +108,8 @@ mod _core {
     use crate::manager::ClassManager;
     #[pymodule_export]
     use crate::manager::mappers_changed;
+    #[pymodule_export]
+    use crate::merge::MergePlan;
     #[pymodule_export]
     use crate::names::symbol;
     #[pymodule_export]

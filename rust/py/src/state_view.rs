@@ -37,7 +37,12 @@ pub fn identity(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, Py
     Ok(Some(if is_composite { key.cast_into::<PyTuple>()? } else { PyTuple::new(py, [key])? }))
 }
 
-fn set_extra(state: StateRef, value: Option<Bound<'_, PyAny>>, field: fn(&mut StateExtra) -> &mut *mut ffi::PyObject) {
+/// Puts an object into a field of a state's rarer part.
+pub fn set_extra(
+    state: StateRef,
+    value: Option<Bound<'_, PyAny>>,
+    field: fn(&mut StateExtra) -> &mut *mut ffi::PyObject,
+) {
     let value = value.filter(|value| !value.is_none());
     if value.is_none() && state.extra().is_none() {
         return;

@@ -21,6 +21,7 @@ use crate::identity_view::IdentityMapView;
 use crate::instance_state::InstanceState;
 use crate::load_context::LoadContext;
 use crate::manager::{ClassManager, ManagerCore};
+use crate::merge;
 use crate::peers;
 use crate::prepared;
 use crate::row_plan::RowPlan;
@@ -368,6 +369,13 @@ impl UnitOfWork {
         let uow = Self::handle(slf);
         uow.check_use(slf.py())?;
         Ok(uow.core().is_clean())
+    }
+    /// Merges an object into the one of the same identity that the session has; None where Python has to do it.
+    fn _uow_merge_known<'py>(
+        slf: &Bound<'py, Self>,
+        instance: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        merge::into_known(Self::handle(slf), instance)
     }
     /// Which session events about single states have listeners.
     fn _uow_set_events(slf: &Bound<'_, Self>, bits: u32) {
