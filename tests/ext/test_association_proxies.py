@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -369,6 +371,19 @@ def test_copied_object(holder: Any) -> None:
     other = copy.copy(holder)
     other.things = type(holder.things)()
     assert not other.names and names is holder.names and len(names) == 2
+
+
+def test_object_with_proxies_goes(sa: SimpleNamespace) -> None:
+    """Object, proxy and collection refer to each other in a circle, which the garbage collector can break."""
+    Post, _ = mapped(sa)
+    post = Post(names=["a"])
+    reference, proxy = weakref.ref(post), post.names
+    del post
+    gc.collect()
+    assert reference() is not None and proxy == ["a"]
+    del proxy
+    gc.collect()
+    assert reference() is None
 
 
 def test_an_object_is_pickled_without_functions(sa: SimpleNamespace, holder: Any) -> None:

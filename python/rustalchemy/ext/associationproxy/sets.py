@@ -16,33 +16,42 @@ _T = TypeVar("_T", bound=Any)
 _S = TypeVar("_S", bound=Any)
 
 
-class _Values:
-    """Values to look for: by hash, and one by one those that have none."""
+class _Members:
+    """Members to be found by their values: by hash, and one by one those of values that have none."""
 
-    def __init__(self, values: Iterable[Any]) -> None:
-        self._hashed: set[Any] = set()
-        self._others: list[Any] = []
-        for value in values:
-            self.add(value)
+    def __init__(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        self._hashed: dict[Any, list[Any]] = {}
+        self._others: list[tuple[Any, Any]] = []
+        for value, member in pairs:
+            self.add(value, member)
 
-    def add(self, value: Any) -> None:
+    def add(self, value: Any, member: Any) -> None:
         try:
-            self._hashed.add(value)
+            self._hashed.setdefault(value, []).append(member)
         except TypeError:
-            self._others.append(value)
-
-    def discard(self, value: Any) -> None:
-        try:
-            self._hashed.discard(value)
-        except TypeError:
-            if value in self._others:
-                self._others.remove(value)
+            self._others.append((value, member))
 
     def __contains__(self, value: object) -> bool:
         try:
             return value in self._hashed
         except TypeError:
-            return value in self._others
+            return any(value == own for own, _ in self._others)
+
+    def take(self, value: Any) -> list[Any]:
+        """The first member of the value, if there is one, which is not found again."""
+        try:
+            members = self._hashed.get(value)
+        except TypeError:
+            for position, (own, member) in enumerate(self._others):
+                if own == value:
+                    del self._others[position]
+                    return [member]
+            return []
+        if members is None:
+            return []
+        if len(members) == 1:
+            del self._hashed[value]
+        return [members.pop(0)]
 
 
 @_documented_like(set)
@@ -62,14 +71,15 @@ class _AssociationSet(_AssociationSingleItem[_T], MutableSet[_T]):
         self.update(values or ())
         self._remove(removals)
 
+    def _members(self) -> _Members:
+        return _Members((self._get(member), member) for member in self.col)
+
     def _remove(self, values: Iterable[Any]) -> None:
-        """Remove one member of each value."""
+        """Remove a member for each value, if there is one."""
         col = self.col
-        wanted = _Values(values)
-        for member in list(col):
-            value = self._get(member)
-            if value in wanted:
-                wanted.discard(value)
+        members = self._members()
+        for value in list(values):
+            for member in members.take(value):
                 col.discard(member)
 
     def _become(self, values: set[Any]) -> None:
@@ -114,7 +124,7 @@ class _AssociationSet(_AssociationSingleItem[_T], MutableSet[_T]):
 
     def update(self, *iterables: Iterable[_T]) -> None:
         col = self.col
-        present = _Values(self)
+        present = self._members()
         for values in iterables:
             if values is self:
                 continue
@@ -123,7 +133,7 @@ class _AssociationSet(_AssociationSingleItem[_T], MutableSet[_T]):
                     member = self._create(value)
                     col.add(member)
                     # the creator has the last word on what the value is
-                    present.add(self._get(member))
+                    present.add(self._get(member), member)
 
     def union(self, *iterables: Iterable[Any]) -> set[Any]:
         return set(self).union(*iterables)
@@ -139,7 +149,8 @@ class _AssociationSet(_AssociationSingleItem[_T], MutableSet[_T]):
         return set(self).intersection(*iterables)
 
     def intersection_update(self, *iterables: Iterable[Any]) -> None:
-        self._become(self.intersection(*iterables))
+        for values in iterables:
+            self._become(self.intersection(values))
 
     def symmetric_difference(self, values: Iterable[Any], /) -> set[Any]:
         return set(self).symmetric_difference(values)
