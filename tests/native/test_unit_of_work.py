@@ -393,3 +393,20 @@ def test_sessions_and_plans_are_collected(thing: Model) -> None:
     del session, plan
     gc.collect()
     assert reference() is None
+
+
+def test_a_collection_while_a_session_is_being_made() -> None:
+    """The collector sees a new object before its native part is filled in: nothing may be collected in between."""
+    thresholds = gc.get_threshold()
+    gc.collect()
+    spare: list[dict[str, int]] = [{} for _ in range(300)]  # CPython has no dict in reserve now: a new one asks for memory
+    units: list[Any] = []
+    try:
+        for threshold in (1, 2, 3, 4):
+            gc.set_threshold(threshold)
+            for number in range(50):
+                units.append(_core.UnitOfWork())
+                spare.extend([{} for _ in range(number % 5)])  # the collector comes at another moment each time
+    finally:
+        gc.set_threshold(*thresholds)
+    assert len(units) == 200

@@ -29,7 +29,7 @@ use crate::state::{StateRef, state_of};
 use crate::unit_of_work_core::{SessionPtr, UnitOfWorkCore, UowRef};
 
 /// The unit of work of one session.
-#[pyclass(subclass, frozen, weakref, dict, module = "rustalchemy._core")]
+#[pyclass(subclass, frozen, weakref, module = "rustalchemy._core")]
 pub struct UnitOfWork(UnsafeCell<Box<UnitOfWorkCore>>);
 
 // SAFETY: the module declares `gil_used`; the core is only touched with the GIL held.

@@ -1,0 +1,108 @@
+//! What only some states have, in boxes beside them: old values, parents, what Python asked for.
+use std::rc::Rc;
+
+use pyo3::ffi;
+use smallvec::SmallVec;
+
+use crate::pending::PendingMutations;
+
+use super::{StateRef, Tombstone};
+
+/// What only some states have: changed ones, related ones. All object pointers are owned unless said otherwise. Small, with room
+/// for one old value and one parent: a flush of many objects that changed walks over many of these.
+#[derive(Default)]
+pub struct StateExtra {
+    /// Old values of modified attributes that had one.
+    pub committed: SmallVec<[(u32, *mut ffi::PyObject); 1]>,
+    /// Which parent holds this object, by relationship token.
+    pub parents: SmallVec<[(usize, Parent); 1]>,
+    /// What remains of this state for its children, once it is gone.
+    pub tombstone: Option<Rc<Tombstone>>,
+    /// The `InstanceState` of an inline object.
+    pub view: *mut ffi::PyObject,
+    /// `load_options`.
+    pub load_options: *mut ffi::PyObject,
+    /// `load_path`.
+    pub load_path: *mut ffi::PyObject,
+    /// What hardly any state has.
+    pub rare: Option<Box<RareExtra>>,
+}
+
+/// The part of a state that hardly any state has.
+#[derive(Default)]
+pub struct RareExtra {
+    /// Empty collections handed out for unset attributes, stored at their first change.
+    pub empty_collections: Vec<(u32, *mut ffi::PyObject)>,
+    /// Changes queued on collections that are not loaded.
+    pub pending: Vec<(u32, PendingMutations)>,
+    /// Last values of attributes tracked through expiry (`_track_last_known_value`).
+    pub last_known: Vec<(u32, *mut ffi::PyObject)>,
+    /// `callables`: dict of attribute name to per-state loader.
+    pub callables: *mut ffi::PyObject,
+    /// `info`.
+    pub info: *mut ffi::PyObject,
+    /// Identity token (third part of the identity key); null means `None`.
+    pub identity_token: *mut ffi::PyObject,
+}
+
+impl StateExtra {
+    /// Did no statement's options stay with the object?
+    pub fn has_no_load_options(&self) -> bool {
+        let options = self.load_options;
+        // SAFETY: null or a valid object, owned by the state.
+        unsafe { options.is_null() || (ffi::PyTuple_CheckExact(options) != 0 && ffi::PyTuple_GET_SIZE(options) == 0) }
+    }
+}
+
+/// What is known about the parent of an object along one relationship.
+pub enum Parent {
+    /// Removed from its parent.
+    Gone,
+    /// Held by this parent.
+    Held(Rc<Tombstone>),
+}
+
+impl StateRef {
+    /// The extra part, if there is one. Not to be kept across Python calls.
+    #[inline]
+    pub fn extra(self) -> Option<&'static StateExtra> {
+        // SAFETY: contract of `StateRef`; callers do not keep the reference.
+        unsafe { (*self.0.as_ptr()).extra.as_deref() }
+    }
+    /// The extra part, if there is one, for change. Not to be kept across Python calls.
+    #[inline]
+    #[allow(clippy::mut_from_ref)]
+    pub fn extra_opt_mut(self) -> Option<&'static mut StateExtra> {
+        // SAFETY: as above; the GIL makes it exclusive.
+        unsafe { (*self.0.as_ptr()).extra.as_deref_mut() }
+    }
+    /// The extra part, made when missing. Not to be kept across Python calls.
+    #[inline]
+    pub fn extra_mut(self) -> &'static mut StateExtra {
+        // SAFETY: as above.
+        unsafe { (*self.0.as_ptr()).extra.get_or_insert_default() }
+    }
+    /// The changes queued on one collection, made when there are none. Not to be kept across Python calls.
+    pub fn pending_mutations(self, index: u32) -> &'static mut PendingMutations {
+        let pending = &mut self.rare_mut().pending;
+        let at = pending.iter().position(|(at, _)| *at == index).unwrap_or_else(|| {
+            pending.push((index, PendingMutations::default()));
+            pending.len() - 1
+        });
+        &mut pending[at].1
+    }
+    /// The rarely needed part, if there is one. Not to be kept across Python calls.
+    #[inline]
+    pub fn rare(self) -> Option<&'static RareExtra> {
+        self.extra().and_then(|extra| extra.rare.as_deref())
+    }
+    /// The rarely needed part, if there is one, for change. Not to be kept across Python calls.
+    #[inline]
+    pub fn rare_opt_mut(self) -> Option<&'static mut RareExtra> {
+        self.extra_opt_mut().and_then(|extra| extra.rare.as_deref_mut())
+    }
+    /// The rarely needed part, made when missing. Not to be kept across Python calls.
+    pub fn rare_mut(self) -> &'static mut RareExtra {
+        self.extra_mut().rare.get_or_insert_default()
+    }
+}
