@@ -399,7 +399,9 @@ def test_a_collection_while_a_session_is_being_made() -> None:
     """The collector sees a new object before its native part is filled in: nothing may be collected in between."""
     thresholds = gc.get_threshold()
     gc.collect()
-    spare: list[dict[str, int]] = [{} for _ in range(300)]  # CPython has no dict in reserve now: a new one asks for memory
+    spare: list[dict[str, int]] = [
+        {} for _ in range(300)
+    ]  # CPython has no dict in reserve now: a new one asks for memory
     units: list[Any] = []
     try:
         for threshold in (1, 2, 3, 4):
