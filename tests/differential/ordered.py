@@ -8,7 +8,8 @@ Mistakes are put right as well: where classes depend on each other, a new object
 (one UPDATE) has that row deleted in the same flush; a new object whose key was changed counts as detached, not as
 transient, after a rollback; a new object that its parent let go, and that has no row, counts as deleted for good; what
 was queued for a collection before a rollback took the row away fails an assertion in every later flush once the
-collection is there.
+collection is there; an old value that nobody knew is looked up for an object that has lost its row, and not found
+counts as an object; and a new object that is deleted twice makes the rollback fail.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from unittest import mock
 
 import sqlalchemy as sa
 from sqlalchemy.orm import attributes, collections, dependency, identity, persistence, session, unitofwork
+from sqlalchemy.orm.base import ATTR_EMPTY, NO_VALUE
 from sqlalchemy.util import OrderedSet, topological
 
 # Which work of one level goes first: SQLAlchemy leaves it to chance, here deletes are before key copies and saves.
@@ -64,10 +66,11 @@ def _spare_switched_rows(self: Any, uow: Any, recs: Any) -> None:
 _restore_snapshot = session.SessionTransaction._restore_snapshot
 
 
-def _forget_switches_of_new(self: Any, dirty_only: bool = False) -> None:
-    """What becomes transient gets no key back."""
-    for state in set(self._key_switches).intersection(self._new):
-        del self._key_switches[state]
+def _forget_new(self: Any, dirty_only: bool = False) -> None:
+    """What becomes transient gets no key back, and no row, however often it was deleted."""
+    for state in list(self._new):
+        self._key_switches.pop(state, None)
+        self._deleted.pop(state, None)
     _restore_snapshot(self, dirty_only=dirty_only)
 
 
@@ -97,14 +100,26 @@ def _replace_collection(self: Any, state: Any, *args: Any, **kw: Any) -> None:
     state._pending_mutations.pop(self.key, None)
 
 
+_of_object = attributes.History.from_object_attribute.__func__  # type: ignore[attr-defined]
+
+
+@classmethod  # type: ignore[misc]
+def _known_or_nothing(cls: Any, *args: Any, **kw: Any) -> Any:
+    """Nothing was found: there was nothing."""
+    if kw.get("original") is ATTR_EMPTY:
+        kw["original"] = NO_VALUE
+    return _of_object(cls, *args, **kw)
+
+
 # Methods, and what is used in their place.
 _MENDED = (
     (unitofwork.UOWTransaction, "__init__", _ordered_init),
     (unitofwork._DeleteState, "execute_aggregate", _spare_switched_rows),
-    (session.SessionTransaction, "_restore_snapshot", _forget_switches_of_new),
+    (session.SessionTransaction, "_restore_snapshot", _forget_new),
     (session.Session, "_remove_newly_deleted", _keep_pending),
     (collections.CollectionAdapter, "_reset_empty", _fill_empty),
     (attributes._CollectionAttributeImpl, "set", _replace_collection),
+    (attributes.History, "from_object_attribute", _known_or_nothing),
 )
 
 

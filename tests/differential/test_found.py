@@ -205,6 +205,31 @@ def test_objects_of_subclasses_wait_for_what_their_base_refers_to(world: World) 
     assert [obj.id for obj in (dog, cat)] == [2, 3]
 
 
+def test_query_of_a_base_expires_what_a_subclass_never_had(world: World) -> None:
+    session, dog = world.session, world.stored("Dog", name="d")
+    session.scalars(sa.select(world.classes["Animal"])).all()
+    session.connection().exec_driver_sql("UPDATE animal_dog SET trick = 'roll'")
+    assert dog.trick == "roll"
+
+
+def test_many_to_one_of_a_deleted_object_is_looked_up_before_its_key_is_cleared(world: World) -> None:
+    team = world.stored("Team", name="t")
+    world.session.delete(team)
+    world.session.flush()
+    assert (team.captain_id, "captain" in sa.inspect(team).dict) == (None, False)
+
+
+def test_savepoint_undoes_what_it_changed_before_it_was_to_delete_it(world: World) -> None:
+    document = world.stored("Document", name="d")
+    nested = world.session.begin_nested()
+    document.name = "e"
+    world.session.flush()
+    world.session.delete(document)
+    nested.rollback()
+    assert "name" not in sa.inspect(document).dict
+    assert document.name == "d"
+
+
 # --- where SQLAlchemy makes a mistake that `ordered` puts right ------------------------------------------------------
 
 
@@ -247,3 +272,24 @@ def test_collection_does_not_wait_for_a_row_that_was_rolled_back(world: World, w
     assert child.parent_id == (None if way == "remove" else parent.id)
     session.expire(parent)
     assert parent.children == ([] if way == "remove" else [child])
+
+
+def test_old_value_of_an_object_that_lost_its_row_is_nothing(world: World) -> None:
+    session, user = world.session, world.stored("User", name="u")
+    user.profile = world.new("Profile", name="p")
+    session.rollback()
+    session.add(user)
+    with ordered():
+        session.flush()
+    assert user.profile.user_id == user.id
+
+
+@pytest.mark.filterwarnings("ignore:DELETE statement on table 'city' expected to delete 1 row")
+def test_new_object_that_is_deleted_twice_is_transient_after_a_rollback(world: World) -> None:
+    session, city = world.session, world.stored("City", name="c")
+    for _ in range(2):
+        session.delete(city)
+        session.flush()
+    with ordered():
+        session.rollback()
+    assert sa.inspect(city).transient

@@ -223,7 +223,7 @@ impl<'py> RowProcessor<'py> {
             if state.is_outdated() {
                 loaded_values::apply_pending_expiry(self.py, state)?;
             }
-            if lacks_columns(plan, state) {
+            if lacks_anything(plan, state) {
                 self.fill_missing(plan, row, state)?;
             }
         }
@@ -653,10 +653,11 @@ fn is_missing(state: StateRef, attribute: u32) -> bool {
     slot.value().is_null() && !slot.is_modified()
 }
 
-/// Whether an object lacks anything its row brings.
+/// Whether an object lacks anything its row brings, or is to be asked for with the rest.
 #[inline]
-fn lacks_columns(plan: &EntityPlan, state: StateRef) -> bool {
+fn lacks_anything(plan: &EntityPlan, state: StateRef) -> bool {
     plan.columns().any(|(column, _)| is_missing(state, index(column.attribute)))
+        || plan.expired().any(|attribute| is_missing(state, attribute) && !state.slot(attribute).is_expired())
 }
 
 fn always_refresh(state: StateRef) -> bool {

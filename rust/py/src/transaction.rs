@@ -177,15 +177,17 @@ impl UowRef {
             }
         }
 
-        let mut revived =
-            self.core().outside.held(|state| state.has(flags::DELETED) && state.dirty_tx() >= frame.serial);
-        revived.extend(self.core().deleted.held(|_| true));
+        let marked = self.core().deleted.held(|_| true);
+        let revived = self.core().outside.held(|state| state.has(flags::DELETED) && state.dirty_tx() >= frame.serial);
         for held in revived {
             result = result.and(self.update_reverted(py, held.state()));
             if frame.is_nested && !held.state().has(flags::CHANGED_BEFORE_DELETE) {
                 // Only its row was gone: the values still hold.
                 held.state().set_dirty_tx(0);
             }
+        }
+        for held in marked {
+            result = result.and(self.update_reverted(py, held.state()));
         }
 
         if frame.is_nested {

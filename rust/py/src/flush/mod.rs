@@ -77,6 +77,8 @@ struct DependencyEntry {
     presort: Presort,
     /// It has looked for states of its own mapper, and of those that inherit the relationship.
     had_turn: bool,
+    /// Deleted states whose many-to-one was looked up before their keys were cleared; it is not looked up again.
+    looked_up: HashSet<StateId>,
     /// States added to their attribute in this flush, by address: their keys must survive the old parent's deletion.
     children_added: HashSet<usize>,
 }

@@ -376,9 +376,10 @@ impl Flush {
     }
 
     /// `prop_has_changes`: whether a processor's actions take part in the order of this flush.
-    fn has_changes(&self, py: Python<'_>, id: DependencyId, states: &[StateId], is_delete: bool) -> PyResult<bool> {
+    fn has_changes(&mut self, py: Python<'_>, id: DependencyId, states: &[StateId], is_delete: bool) -> PyResult<bool> {
         let entry = &self.dependencies[id.index()];
-        let relationship = entry.relationship();
+        let (descriptor, place, target) = (Rc::clone(&entry.descriptor), entry.place, entry.target);
+        let relationship = &descriptor.relationships[place];
         let flags = match relationship.direction {
             _ if !is_delete || relationship.passive_deletes != 0 || self.is_preview() => {
                 passive::NO_INITIALIZE | passive::INCLUDE_PENDING_MUTATIONS
@@ -386,13 +387,17 @@ impl Flush {
             mapper::Direction::ManyToOne => passive::NO_FETCH_RELATED,
             _ => passive::OFF | passive::INCLUDE_PENDING_MUTATIONS,
         };
+        let looks_up = is_delete && relationship.post_update && flags & passive::SQL_OK != 0;
         let flags = flags | self.preview_flags();
         for &state in states {
+            if looks_up {
+                self.dependencies[id.index()].looked_up.insert(state);
+            }
             if related::has_history(py, self.state(state), relationship, flags)? {
                 return Ok(true);
             }
         }
-        Ok(!states.is_empty() && !relationship.self_referential && self.is_known(entry.target))
+        Ok(!states.is_empty() && !relationship.self_referential && self.is_known(target))
     }
 
     /// Has the mapper objects in this flush? As in SQLAlchemy, one that has been asked for its objects counts, too.

@@ -99,6 +99,7 @@ impl Flush {
             target,
             presort: Presort::default(),
             had_turn: false,
+            looked_up: HashSet::new(),
             children_added: HashSet::new(),
         });
         Some(id)

@@ -44,7 +44,7 @@ impl Flush {
                 (Direction::OneToMany, false) => self.one_to_many_save(py, state, relationship)?,
                 (Direction::OneToMany, true) => self.one_to_many_delete(py, id, state, relationship)?,
                 (Direction::ManyToOne, false) => self.many_to_one_save(py, state, relationship)?,
-                (Direction::ManyToOne, true) => self.many_to_one_delete(py, state, relationship)?,
+                (Direction::ManyToOne, true) => self.many_to_one_delete(py, id, state, relationship)?,
                 (Direction::ManyToMany, _) => {}
             }
         }
@@ -249,6 +249,7 @@ impl Flush {
     fn many_to_one_delete(
         &mut self,
         py: Python<'_>,
+        id: DependencyId,
         holder: StateId,
         relationship: &RelationshipDescriptor,
     ) -> PyResult<()> {
@@ -258,9 +259,11 @@ impl Flush {
         {
             return Ok(());
         }
+        let is_known = self.dependencies[id.index()].looked_up.contains(&holder);
+        let flags = if is_known { passive::NO_INITIALIZE } else { self.delete_flags(relationship) };
         let holder = self.state(holder);
         self.clear_keys(py, holder, relationship, Cause::Before(self.at_work))?;
-        let links = related::links(py, holder, relationship, self.delete_flags(relationship))?;
+        let links = related::links(py, holder, relationship, flags)?;
         if links.added.iter().chain(&links.unchanged).chain(&links.deleted).any(|target| !target.is_none()) {
             self.register_post_update(holder, relationship);
         }
