@@ -20,9 +20,8 @@ def test_workload(benchmark: Any, name: str, contender: str) -> None:
     prepared: list[Environment] = []
 
     def setup() -> tuple[tuple[Any, ...], dict[str, Any]]:
-        env = Environment(contender)
+        env, body = work.prepare(contender, size)
         prepared[:] = [env]
-        body = (work.raw if contender == "raw" else work.orm)(env, size)
         gc.collect()
         return (body,), {}
 

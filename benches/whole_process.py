@@ -52,7 +52,7 @@ print((rss() - before) / n)
 GROWTH = """
 import sys
 sys.path[:0] = {path!r}
-from benches import work_read, work_write
+from benches import work_links, work_read, work_write
 from benches.workload import WORKLOADS
 work = WORKLOADS[{name!r}]
 work.measure({contender!r}, 600)
@@ -102,7 +102,7 @@ def growth(scale: float = 1.0) -> dict[str, str]:
     """Microseconds per row from 1,000 to 300,000 rows, and the exponent of total time over rows (1 is linear)."""
     out = {}
     sizes = [max(int(n * scale), 120) for n in (1_000, 10_000, 100_000, 300_000)]
-    for name in ("insert, key generated", "tree", "load"):
+    for name in ("insert, key generated", "tree", "chain", "wide tree", "load"):
         for contender in ("raw", "rustalchemy"):
             per_row = [
                 _python(

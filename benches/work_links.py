@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from .models import RawChild, RawNode, RawParent
-from .workload import Environment, Target, workload
+from .workload import Environment, Rows, Target, Work, committing, sending, workload
 
-Work = Callable[[], Any]
+PARENTS = ("Parent", "parents", "children")
+ORDERS = ("Order", "orders", "order_lines")  # the same, with delete and delete-orphan cascades
+MOVE = "UPDATE children SET parent_id = ? WHERE id = ?"
 
 
-def seed_families(
-    env: Environment, parents: int, children: int, tables: tuple[str, str] = ("parents", "children")
-) -> None:
+def seed_families(env: Environment, parents: int, children: int, names: tuple[str, str, str] = PARENTS) -> None:
     """Parents with so many children each; the keys of one parent's children are consecutive."""
-    first, second = tables
+    _, first, second = names
     rows = ((i + 1, f"p{i}") for i in range(parents))
     env.connection.executemany(f"INSERT INTO {first} (id, name) VALUES (?, ?)", rows)
     members = ((i + 1, i // children + 1, f"c{i}") for i in range(parents * children))
@@ -36,11 +37,10 @@ def raw_families(parents: int, children: int) -> list[RawParent]:
     return made
 
 
-def orm_families(env: Environment, parents: int, children: int, names: tuple[str, str] = ("Parent", "Child")) -> Any:
+def orm_families(env: Environment, parents: int, children: int, names: tuple[str, str, str] = PARENTS) -> Any:
     """The same as mapped objects, collections loaded; also the session that has them."""
     session, Parent = env.session(), getattr(env.m, names[0])
-    tables = (Parent.__tablename__, getattr(env.m, names[1]).__tablename__)
-    seed_families(env, parents, children, tables)
+    seed_families(env, parents, children, names)
     found = session.query(Parent).options(env.orm.selectinload(Parent.children)).order_by(Parent.id).all()
     return found, session
 
@@ -72,7 +72,20 @@ def seed_posts(env: Environment, n: int) -> None:
     env.connection.commit()
 
 
-def orm_posts(env: Environment, n: int) -> tuple[list[Any], list[Any], Any]:
+def seed_links(env: Environment, n: int) -> None:
+    """Posts and tags with links."""
+    seed_posts(env, n)
+    rows = ((post + 1, tag + 1) for post, tag in pairs(n))
+    env.connection.executemany("INSERT INTO post_tags (post_id, tag_id) VALUES (?, ?)", rows)
+    env.connection.commit()
+
+
+def raw_posts(n: int) -> tuple[list[RawPost], list[RawPost]]:
+    """Posts and tags as hand-written objects."""
+    return [RawPost(i + 1) for i in range(-(-n // 10))], [RawPost(i + 1) for i in range(100)]
+
+
+def orm_posts(env: Environment) -> tuple[list[Any], list[Any], Any]:
     """Loaded posts and tags, the posts' collections loaded, too."""
     session, m = env.session(), env.m
     posts = session.query(m.Post).options(env.orm.selectinload(m.Post.tags)).order_by(m.Post.id).all()
@@ -86,30 +99,27 @@ class Links:
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
         seed_posts(env, n)
-        posts, tags = [RawPost(i + 1) for i in range(-(-n // 10))], [RawPost(i + 1) for i in range(100)]
+        posts, tags = raw_posts(n)
 
-        def work() -> Any:
+        def change() -> Iterator[Rows]:
             for post, tag in pairs(n):
                 posts[post].others.append(tags[tag])
                 tags[tag].others.append(posts[post])
             rows = [(post.id, tag.id) for post in posts for tag in post.others]
-            env.connection.executemany("INSERT INTO post_tags (post_id, tag_id) VALUES (?, ?)", rows)
-            env.connection.commit()
+            yield "INSERT INTO post_tags (post_id, tag_id) VALUES (?, ?)", rows
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
         seed_posts(env, n)
-        posts, tags, session = orm_posts(env, n)
+        posts, tags, session = orm_posts(env)
 
-        def work() -> Any:
+        def change() -> None:
             for post, tag in pairs(n):
                 posts[post].tags.append(tags[tag])
-            session.commit()
-            return session
 
-        return work
+        return committing(session, change)
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -122,43 +132,33 @@ class Unlink:
     """Take half of the links of loaded posts away, and flush."""
 
     @staticmethod
-    def seed(env: Environment, n: int) -> None:
-        seed_posts(env, n)
-        rows = ((post + 1, tag + 1) for post, tag in pairs(n))
-        env.connection.executemany("INSERT INTO post_tags (post_id, tag_id) VALUES (?, ?)", rows)
-        env.connection.commit()
-
-    @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        Unlink.seed(env, n)
-        posts, tags = [RawPost(i + 1) for i in range(-(-n // 10))], [RawPost(i + 1) for i in range(100)]
+        seed_links(env, n)
+        posts, tags = raw_posts(n)
         for post, tag in pairs(n):
             posts[post].others.append(tags[tag])
 
-        def work() -> Any:
+        def change() -> Iterator[Rows]:
             gone = []
             for post in posts:
                 for tag in post.others[:5]:
                     post.others.remove(tag)
                     gone.append((post.id, tag.id))
-            env.connection.executemany("DELETE FROM post_tags WHERE post_id = ? AND tag_id = ?", gone)
-            env.connection.commit()
+            yield "DELETE FROM post_tags WHERE post_id = ? AND tag_id = ?", gone
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        Unlink.seed(env, n)
-        posts, _, session = orm_posts(env, n)
+        seed_links(env, n)
+        posts, _, session = orm_posts(env)
 
-        def work() -> Any:
+        def change() -> None:
             for post in posts:
                 for tag in post.tags[:5]:
                     post.tags.remove(tag)
-            session.commit()
-            return session
 
-        return work
+        return committing(session, change)
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -171,39 +171,26 @@ class AssociationObjects:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        members, clubs = (
-            [RawParent(name=f"m{i}") for i in range(-(-n // 10))],
-            [RawParent(name=f"c{i}") for i in range(20)],
-        )
+        members = [RawParent(name=f"m{i}") for i in range(-(-n // 10))]
+        clubs = [RawParent(name=f"c{i}") for i in range(20)]
         joins = [(members[i // 10], clubs[i % 20], f"note {i}") for i in range(n)]
 
-        def work() -> Any:
+        def change() -> Iterator[Rows]:
             for table, rows in (("clubs", clubs), ("members", members)):
                 for number, row in enumerate(rows, 1):
                     row.id = number
-                env.connection.executemany(
-                    f"INSERT INTO {table} (id, name) VALUES (?, ?)", [(row.id, row.name) for row in rows]
-                )
-            env.connection.executemany(
-                "INSERT INTO memberships (member_id, club_id, note) VALUES (?, ?, ?)",
-                [(member.id, club.id, note) for member, club, note in joins],
-            )
-            env.connection.commit()
+                yield f"INSERT INTO {table} (id, name) VALUES (?, ?)", [(row.id, row.name) for row in rows]
+            rows_joined = [(member.id, club.id, note) for member, club, note in joins]
+            yield "INSERT INTO memberships (member_id, club_id, note) VALUES (?, ?, ?)", rows_joined
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
         m, session = env.m, env.session()
         members, clubs = [m.Member(name=f"m{i}") for i in range(-(-n // 10))], [m.Club(name=f"c{i}") for i in range(20)]
         joins = [m.Membership(member=members[i // 10], club=clubs[i % 20], note=f"note {i}") for i in range(n)]
-
-        def work() -> Any:
-            session.add_all(joins)
-            session.commit()
-            return session
-
-        return work
+        return committing(session, lambda: session.add_all(joins))
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -217,29 +204,24 @@ class CascadeDelete:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_families(env, n // 6, 5, ("orders", "order_lines"))
+        seed_families(env, n // 6, 5, ORDERS)
         orders = raw_families(n // 6, 5)
 
-        def work() -> Any:
-            env.connection.executemany(
-                "DELETE FROM order_lines WHERE id = ?", [(line.id,) for order in orders for line in order.children]
-            )
-            env.connection.executemany("DELETE FROM orders WHERE id = ?", [(order.id,) for order in orders])
-            env.connection.commit()
+        def change() -> Iterator[Rows]:
+            yield "DELETE FROM order_lines WHERE id = ?", [(line.id,) for order in orders for line in order.children]
+            yield "DELETE FROM orders WHERE id = ?", [(order.id,) for order in orders]
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        orders, session = orm_families(env, n // 6, 5, ("Order", "Line"))
+        orders, session = orm_families(env, n // 6, 5, ORDERS)
 
-        def work() -> Any:
+        def change() -> None:
             for order in orders:
                 session.delete(order)
-            session.commit()
-            return session
 
-        return work
+        return committing(session, change)
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -252,32 +234,29 @@ class DeleteOrphan:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_families(env, n // 5, 10, ("orders", "order_lines"))
+        seed_families(env, n // 5, 10, ORDERS)
         orders = raw_families(n // 5, 10)
 
-        def work() -> Any:
+        def change() -> Iterator[Rows]:
             orphans = []
             for order in orders:
                 for line in order.children[:5]:
                     order.children.remove(line)
                     orphans.append((line.id,))
-            env.connection.executemany("DELETE FROM order_lines WHERE id = ?", orphans)
-            env.connection.commit()
+            yield "DELETE FROM order_lines WHERE id = ?", orphans
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        orders, session = orm_families(env, n // 5, 10, ("Order", "Line"))
+        orders, session = orm_families(env, n // 5, 10, ORDERS)
 
-        def work() -> Any:
+        def change() -> None:
             for order in orders:
                 for line in order.children[:5]:
                     order.children.remove(line)
-            session.commit()
-            return session
 
-        return work
+        return committing(session, change)
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -294,32 +273,27 @@ class Reparent:
         parents = raw_families(n // 10, 10)
         children = [child for parent in parents for child in parent.children]
 
-        def work() -> Any:
+        def change() -> Iterator[Rows]:
             for child in children:
                 assert child.parent is not None
                 target = parents[child.parent.id % len(parents)]  # type: ignore[operator]
                 child.parent.children.remove(child)
                 child.parent, child.parent_id = target, target.id
                 target.children.append(child)
-            env.connection.executemany(
-                "UPDATE children SET parent_id = ? WHERE id = ?", [(child.parent_id, child.id) for child in children]
-            )
-            env.connection.commit()
+            yield MOVE, [(child.parent_id, child.id) for child in children]
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
         parents, session = orm_families(env, n // 10, 10)
         children = [child for parent in parents for child in parent.children]
 
-        def work() -> Any:
+        def change() -> None:
             for child in children:
                 child.parent = parents[child.parent.id % len(parents)]
-            session.commit()
-            return session
 
-        return work
+        return committing(session, change)
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -336,7 +310,7 @@ class CollectionAppend:
         seed_families(env, n // 10, 2)
         parents = raw_families(n // 10, 2)
 
-        def work() -> Any:
+        def change() -> Iterator[Rows]:
             new = []
             for parent in parents:
                 for j in range(10):
@@ -344,24 +318,21 @@ class CollectionAppend:
                     child.parent = parent
                     parent.children.append(child)
                     new.append((child.parent_id, child.name))
-            env.connection.executemany("INSERT INTO children (parent_id, name) VALUES (?, ?)", new)
-            env.connection.commit()
+            yield "INSERT INTO children (parent_id, name) VALUES (?, ?)", new
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
         parents, session = orm_families(env, n // 10, 2)
         Child = env.m.Child
 
-        def work() -> Any:
+        def change() -> None:
             for parent in parents:
                 for j in range(10):
                     parent.children.append(Child(name=f"n{j}"))
-            session.commit()
-            return session
 
-        return work
+        return committing(session, change)
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -377,28 +348,25 @@ class CollectionRemove:
         seed_families(env, 1, n)
         (parent,) = raw_families(1, n)
 
-        def work() -> Any:
+        def change() -> Iterator[Rows]:
             loose = []
             while parent.children:
                 child = parent.children.pop()
                 child.parent = child.parent_id = None
-                loose.append((child.id,))
-            env.connection.executemany("UPDATE children SET parent_id = NULL WHERE id = ?", loose)
-            env.connection.commit()
+                loose.append((child.parent_id, child.id))
+            yield MOVE, loose
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
         (parent,), session = orm_families(env, 1, n)
 
-        def work() -> Any:
+        def change() -> None:
             while parent.children:
                 parent.children.pop()
-            session.commit()
-            return session
 
-        return work
+        return committing(session, change)
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -415,7 +383,7 @@ class CollectionReplace:
         parents = raw_families(n // 10, 10)
         lists = [list(parent.children) for parent in parents]
 
-        def work() -> Any:
+        def change() -> Iterator[Rows]:
             moved = []
             for number, parent in enumerate(parents):
                 new = lists[(number + 1) % len(lists)]
@@ -423,23 +391,20 @@ class CollectionReplace:
                     child.parent, child.parent_id = parent, parent.id
                     moved.append((child.parent_id, child.id))
                 parent.children = new
-            env.connection.executemany("UPDATE children SET parent_id = ? WHERE id = ?", moved)
-            env.connection.commit()
+            yield MOVE, moved
 
-        return work
+        return sending(env, change)
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
         parents, session = orm_families(env, n // 10, 10)
         lists = [list(parent.children) for parent in parents]
 
-        def work() -> Any:
+        def change() -> None:
             for number, parent in enumerate(parents):
                 parent.children = lists[(number + 1) % len(lists)]
-            session.commit()
-            return session
 
-        return work
+        return committing(session, change)
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
@@ -447,78 +412,63 @@ class CollectionReplace:
         assert all(parent == ((key - 1) // 10 - 1) % (n // 10) + 1 for key, parent in moved)
 
 
-def raw_insert_nodes(env: Environment, nodes: list[RawNode]) -> None:
-    """Insert nodes; parents come before their children, so keys can be given out in order."""
-    for number, node in enumerate(nodes, 1):
-        node.id = number
-        node.parent_id = None if node.parent is None else node.parent.id
-    rows = [(node.id, node.parent_id, node.name) for node in nodes]
-    env.connection.executemany("INSERT INTO nodes (id, parent_id, name) VALUES (?, ?, ?)", rows)
-    env.connection.commit()
-
-
-@workload("chain", "row", 10_000)
-class Chain:
-    """A list of nodes, each the child of the one before: as many levels as rows, in one flush."""
+class NewNodes:
+    """New nodes inserted in one flush; the tree's form says which node stands above the i-th one."""
 
     @staticmethod
-    def raw(env: Environment, n: int) -> Work:
+    def above(i: int) -> int:
+        """Number of the parent."""
+        raise NotImplementedError
+
+    @classmethod
+    def raw(cls, env: Environment, n: int) -> Work:
         nodes = [RawNode("n0")]
         for i in range(1, n):
-            nodes.append(RawNode(f"n{i}", nodes[-1]))
-        return lambda: raw_insert_nodes(env, nodes)
+            nodes.append(RawNode(f"n{i}", nodes[cls.above(i)]))
 
-    @staticmethod
-    def orm(env: Environment, n: int) -> Work:
+        def change() -> Iterator[Rows]:
+            # Parents come before their children: keys can be given out in order.
+            for number, node in enumerate(nodes, 1):
+                node.id = number
+                node.parent_id = None if node.parent is None else node.parent.id
+            rows = [(node.id, node.parent_id, node.name) for node in nodes]
+            yield "INSERT INTO nodes (id, parent_id, name) VALUES (?, ?, ?)", rows
+
+        return sending(env, change)
+
+    @classmethod
+    def orm(cls, env: Environment, n: int) -> Work:
         Node, session = env.m.Node, env.session()
         nodes = [Node(name="n0")]
         for i in range(1, n):
-            nodes.append(Node(name=f"n{i}", parent=nodes[-1]))
+            nodes.append(Node(name=f"n{i}", parent=nodes[cls.above(i)]))
+        return committing(session, lambda: session.add_all(nodes))
 
-        def work() -> Any:
-            session.add_all(nodes)
-            session.commit()
-            return session
+    @classmethod
+    def verify(cls, env: Environment, n: int, result: Any) -> None:
+        stored = env.connection.execute("SELECT name, (SELECT name FROM nodes p WHERE p.id = c.parent_id) FROM nodes c")
+        assert dict(stored.fetchall()) == {"n0": None} | {f"n{i}": f"n{cls.above(i)}" for i in range(1, n)}
 
-        return work
+
+@workload("chain", "row", 10_000)
+class Chain(NewNodes):
+    """A list of nodes, each the child of the one before: as many levels as rows."""
 
     @staticmethod
-    def verify(env: Environment, n: int, result: Any) -> None:
-        stored = dict(env.connection.execute("SELECT id, parent_id FROM nodes").fetchall())
-        assert len(stored) == n
-        assert len(set(stored.values())) == n
+    def above(i: int) -> int:
+        return i - 1
 
 
 @workload("wide tree", "row", 100_000)
-class WideTree:
-    """One root with all other nodes as its children, in one flush."""
+class WideTree(NewNodes):
+    """One root with all other nodes as its children."""
 
     @staticmethod
-    def raw(env: Environment, n: int) -> Work:
-        root = RawNode("root")
-        nodes = [root, *(RawNode(f"n{i}", root) for i in range(1, n))]
-        return lambda: raw_insert_nodes(env, nodes)
-
-    @staticmethod
-    def orm(env: Environment, n: int) -> Work:
-        Node, session = env.m.Node, env.session()
-        root = Node(name="root")
-        root.children.extend(Node(name=f"n{i}") for i in range(1, n))
-
-        def work() -> Any:
-            session.add(root)
-            session.commit()
-            return session
-
-        return work
-
-    @staticmethod
-    def verify(env: Environment, n: int, result: Any) -> None:
-        stored = env.connection.execute("SELECT parent_id, count(*) FROM nodes GROUP BY parent_id").fetchall()
-        assert sorted(count for _, count in stored) == [1, n - 1]
+    def above(i: int) -> int:
+        return 0
 
 
-@workload("flush of ten in many", "object", 200_000)
+@workload("flush of ten in many", "object", 200_000, prepared_once=True)
 class FlushOfTen:
     """Ten objects changed and flushed, ten times, in a session that holds all of them; time is per object held."""
 
@@ -526,12 +476,14 @@ class FlushOfTen:
     def raw(env: Environment, n: int) -> Work:
         seed_families(env, n, 0)
         parents = {i: RawParent(i, f"p{i - 1}") for i in range(1, n + 1)}
+        values = itertools.count()
 
         def work() -> Any:
             for turn in range(10):
+                value = f"changed {next(values)}"
                 changed = [parents[turn + 1 + i * (n // 20)] for i in range(10)]
                 for parent in changed:
-                    parent.name = f"changed {turn}"
+                    parent.name = value
                 env.connection.executemany(
                     "UPDATE parents SET name = ? WHERE id = ?", [(parent.name, parent.id) for parent in changed]
                 )
@@ -543,11 +495,13 @@ class FlushOfTen:
         seed_families(env, n, 0)
         session = env.session()
         parents = {parent.id: parent for parent in session.query(env.m.Parent).all()}
+        values = itertools.count()
 
         def work() -> Any:
             for turn in range(10):
+                value = f"changed {next(values)}"
                 for i in range(10):
-                    parents[turn + 1 + i * (n // 20)].name = f"changed {turn}"
+                    parents[turn + 1 + i * (n // 20)].name = value
                 session.flush()
             return session
 

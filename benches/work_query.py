@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 
 from .models import RawChild, RawParent, RawUser
 from .work_read import SelectIn, same_users, seed_family
-from .work_write import insert_returning, seed_users
-from .workload import Environment, workload
-
-Work = Callable[[], Any]
+from .work_write import insert_returning, orm_loaded_users, raw_loaded_users, seed_users
+from .workload import Environment, Work, workload
 
 
 @workload("aliased join", "row", 20_000)
@@ -370,8 +367,7 @@ class UpdateLoaded:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        users = [RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users").fetchall()]
+        users = raw_loaded_users(env, n)
 
         def work() -> Any:
             env.connection.execute("UPDATE users SET a = ? WHERE id > ?", ("new", 0))
@@ -384,10 +380,8 @@ class UpdateLoaded:
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        seed_users(env, n)
         User = env.m.User
-        env.kept = session = env.session()  # type: ignore[attr-defined]
-        users = session.scalars(sa.select(User)).all()
+        users, session = orm_loaded_users(env, n)
 
         def work() -> Any:
             session.execute(sa.update(User).where(User.id > 0).values(a="new"))
@@ -406,10 +400,7 @@ class DeleteLoaded:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        identity = {
-            row[0]: RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users").fetchall()
-        }
+        identity: dict[Any, RawUser] = {user.id: user for user in raw_loaded_users(env, n)}
 
         def work() -> Any:
             env.connection.execute("DELETE FROM users WHERE id > ?", (0,))
@@ -421,10 +412,8 @@ class DeleteLoaded:
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        seed_users(env, n)
         User = env.m.User
-        env.kept = session = env.session()  # type: ignore[attr-defined]
-        env.users = session.scalars(sa.select(User)).all()  # type: ignore[attr-defined]
+        env.kept, session = orm_loaded_users(env, n)  # type: ignore[attr-defined]
 
         def work() -> Any:
             session.execute(sa.delete(User).where(User.id > 0))

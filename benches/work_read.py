@@ -13,9 +13,7 @@ import sqlalchemy as sa
 
 from .models import RAW_WIDE_COLUMNS, Kind, RawChild, RawParent, RawUser, RawWide, wide_row
 from .work_write import seed_users
-from .workload import Environment, Target, workload
-
-Work = Callable[[], Any]
+from .workload import Environment, Target, Work, workload
 
 
 def seed_family(env: Environment, parents: int) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import event
 
 from .models import RawUser
 from .work_write import orm_users, raw_users, seed_users
-from .workload import Environment, workload
-
-Work = Callable[[], Any]
+from .workload import Environment, Work, workload
 
 COLUMNS = "id, a, b, c, d"
 

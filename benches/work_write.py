@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from .models import RawChild, RawNode, RawParent, RawUser
-from .workload import Environment, Target, workload
-
-Work = Callable[[], Any]
+from .workload import Environment, Target, Work, workload
 
 PAGE = 500  # rows of one multi-row INSERT
 
@@ -33,6 +30,19 @@ def seed_users(env: Environment, n: int) -> None:
         ((i + 1, f"a{i}", f"b{i}", i, i * 0.5) for i in range(n)),
     )
     env.connection.commit()
+
+
+def raw_loaded_users(env: Environment, n: int) -> list[RawUser]:
+    """Stored users as hand-written objects."""
+    seed_users(env, n)
+    return [RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users")]
+
+
+def orm_loaded_users(env: Environment, n: int) -> tuple[list[Any], Any]:
+    """Stored users as mapped objects, and the session that has them."""
+    seed_users(env, n)
+    session = env.session()
+    return session.query(env.m.User).all(), session
 
 
 def insert_returning(env: Environment, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[int]:
@@ -247,8 +257,7 @@ class Update:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        users = [RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users")]
+        users = raw_loaded_users(env, n)
 
         def work() -> list[Any]:
             for u in users:
@@ -263,9 +272,7 @@ class Update:
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        session = env.session()
-        users = session.query(env.m.User).all()
+        users, session = orm_loaded_users(env, n)
 
         def work() -> list[Any]:
             for u in users:
@@ -289,8 +296,7 @@ class UpdateMixed:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        users = [RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users")]
+        users = raw_loaded_users(env, n)
         shapes = UpdateMixed.names
 
         def work() -> list[Any]:
@@ -313,9 +319,7 @@ class UpdateMixed:
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        session = env.session()
-        users = session.query(env.m.User).all()
+        users, session = orm_loaded_users(env, n)
         shapes = UpdateMixed.names
 
         def work() -> list[Any]:
@@ -339,8 +343,7 @@ class Delete:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        users = [RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users")]
+        users = raw_loaded_users(env, n)
 
         def work() -> list[Any]:
             env.connection.executemany("DELETE FROM users WHERE users.id = ?", [(u.id,) for u in users])
@@ -350,9 +353,7 @@ class Delete:
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        session = env.session()
-        users = session.query(env.m.User).all()
+        users, session = orm_loaded_users(env, n)
 
         def work() -> list[Any]:
             delete = session.delete
@@ -374,8 +375,7 @@ class Rollback:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_users(env, n // 2)
-        users = [RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users")]
+        users = raw_loaded_users(env, n // 2)
         old = [(u, (u.id, u.a, u.b, u.c, u.d)) for u in users]
         for u in users:
             u.a = "changed"
@@ -399,9 +399,7 @@ class Rollback:
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        seed_users(env, n // 2)
-        session = env.session()
-        users = session.query(env.m.User).all()
+        users, session = orm_loaded_users(env, n // 2)
         pending = orm_users(env, n // 2, key=False)
         session.add_all(pending)
         for u in users:
@@ -431,8 +429,7 @@ class CommitExpire:
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        users = [RawUser(*row) for row in env.connection.execute("SELECT id, a, b, c, d FROM users")]
+        users = raw_loaded_users(env, n)
 
         def work() -> int:
             env.connection.commit()
@@ -448,9 +445,7 @@ class CommitExpire:
 
     @staticmethod
     def orm(env: Environment, n: int) -> Work:
-        seed_users(env, n)
-        session = env.session()
-        users = session.query(env.m.User).all()
+        users, session = orm_loaded_users(env, n)
 
         def work() -> int:
             session.commit()

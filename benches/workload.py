@@ -6,7 +6,7 @@ import gc
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,12 @@ from sqlalchemy.pool import StaticPool
 from . import models
 
 CONTENDERS = ("raw", "sqlalchemy", "rustalchemy")
+
+Work = Callable[[], Any]
+"""What is timed."""
+
+Rows = tuple[str, Sequence[tuple[Any, ...]]]
+"""A statement and the parameters it is executed with."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +71,53 @@ class Environment:
         return int(self.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
+def sending(env: Environment, change: Callable[[], Iterable[Rows]]) -> Work:
+    """Hand-written work: a change in memory, the statements it comes to, a commit."""
+
+    def work() -> None:
+        for sql, rows in change():
+            env.connection.executemany(sql, rows)
+        env.connection.commit()
+
+    return work
+
+
+def committing(session: Any, change: Callable[[], Any]) -> Work:
+    """The same with an ORM, which finds the statements by itself. The session is returned to outlive the timing."""
+
+    def work() -> Any:
+        change()
+        session.commit()
+        return session
+
+    return work
+
+
 @dataclass(frozen=True)
 class Workload:
-    """A named body of work: `raw` and `orm` prepare it and return what is timed; `verify` checks its result."""
+    """A named body of work: `raw` and `orm` prepare it and return what is timed; `verify` checks its result.
+
+    Work that is `prepared_once` goes on, round after round, with what it left behind: its preparation takes far longer
+    than the work itself.
+    """
 
     name: str
     unit: str
     size: int
     target: Target | None
-    raw: Callable[[Environment, int], Callable[[], Any]]
-    orm: Callable[[Environment, int], Callable[[], Any]]
+    raw: Callable[[Environment, int], Work]
+    orm: Callable[[Environment, int], Work]
     verify: Callable[[Environment, int, Any], None]
+    prepared_once: bool = False
 
-    def measure(self, contender: str, n: int) -> float:
-        """CPU seconds per unit of one round, verified."""
+    def prepare(self, contender: str, n: int) -> tuple[Environment, Work]:
+        """A new environment with everything in it that the work needs, and the work."""
         env = Environment(contender)
-        work = (self.raw if contender == "raw" else self.orm)(env, n)
+        return env, (self.raw if contender == "raw" else self.orm)(env, n)
+
+    def measure(self, contender: str, n: int, prepared: tuple[Environment, Work] | None = None) -> float:
+        """CPU seconds per unit of one round, verified."""
+        env, work = prepared or self.prepare(contender, n)
         gc.collect()
         began = time.process_time()
         result = work()
@@ -92,11 +129,14 @@ class Workload:
 WORKLOADS: dict[str, Workload] = {}
 
 
-def workload(name: str, unit: str, size: int, target: Target | None = None) -> Callable[[type], type]:
-    """Register a class with static `raw`, `orm` and `verify` as a workload."""
+def workload(
+    name: str, unit: str, size: int, target: Target | None = None, *, prepared_once: bool = False
+) -> Callable[[type], type]:
+    """Register a class with `raw`, `orm` and `verify` as a workload."""
 
-    def register(cls: Any) -> type:
-        WORKLOADS[name] = Workload(name, unit, size, target, cls.raw, cls.orm, cls.verify)
-        return cls  # type: ignore[no-any-return]
+    def register(cls: type) -> type:
+        made: Any = cls
+        WORKLOADS[name] = Workload(name, unit, size, target, made.raw, made.orm, made.verify, prepared_once)
+        return cls
 
     return register
