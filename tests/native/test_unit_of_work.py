@@ -19,6 +19,9 @@ class Recorder:
     def __init__(self) -> None:
         self.log: list[tuple[Any, ...]] = []
 
+    def connect(self, manager: Any) -> None:
+        """Nothing was sent: a transaction begins all the same."""
+
     def insert(self, batch: Any) -> None:
         self.log.append(("insert", batch.columns, batch.rows(batch.columns, [None] * len(batch.columns))))
         if batch.needs_key:
