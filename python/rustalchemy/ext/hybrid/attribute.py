@@ -127,14 +127,15 @@ class hybrid_property(InspectionAttrInfo, ORMDescriptor[_T]):
         update_expr: _UpdateExpression | None = None,
         bulk_dml_setter: _BulkDML | None = None,
     ) -> None:
-        self.fget = fget
-        self.fset = fset
-        self.fdel = fdel
-        self.expr = _function_of(expr)
+        # of any type: a subclass may have methods of these names
+        self.fget: Any = fget
+        self.fset: Any = fset
+        self.fdel: Any = fdel
+        self.expr: Any = _function_of(expr)
         self.custom_comparator = _function_of(custom_comparator)
         self.update_expr = _function_of(update_expr)
         self.bulk_dml_setter = _function_of(bulk_dml_setter)
-        functools.update_wrapper(self, fget)  # type: ignore[arg-type]
+        functools.update_wrapper(self, self.fget)  # type: ignore[arg-type]
 
     @overload
     def __get__(self, instance: Any, owner: Literal[None]) -> Self: ...
@@ -155,7 +156,7 @@ class hybrid_property(InspectionAttrInfo, ORMDescriptor[_T]):
     def __set__(self, instance: object, value: SQLCoreOperations[_T] | _T) -> None:
         if self.fset is None:
             raise AttributeError("can't set attribute")
-        self.fset(instance, value)  # type: ignore[arg-type]
+        self.fset(instance, value)
 
     def __delete__(self, instance: object) -> None:
         if self.fdel is None:
