@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
 
-from ._statement_cache import NO_LANE
+from ._prepared_loads import NO_LANE
 from .base import LoaderCallableStatus
 
 if TYPE_CHECKING:

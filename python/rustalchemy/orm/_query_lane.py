@@ -20,7 +20,8 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter
 
 from .._sa import _entity_namespace_key
-from ._statement_cache import PreparedSelect, plain_session
+from ._prepared_select import PreparedSelect
+from ._statement_cache import plain_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

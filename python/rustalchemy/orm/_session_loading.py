@@ -11,8 +11,10 @@ from sqlalchemy import inspect, sql, util
 
 from .. import _sa
 from .._core import MergePlan
-from . import _concurrent_use, _statement_cache, attributes, context, descriptor_props, exc, loading
+from . import _concurrent_use, attributes, context, descriptor_props, exc, loading
+from ._prepared_loads import get_by_key
 from ._session_execution import StatementExecution
+from ._statement_cache import plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
 
 if TYPE_CHECKING:
@@ -122,9 +124,9 @@ class ObjectLoading(StatementExecution):
             if instance is not None:
                 # the map may hold a sibling class under this key
                 return instance if isinstance(instance, mapper.class_) else None
-            if is_plain and None not in identity and _statement_cache.plain_session(self):
+            if is_plain and None not in identity and plain_session(self):
                 self._autoflush()
-                instance = _statement_cache.get_by_key(self, mapper, identity)
+                instance = get_by_key(self, mapper, identity)
                 if instance is not NotImplemented:
                     return instance
                 load_options += {"_autoflush": False}

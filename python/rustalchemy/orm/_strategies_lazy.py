@@ -15,7 +15,8 @@ from .. import _core, _sa
 from . import _detached, _on_lazy, interfaces, relationships
 from . import util as orm_util
 from ._lazy_peers import instead_of_load
-from ._statement_cache import NO_LANE, get_by_key, owned_rows, plain_session
+from ._prepared_loads import NO_LANE, get_by_key, owned_rows
+from ._statement_cache import plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_state
 from .context import QueryContext, _ORMCompileState
 from .interfaces import LoaderStrategy

@@ -13,8 +13,8 @@ from sqlalchemy.sql.selectable import Select
 from .. import _core, _sa
 from . import attributes, interfaces, relationships
 from . import util as orm_util
+from ._prepared_loads import FollowingSelect
 from ._row_plans import PostLoader
-from ._statement_cache import FollowingSelect
 from ._strategies_lazy import _LAZY, _AbstractRelationshipLoader
 from .base import LoaderCallableStatus, PassiveFlag
 from .context import PLUGIN, _ORMCompileState

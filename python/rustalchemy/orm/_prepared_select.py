@@ -1,0 +1,327 @@
+"""A SELECT compiled once and run many times on the lane: SQL text, places of the parameters, row plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional
+
+from sqlalchemy.sql.compiler import WARN_LINTING
+
+from ._lane import Lane
+from ._results import FetchedResult, result_metadata, tell_query
+from ._row_loading import RowLoad, refuse_expunged, statement_plan
+from ._row_plans import RowSource, StatementPlan
+from .context import QueryContext
+
+# key of the plan that refreshes one object
+REFRESH = "refresh"
+
+# key of the plan for rows of a statement that follows another one
+_FOLLOWING = "following"
+
+_FROM_STATEMENT, _CONSTANT, _BY_NAME = range(3)
+
+DEFAULT_OPTIONS = QueryContext.default_load_options
+LAZY_OPTIONS = DEFAULT_OPTIONS + {"_invoke_all_eagers": False}
+
+
+class PreparedSelect:
+    """A compiled SELECT of entities."""
+
+    __slots__ = (
+        "_compiled",
+        "_lists",
+        "_metadata",
+        "_places",
+        "_plans",
+        "_statement",
+        "dialect",
+        "parameter_keys",
+        "sql",
+    )
+
+    def __init__(self, compiled: Any, statement: Any, places: list[tuple[int, Any, Any]], dialect: Any) -> None:
+        self._compiled = compiled
+        self._statement = statement
+        self._places = places
+        self._plans: dict[Any, tuple[StatementPlan, bool]] = {}
+        self._metadata: Any = None
+        #: place -> mark in the text, of parameters that are lists: IN (…)
+        self._lists = {
+            place: f"__[POSTCOMPILE_{name}]"
+            for place, name in enumerate(compiled.positiontup)
+            if compiled.binds[name] in compiled.post_compile_params
+        }
+        self.dialect = dialect
+        self.sql: str = compiled.string
+        #: names of the parameters, in their order
+        self.parameter_keys = [payload for kind, payload, _ in places if kind == _BY_NAME]
+
+    @classmethod
+    def of(
+        cls, statement: Any, dialect: Any, cache_key: Any = None, names: Sequence[str] = ()
+    ) -> Optional[PreparedSelect]:
+        """Compile ``statement``; None when it needs more than its text and plain parameters.
+
+        ``names``: parameters that will be given by name though they have a value.
+        """
+        if not dialect.positional:
+            return None
+        compiled = statement._compiler(
+            dialect,
+            cache_key=cache_key,
+            column_keys=[],
+            for_executemany=False,
+            linting=dialect.compiler_linting | WARN_LINTING,
+        )
+        if compiled.literal_execute_params or compiled.positiontup is None:
+            return None
+        if compiled.post_compile_params and not (cache_key is not None and _lists_are_plain(compiled)):
+            return None
+        compile_state = compiled.compile_state
+        if compile_state is None or compile_state.compile_options._is_star or not compiled._ordered_columns:
+            return None
+        places = _places(compiled, cache_key, names)
+        return None if places is None else cls(compiled, statement, places, dialect)
+
+    # parameters
+
+    def parameters(
+        self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]] = None
+    ) -> Optional[tuple[Any, ...]]:
+        """Positional parameters of one execution; None when some is missing."""
+        values = self._values(extracted, given)
+        if values is None:
+            return None
+        return tuple(
+            [
+                value if processor is None else processor(value)
+                for value, (_, _, processor) in zip(values, self._places, strict=True)
+            ]
+        )
+
+    def with_lists(
+        self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]]
+    ) -> Optional[tuple[str, tuple[Any, ...]]]:
+        """Text and parameters of one execution, lists spelled out; None when some is missing or empty."""
+        values = self._values(extracted, given)
+        if values is None:
+            return None
+        sql = self.sql
+        flat: list[Any] = []
+        for place, (value, (_, _, processor)) in enumerate(zip(values, self._places, strict=True)):
+            mark = self._lists.get(place)
+            if mark is None:
+                flat.append(value if processor is None else processor(value))
+                continue
+            if not value:
+                return None
+            flat.extend(value if processor is None else map(processor, value))
+            sql = sql.replace(mark, ("?, " * len(value))[:-2])
+        return sql, tuple(flat)
+
+    def _values(self, extracted: Sequence[Any], given: Optional[Mapping[str, Any]]) -> Optional[list[Any]]:
+        values = []
+        for kind, payload, _ in self._places:
+            if kind == _FROM_STATEMENT:
+                bind = extracted[payload]
+                value = bind.value
+                if given and bind.key in given:
+                    value = given[bind.key]
+                elif bind.callable is not None:
+                    value = bind.callable()
+                elif bind.required:
+                    return None
+            elif kind == _CONSTANT:
+                value = payload
+            else:
+                if not given or payload not in given:
+                    return None
+                value = given[payload]
+            values.append(value)
+        return values
+
+    def layout(self, names: Sequence[str]) -> tuple[list[Any], list[tuple[int, int, Any]]]:
+        """The parameters as a template with the constants in their places, and what fills the others: place, index
+        into ``names``, processor. For callers that give the same names each time."""
+        template: list[Any] = []
+        fills: list[tuple[int, int, Any]] = []
+        for place, (kind, payload, processor) in enumerate(self._places):
+            if kind == _CONSTANT:
+                template.append(payload if processor is None else processor(payload))
+            else:
+                template.append(None)
+                fills.append((place, list(names).index(payload), processor))
+        return template, fills
+
+    # execution
+
+    @property
+    def multiplies_rows(self) -> bool:
+        """Whether collections are joined to the entities."""
+        return bool(self._compiled.compile_state.multi_row_eager_loaders)
+
+    @property
+    def plain_row_plan(self) -> Any:
+        """The row plan, once it is known that rows need nothing else to become objects; else None."""
+        known = self.context_free_plan(False)
+        return None if known is None else known.row_plan
+
+    def context_free_plan(self, variant: Any) -> Optional[StatementPlan]:
+        """The plan of a variant, once it is known that its rows become objects without a context; else None."""
+        known = self._plans.get(variant)
+        return None if known is None or known[1] else known[0]
+
+    def run(self, session: Any, lane: Any, parameters: Sequence[Any], load_options: Any = DEFAULT_OPTIONS) -> list[Any]:
+        """Entities, or tuples, of all rows. Flushes nothing: the caller has done that."""
+        return self._run(session, lane, self.sql, parameters, self._statement, load_options)[0]
+
+    def _run(
+        self, session: Any, lane: Any, sql: str, parameters: Sequence[Any], statement: Any, load_options: Any
+    ) -> tuple[list[Any], StatementPlan, Optional[QueryContext]]:
+        rows, description = session._uow_use(lane.fetch, sql, parameters)
+        variant = load_options is LAZY_OPTIONS
+        known = self._plans.get(variant)
+        if known is not None and not known[1]:
+            return session._hydrate(known[0].row_plan, rows, loaded=None), known[0], None
+        context = QueryContext(self._compiled.compile_state, statement, statement, None, session, load_options)
+        plan = self._plan(context, variant, description)
+        return RowLoad(context, plan).rows(rows), plan, context
+
+    def rows_after(
+        self, session: Any, lane: Any, extracted: Sequence[Any], given: Mapping[str, Any], statement: Any, top: Any
+    ) -> Optional[list[Any]]:
+        """Rows of a statement that follows the one of context ``top``; None if Core has to be asked."""
+        spelled = self.with_lists(extracted, given)
+        if spelled is None:
+            return None
+        sql, parameters = spelled
+        rows, description = lane.fetch(sql, parameters)
+        plan = self.context_free_plan(_FOLLOWING)
+        if plan is not None:
+            return session._hydrate(plan.row_plan, rows, loaded=None)
+        options = DEFAULT_OPTIONS if top is None else DEFAULT_OPTIONS + {"_sa_top_level_orm_context": top}
+        context = QueryContext(self._compiled.compile_state, statement, statement, None, session, options)
+        return RowLoad(context, self._plan(context, _FOLLOWING, description)).rows(rows)
+
+    def refresh(self, session: Any, lane: Any, parameters: Sequence[Any], state: Any) -> bool:
+        """Load the row of ``state`` into it; False if the row is gone."""
+        rows, description = session._uow_use(lane.fetch, self.sql, parameters)
+        if not rows:
+            return False
+        known = self._plans.get(REFRESH)
+        if known is not None and not known[1]:
+            plan = known[0]
+            session._hydrate(
+                plan.row_plan, rows, refresh_state=state, only_attributes=bool(plan.only_load_props), loaded=None
+            )
+            return True
+        options = DEFAULT_OPTIONS + {"_refresh_state": state}
+        context = QueryContext(self._compiled.compile_state, self._statement, self._statement, None, session, options)
+        RowLoad(context, self._plan(context, REFRESH, description)).rows(rows)
+        return True
+
+    def _plan(self, context: QueryContext, variant: Any, description: Any) -> StatementPlan:
+        plan = statement_plan(context, lambda: RowSource(self._compiled, self.dialect, description))
+        cached = context.compile_state.__dict__["_row_plans"]
+        if any(kept is plan for kept in cached.values()):
+            needs_context = bool(plan.post_loads or plan.composed or _has_load_listeners(plan)) or any(
+                map(_may_vary, context.propagated_loader_options)
+            )
+            self._plans[variant] = (plan, needs_context)
+        return plan
+
+    def result(
+        self,
+        session: Any,
+        lane: Lane,
+        extracted: Sequence[Any],
+        given: Optional[Mapping[str, Any]],
+        statement: Any,
+        load_options: Any = DEFAULT_OPTIONS,
+    ) -> Any:
+        """A Result of all rows; None if the parameters need Core."""
+        sql = self.sql
+        try:
+            if self._lists:
+                spelled = self.with_lists(extracted, given)
+                if spelled is None:
+                    return None
+                sql, parameters = spelled
+            else:
+                found = self.parameters(extracted, given)
+                if found is None:
+                    return None
+                parameters = found
+        except BaseException as err:
+            lane.refuse(err, sql, [given or {}])
+        rows, plan, context = self._run(session, lane, sql, parameters, statement, load_options)
+        metadata = self._metadata
+        if metadata is None:
+            metadata = result_metadata(plan, load_options, statement)
+            if context is None and plan.names_are_fixed:
+                self._metadata = metadata
+        compile_state = self._compiled.compile_state
+        check = _unless_expunged(session, session._identity_epoch, plan, rows)
+        result = FetchedResult(metadata, rows, check, plan, compile_state, context)
+        if load_options is not DEFAULT_OPTIONS:
+            tell_query(result, compile_state, plan)
+        return result
+
+
+def _unless_expunged(session: Any, epoch: int, plan: StatementPlan, rows: list[Any]) -> Iterator[Any]:
+    """Nothing, or the error that the session was closed between execution and first fetch."""
+    if rows and session._identity_epoch != epoch:
+        refuse_expunged(plan)
+    yield from ()
+
+
+def _lists_are_plain(compiled: Any) -> bool:
+    """Whether every list parameter is one ``?`` per value."""
+    return compiled.dialect.paramstyle == "qmark" and all(
+        bind.expanding
+        and not bind.type._is_tuple_type
+        and not bind.type._has_bind_expression
+        and not bind.type._is_array
+        and not compiled.dialect._bind_typing_render_casts
+        for bind in compiled.post_compile_params
+    )
+
+
+def _may_vary(option: Any) -> bool:
+    """Whether an option that objects keep may have other values in another statement of the same shape."""
+    return not option._is_strategy_option or any(element._extra_criteria for element in option.context)
+
+
+def _has_load_listeners(plan: StatementPlan) -> bool:
+    for entity in plan.entities:
+        mapper = getattr(entity, "mapper", None)
+        if mapper is not None:
+            dispatch = mapper.class_manager.dispatch
+            if dispatch.load or dispatch.refresh:
+                return True
+    return False
+
+
+def _places(compiled: Any, cache_key: Any, names: Sequence[str]) -> Optional[list[tuple[int, Any, Any]]]:
+    """Where each positional parameter comes from; None for parameters that are computed."""
+    index_of: dict[Any, int] = {}
+    if cache_key is not None:
+        match = compiled._cache_key_bind_match[0]
+        for index, original in enumerate(cache_key.bindparams):
+            for bind in match.get(original, ()):
+                index_of[bind] = index
+    places: list[tuple[int, Any, Any]] = []
+    processors = compiled._bind_processors
+    for name in compiled.positiontup:
+        bind = compiled.binds[name]
+        processor = processors.get(name)
+        if bind in index_of:
+            places.append((_FROM_STATEMENT, index_of[bind], processor))
+        elif bind.callable is not None:
+            return None
+        elif bind.required or bind.key in names:
+            places.append((_BY_NAME, bind.key, processor))
+        else:
+            places.append((_CONSTANT, bind.value, processor))
+    return places

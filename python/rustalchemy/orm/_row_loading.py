@@ -1,0 +1,177 @@
+"""The rows of one execution on their way to objects: the plan they are read by, and the loads that follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import exc as sa_exc
+
+from .. import _core
+from . import attributes
+from . import exc as orm_exc
+from ._context_entities import _MapperEntity
+from ._row_plans import PostLoader, RowPlanBuilder, RowSource, StatementPlan
+from .base import state_str
+from .context import QueryContext
+from .path_registry import PathRegistry
+
+
+class PostLoad:
+    """The loaders to run for one path once its parents' rows were read, and those parents."""
+
+    __slots__ = ("load_keys", "loaders", "states")
+
+    def __init__(self) -> None:
+        self.loaders: dict[Any, tuple[QueryContext, PostLoader]] = {}
+        self.states: list[tuple[Any, Any, bool]] = []
+        self.load_keys: Any = None
+
+    def invoke(self, path: tuple[Any, ...]) -> None:
+        states, self.states = self.states, []
+        if not states:
+            return
+        registry = PathRegistry.coerce(path)
+        for context, loader in self.loaders.values():
+            chosen = _of_mapper(states, loader.limit_to_mapper)
+            if chosen:
+                loader.function(context, registry, chosen, self.load_keys, *loader.args)
+
+
+def _of_mapper(states: list[tuple[Any, Any, bool]], mapper: Any) -> list[tuple[Any, Any, bool]]:
+    # parents of several classes occur with inheritance only
+    if not mapper.base_mapper.polymorphic_map and not mapper.inherits:
+        return states
+    class_ = mapper.class_
+    return [entry for entry in states if isinstance(entry[0], class_)]
+
+
+def statement_plan(context: QueryContext, source: Callable[[], RowSource], cacheable: bool = True) -> StatementPlan:
+    """The plan of the context's compiled statement, made at its first execution."""
+    compile_state = context.compile_state
+    load_options = context.load_options
+    key = (
+        context.refresh_state is not None,
+        context.populate_existing,
+        bool(context.version_check),
+        load_options._is_user_refresh,
+        load_options._only_return_tuples,
+        context.invoke_all_eagers,
+    )
+    options = context.propagated_loader_options
+    # strategies have the criteria of their options in them; any other option is merely kept by the states
+    own_options = not options or all(
+        opt is cached or not opt._is_strategy_option
+        for opt, cached in zip(options, _propagated(compile_state), strict=True)
+    )
+    plans: dict[Any, StatementPlan] = compile_state.__dict__.setdefault("_row_plans", {})
+    plan = plans.get(key) if own_options and context.identity_token is None else None
+    if plan is not None:
+        return plan
+
+    entities = compile_state._entities
+    single_entity = (
+        not load_options._only_return_tuples and len(entities) == 1 and bool(entities[0].supports_single_entity)
+    )
+    builder = RowPlanBuilder(context, source())
+    plan = StatementPlan(builder, entities, single_entity)
+    if cacheable and builder.cacheable and own_options:
+        # the plan outlives this execution, and with it the builder, which plans for subclasses configured later
+        builder.context = context.without_execution()
+        plans[key] = plan
+    return plan
+
+
+def _propagated(compile_state: Any) -> Iterator[Any]:
+    return (opt for opt in compile_state.select_statement._with_options if opt.propagate_to_loaders)
+
+
+class RowLoad:
+    """One execution's rows on their way to objects."""
+
+    __slots__ = ("collected", "context", "epoch", "is_top_level", "plan", "post_loads")
+
+    def __init__(self, context: QueryContext, plan: StatementPlan) -> None:
+        self.context = context
+        self.plan = plan
+        self.epoch = context.session._identity_epoch
+        top = context.top_level_context
+        self.is_top_level = top is None
+        # a nested load leaves its post loads to the outermost one, which runs them level by level
+        self.post_loads: dict[Any, PostLoad] = context.post_load_paths if top is None else top.post_load_paths
+        context.post_load_paths = self.post_loads
+        self.collected = _core.LoadContext(context, plan.restamp(context.propagated_loader_options))
+
+    def rows(self, fetched: list[Any]) -> list[Any]:
+        """Objects, or tuples, for a chunk of raw rows; post loads done."""
+        context, plan = self.context, self.plan
+        if fetched and context.session._identity_epoch != self.epoch:
+            refuse_expunged(plan)
+        if plan.version is not None:
+            self._check_versions(fetched)
+        result: list[Any] = context.session._hydrate(
+            plan.row_plan,
+            fetched,
+            populate_existing=context.populate_existing,
+            refresh_state=context.refresh_state,
+            only_attributes=bool(plan.only_load_props),
+            loaded=self.collected,
+        )
+        if plan.post_loads:
+            self._collect()
+        if self.is_top_level:
+            post_loads = self.post_loads
+            while post_loads:
+                round_ = list(post_loads.items())
+                post_loads.clear()
+                for path, post_load in round_:
+                    post_load.invoke(path)
+        if plan.composed is not None:
+            result = plan.compose(result, context.query)
+        return result
+
+    def _check_versions(self, fetched: list[Any]) -> None:
+        """with_for_update: an object in the session must not be older than the row that was locked."""
+        assert self.plan.version is not None
+        mapper, key_places, version_place = self.plan.version
+        places = [place if isinstance(place, int) else place[0] for place in key_places]
+        key = mapper._columntoproperty[mapper.version_id_col].key
+        for row in fetched:
+            identity = mapper.identity_key_from_primary_key(tuple(row[place] for place in places))
+            instance = self.context.session.identity_map.get(identity)
+            if instance is None:
+                continue
+            state = attributes.instance_state(instance)
+            version = state.dict.get(key)
+            if version != row[version_place]:
+                raise orm_exc.StaleDataError(
+                    f"Instance '{state_str(state)}' has version id '{version}' which does not match database-loaded "
+                    f"version id '{row[version_place]}'."
+                )
+
+    def _collect(self) -> None:
+        context = self.context
+        for path, index, loaders in self.plan.post_loads:
+            states = self.collected.take(index)
+            if not context.invoke_all_eagers:
+                states = [entry for entry in states if entry[2]]
+            post_load = self.post_loads.get(path)
+            if post_load is None:
+                post_load = self.post_loads[path] = PostLoad()
+            for token, loader in loaders.items():
+                post_load.loaders[token] = (context, loader)
+            if self.plan.only_load_props:
+                post_load.load_keys = self.plan.only_load_props
+            post_load.states.extend(states)
+
+
+def refuse_expunged(plan: StatementPlan) -> None:
+    """Rows fetched after their session was closed cannot become objects; plain values can."""
+    for entity in plan.entities:
+        if isinstance(entity, _MapperEntity):
+            instance = entity.mapper.class_manager.new_instance()
+            raise sa_exc.InvalidRequestError(
+                f"Object {state_str(attributes.instance_state(instance))} cannot be converted to 'persistent' state, "
+                "as this identity map is no longer valid.  Has the owning Session been closed?",
+                code="lkrp",
+            )
