@@ -29,7 +29,7 @@ def may_hold(target: type[Any]) -> bool:
     return not target.__module__.startswith(("sqlalchemy.orm.", "sqlalchemy.ext."))
 
 
-def _listen_in_other_orm(events_name: str, event_key: Any, hold: _EventsHold, **kw: Any) -> None:
+def _listen_in_other_orm(events_name: str, event_key: Any, hold: Any, **kw: Any) -> None:
     """Listen with ``sqlalchemy.orm`` too, if the program uses it: it may map the class, or a sub-class."""
     module = sys.modules.get("sqlalchemy.orm.events")
     if module is not None:

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from .._core import Listener
 from .._sa import _EventKey
 from . import instrumentation
-from ._event_holds import _EventsHold, ask_first, may_hold
+from ._event_holds import _EventsHold, _listen_in_other_orm, ask_first, may_hold
 from ._mapper_registries import all_mappers
 from .instrumentation import ClassManager, InstrumentationFactory
 from .mapper import Mapper
@@ -30,6 +30,7 @@ class InstrumentationEvents(event.Events[InstrumentationFactory]):
     def _listen(cls, event_key: Any, propagate: bool = True, **kw: Any) -> None:
         identifier, fn = event_key.identifier, event_key._listen_fn
         factory = instrumentation._instrumentation_factory
+        _listen_in_other_orm("InstrumentationEvents", event_key, event_key.dispatch_target, propagate=propagate, **kw)
 
         def deliver(target_cls: type[Any], *args: Any) -> Any:
             listen_cls = class_ref()
@@ -184,4 +185,5 @@ class _InstanceEventsHold(_EventsHold):
     dispatch = event.dispatcher(HoldInstanceEvents)
 
 
+ask_first(InstrumentationEvents)
 ask_first(InstanceEvents)

@@ -21,7 +21,7 @@ _CASCADE_BITS = {
     "refresh-expire": 32,
 }
 _ROW_EVENTS = ("before_insert", "after_insert", "before_update", "after_update", "before_delete", "after_delete")
-_INSTANCE_EVENTS = ("load", "refresh", "refresh_flush", "expire")
+_INSTANCE_EVENTS = ("load", "refresh", "refresh_flush", "expire", "pickle", "unpickle")
 _PASSIVE_DELETES = {False: 0, True: 1, "all": 2}
 
 

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::attribute::{AttrCore, AttrKind};
 use crate::flags;
-use crate::listeners::{Firing, Heard};
+use crate::listeners::Heard;
 use crate::mapper::InstanceEvent;
 use crate::slots;
 use crate::state::StateRef;
@@ -102,10 +102,8 @@ pub fn fire(py: Python<'_>, state: StateRef, names: Option<&Bound<'_, PyAny>>) -
     if !anyone_hears() || !is_heard(state) {
         return Ok(());
     }
-    let Some(mapper) = state.manager().descriptor() else { return Ok(()) };
     let names = names.map_or_else(|| py.None().into_bound(py), Clone::clone);
-    let firing = Firing { state, position: 0, others: &[names], keyword: None };
-    firing.announce(py, mapper.instance_events.present(py, InstanceEvent::Expire as usize)?)
+    InstanceEvent::Expire.fire(py, state, &[names])
 }
 
 /// `InstanceState._expire_attributes`: some attributes are forgotten together with their pending changes.

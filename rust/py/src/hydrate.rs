@@ -12,12 +12,12 @@ use rustalchemy_core::identity::KeyHash;
 use smallvec::SmallVec;
 
 use crate::attach::SessionEvent;
+use crate::attribute::AttrCore;
 use crate::errors;
 use crate::flags;
 use crate::identity::{FoundState, KeyRef, base_of_manager};
 use crate::instance;
 use crate::instance_state::InstanceState;
-use crate::listeners::Firing;
 use crate::load_context::{LoadContext, LoadMemory};
 use crate::loaded_values;
 use crate::manager::ManagerCore;
@@ -223,7 +223,7 @@ impl<'py> RowProcessor<'py> {
             if state.is_outdated() {
                 loaded_values::apply_pending_expiry(self.py, state)?;
             }
-            if lacks_anything(plan, state) {
+            if lacks_anything(plan, state) || (has_event(state, InstanceEvent::Refresh) && is_partial(state)) {
                 self.fill_missing(plan, row, state)?;
             }
         }
@@ -553,7 +553,12 @@ impl<'py> RowProcessor<'py> {
         } else if has_event(state, InstanceEvent::Refresh) {
             let names = if self.options.only_attributes {
                 let filled: Vec<u32> = plan.columns().map(|(column, _)| index(column.attribute)).collect();
-                self.names(state, |attribute| filled.contains(&attribute))?.into_any()
+                // A wholly expired object asks for all that it lacks, whatever the row brings.
+                let lacks = |attr: &AttrCore| attr.load_on_unexpire.get() && is_missing(state, attr.index());
+                let mut attrs = state.manager().attrs();
+                let is_whole = state.has(flags::EXPIRED) && !attrs.any(|a| a.accepts_scalar_loader.get() && lacks(a));
+                let wants = |attribute| is_whole && state.manager().attr(attribute).is_some_and(lacks);
+                self.names(state, |attribute| filled.contains(&attribute) || wants(attribute))?.into_any()
             } else {
                 py.None().into_bound(py)
             };
@@ -570,11 +575,8 @@ impl<'py> RowProcessor<'py> {
     }
 
     fn fire(&self, state: StateRef, event: InstanceEvent, names: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        let Some(mapper) = state.manager().descriptor() else { return Ok(()) };
-        let others = [Some(self.memory.context(self.py)), names];
-        let others: Vec<_> = others.into_iter().flatten().collect();
-        let firing = Firing { state, position: 0, others: &others, keyword: None };
-        firing.announce(self.py, mapper.instance_events.present(self.py, event as usize)?)
+        let others: Vec<_> = [Some(self.memory.context(self.py)), names].into_iter().flatten().collect();
+        event.fire(self.py, state, &others)
     }
 }
 
@@ -658,6 +660,11 @@ fn is_missing(state: StateRef, attribute: u32) -> bool {
 fn lacks_anything(plan: &EntityPlan, state: StateRef) -> bool {
     plan.columns().any(|(column, _)| is_missing(state, index(column.attribute)))
         || plan.expired().any(|attribute| is_missing(state, attribute) && !state.slot(attribute).is_expired())
+}
+
+/// Whether an object lacks any of its attributes: then listeners hear of each row of it.
+fn is_partial(state: StateRef) -> bool {
+    state.manager().attrs().any(|attr| is_missing(state, attr.index()))
 }
 
 fn always_refresh(state: StateRef) -> bool {

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::flush::KnownWrites;
-use crate::listeners::Heard;
+use crate::listeners::{Firing, Heard};
 use crate::manager::{ClassManager, ManagerCore};
+use crate::state::StateRef;
 
 /// The row-level events of a mapper.
 #[derive(Clone, Copy)]
@@ -46,11 +47,22 @@ pub enum InstanceEvent {
     RefreshFlush,
     /// Its values were forgotten.
     Expire,
+    /// Its state is being pickled.
+    Pickle,
+    /// Its state was unpickled.
+    Unpickle,
 }
 
 impl InstanceEvent {
     /// The names of the events, in the order of their numbers.
-    pub const NAMES: [&'static str; 4] = ["load", "refresh", "refresh_flush", "expire"];
+    pub const NAMES: [&'static str; 6] = ["load", "refresh", "refresh_flush", "expire", "pickle", "unpickle"];
+
+    /// Calls the listeners of the state's class; `others` is what they get after the object.
+    pub fn fire<'py>(self, py: Python<'py>, state: StateRef, others: &[Bound<'py, PyAny>]) -> PyResult<()> {
+        let Some(mapper) = state.manager().descriptor() else { return Ok(()) };
+        let listeners = mapper.instance_events.present(py, self as usize)?;
+        Firing { state, position: 0, others, keyword: None }.announce(py, listeners)
+    }
 }
 
 /// Bits of `RelationshipDescriptor::cascade`.

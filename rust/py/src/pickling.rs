@@ -13,6 +13,7 @@ use crate::attribute::AttrKind;
 use crate::collection;
 use crate::instance_dict;
 use crate::instance_state::InstanceState;
+use crate::mapper::InstanceEvent;
 use crate::state::{StateRef, state_of};
 use crate::{expiry, flags, names, slots};
 
@@ -119,6 +120,7 @@ pub fn describe<'py>(py: Python<'py>, state: StateRef) -> PyResult<Bound<'py, Py
     out.set_item("expired", expired)?;
     out.set_item("modified", state.has(flags::MODIFIED))?;
     out.set_item("is_expired", state.has(flags::EXPIRED))?;
+    InstanceEvent::Pickle.fire(py, state, &[out.clone().into_any()])?;
     Ok(out)
 }
 
@@ -209,5 +211,6 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
             state.add_flags(flag);
         }
     }
-    Ok(())
+    manager.check_configured(description.py())?;
+    InstanceEvent::Unpickle.fire(description.py(), state, &[description.clone().into_any()])
 }
