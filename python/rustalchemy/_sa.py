@@ -570,6 +570,16 @@ def compile_cached(statement: Any, engine: Any, column_keys: list[str]) -> Any:
     return compiled
 
 
+# engine.cursor: row logging -------------------------------------------------------------------------------------------
+def log_rows(cursor: Any, rows: Any) -> None:
+    """Log raw rows of a cursor result as ``echo="debug"`` does: as Row objects, values processed by their types."""
+    getter = cursor._row_getter
+    # making a Row logs it; 2.1 has getters for one and for many
+    make_row = getter[0] if SQLALCHEMY_21 else getter
+    for row in rows:
+        make_row(row)
+
+
 # engine.result: uniqueness of rows -----------------------------------------------------------------------------------
 def result_metadata(labels: Any, names: Any, filters: Any, entity_filters: Any) -> SimpleResultMetaData:
     """Return the column names of a result and how ``unique()`` compares.

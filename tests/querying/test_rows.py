@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
 import pickle
 import weakref
 from collections.abc import Callable
@@ -11,8 +12,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import Row, RowMapping, event, literal, select, text
-from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy import (
+    Integer,
+    Row,
+    RowMapping,
+    String,
+    TypeDecorator,
+    create_engine,
+    event,
+    lambda_stmt,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.exc import InvalidRequestError, SAWarning
 
 
 def _statement(world: SimpleNamespace) -> Any:
@@ -149,3 +162,47 @@ def test_the_collector_is_left_as_it_was(world: SimpleNamespace) -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+class Shout(TypeDecorator[str]):
+    """Stored as given, read in capitals."""
+
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Any) -> Any:
+        return None if value is None else value.upper()
+
+
+def test_debug_log_has_processed_rows(orm: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """``echo="debug"`` shows rows as Core shows them, whether they become objects or not."""
+
+    class Base(orm.DeclarativeBase):
+        pass
+
+    class Thing(Base):
+        __tablename__ = "things"
+        id = orm.mapped_column(Integer, primary_key=True)
+        word = orm.mapped_column(Shout)
+
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with orm.Session(engine) as session:
+        session.add_all([Thing(id=1, word="one"), Thing(id=2)])
+        session.commit()
+        with caplog.at_level(logging.DEBUG, "sqlalchemy.engine"):
+            found = session.scalars(select(Thing).order_by(Thing.id)).all()
+            words = session.execute(select(Thing.word).order_by(Thing.id)).all()
+    assert [thing.word for thing in found] == ["ONE", None] and words == [("ONE",), (None,)]
+    logged = [str(record.args[0]) for record in caplog.records if str(record.msg).startswith("Row ")]
+    assert logged == ["(1, 'ONE')", "(2, None)", "('ONE',)", "(None,)"]
+
+
+def test_subqueryload_of_a_lambda_statement_warns(world: SimpleNamespace) -> None:
+    """It has to make the statement anew to embed it, which is what lambdas are there to avoid."""
+    User, subqueryload = world.User, world.orm.subqueryload
+    statement = lambda_stmt(lambda: select(User).options(subqueryload(User.addresses)))
+    statement += lambda s: s.order_by(User.id)
+    with pytest.warns(SAWarning, match='subqueryloader for "User.addresses" must invoke lambda callable at .*Lambda'):
+        users = world.session.scalars(statement).all()
+    assert [len(user.addresses) for user in users] == [1, 3, 1, 0]

@@ -127,6 +127,14 @@ class _SubqueryLoader(_PostLoader):
         rewritten = (PathRegistry.root if is_root else rewritten) + place
 
         original = options.get(_ORIGINAL, context.query)
+        if original._is_lambda_element:
+            if context.load_options._lazy_loaded_from is None:
+                util.warn(
+                    f'subqueryloader for "{self}" must invoke lambda callable at {original!r} in order to produce a '
+                    "new query, decreasing the efficiency of caching for this statement.  Consider using "
+                    "selectinload() for more effective full-lambda caching"
+                )
+            original = original._resolved
         original_state = _ORMSelectCompileState._create_entities_collection(original, legacy=False)
         mapper, attributes, leftmost, rewritten = self._leftmost(entity_index, rewritten, original_state, is_root)
         new_options = context._loader_strategy_options()

@@ -7,6 +7,7 @@ from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
 
+from .. import _sa
 from ._context_entities import _setup_entity_query
 from ._load_object import _load_on_ident as _load_on_ident
 from ._load_object import _load_on_pk_identity as _load_on_pk_identity
@@ -54,7 +55,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
         raise
     load = RowLoad(context, plan)
     uniquing = Uniquing(context.load_options, plan)
-    log_row = getattr(cursor, "_row_logging_fn", None)
+    logs_rows = getattr(cursor, "_row_logging_fn", None) is not None
 
     def chunks(size: Optional[int]) -> Iterator[list[Any]]:
         while True:
@@ -65,9 +66,8 @@ def instances(cursor: Any, context: QueryContext) -> Any:
                     return
             else:
                 fetched = cursor._fetchall_impl()
-            if log_row is not None:
-                for row in fetched:
-                    log_row(row)
+            if logs_rows:
+                _sa.log_rows(cursor, fetched)
             yield load.rows(fetched if isinstance(fetched, list) else list(fetched))
             if not size:
                 return
