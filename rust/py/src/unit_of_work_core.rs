@@ -93,7 +93,6 @@ impl<const LIST: u16> StateList<LIST> {
     /// Appends a state that is in no list. One whose object is gone stays outside: nobody could save it.
     pub fn push(&mut self, state: StateRef) {
         debug_assert!(!state.has_any(flags::IN_LIST));
-        if state.is_outdated() {}
         if let Some(held) = Held::new(state) {
             state.enter_list(LIST, position(self.entries.len()));
             self.entries.push(Some(held));
