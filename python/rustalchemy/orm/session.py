@@ -8,6 +8,7 @@ statements.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -70,7 +71,7 @@ __all__ = [
 JoinTransactionMode = Literal["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
 _JOIN_TRANSACTION_MODES = frozenset(JoinTransactionMode.__args__)  # type: ignore[attr-defined]
 
-_new_sessionid = util.counter()
+_new_sessionid = itertools.count(1).__next__
 
 
 def _instance_state(instance: object) -> InstanceState:
