@@ -35,7 +35,7 @@ _LANE_DRIVERS = frozenset({("sqlite", "pysqlite")})
 
 # Rows of one VALUES. Few sizes, so that the database has seen the text of every page before, whatever the number of
 # rows: compiling a row of VALUES takes SQLite as long as inserting it. Larger pages are no faster.
-_PAGE_SIZES = (256, 64, 16, 4, 1)
+_PAGE_SIZES = (256, 64, 16, 4)
 
 
 class _ErrorContext:
@@ -255,9 +255,12 @@ class Lane:
 def page_sizes(rows: int, at_most: int) -> Iterator[int]:
     """How many rows each of the statements has that insert so many rows together."""
     for size in _PAGE_SIZES:
-        if size <= at_most or size == 1:
+        if size <= at_most:
             yield from repeat(size, rows // size)
             rows %= size
+    while rows > 0:
+        yield (size := min(rows, max(at_most, 1)))
+        rows -= size
 
 
 def in_values_order(rows: list[Row], key: int) -> list[Row]:
