@@ -29,6 +29,12 @@ def bind(class_: Any, key: str, kind: int = 0, **options: Any) -> Any:
 
 def make_class(name: str, *keys: str, base: type = _core.Instance) -> Any:
     class_: Any = type(name, (base,), {})
+    if base is object:
+
+        def init(self: Any) -> None:
+            class_._sa_class_manager.setup_instance(self)
+
+        class_.__init__ = init
     class_._sa_class_manager = _core.ClassManager(class_)
     for key in keys:
         bind(class_, key)

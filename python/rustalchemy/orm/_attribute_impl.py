@@ -164,7 +164,7 @@ class _AttributeImpl:
         return History(*state._history(self.key, passive))
 
     def get_committed_value(self, state: Any, dict_: Any = None, passive: Any = PASSIVE_OFF) -> Any:
-        committed = state.committed_state
+        committed = _core._committed_values(state)
         if self.key in committed:
             value = committed[self.key]
             return None if value is NO_VALUE else value

@@ -14,7 +14,7 @@ from sqlalchemy import sql, util
 from sqlalchemy.engine import cursor as _cursor
 from sqlalchemy.engine import result as _result
 
-from .. import _sa
+from .. import _core, _sa
 from .._sa import _entity_namespace_key
 from . import exc as orm_exc
 from ._bulk_lane import ReturnedRows, insert_rows, update_rows
@@ -334,8 +334,8 @@ def _bulk_update(
     if isstates and update_changed_only:
         wanted = set(mapper._primary_key_propkeys) | ({version_prop.key} if version_prop else set())
         rows = [
-            {key: value for key, value in state.dict.items() if key in state.committed_state or key in wanted}
-            for state in mappings
+            {key: value for key, value in state.dict.items() if key in changed or key in wanted}
+            for state, changed in ((state, _core._committed_values(state)) for state in mappings)
         ]
     elif isstates:
         rows = [dict(state.dict) for state in mappings]

@@ -5,7 +5,6 @@ One object with these functions is installed when `rustalchemy.orm` is imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import util
@@ -48,16 +47,15 @@ class _Hooks:
             return PASSIVE_NO_RESULT
         peers = _expired_peers.peers_of(state)
         manager = state.manager
-        wanted = {
-            key for key in state._expired_columns.intersection(state.unmodified) if manager[key].impl.load_on_unexpire
-        }
+        # not what the program has set or put into since
+        expired = _core._expired_names(state).intersection(state.unmodified)
         if state.expired:
             if type(state.load_options) is not tuple:
                 # what options said about single attributes ends with the expiry
                 state.load_options = tuple(state.load_options)
                 for peer, _, _ in peers:
                     _core.instance_state(peer).load_options = state.load_options
-            wanted.update(_eager_relationships(manager.mapper, state))
+        wanted = {key for key in expired if _is_loaded_with(manager, key, bool(state.load_options))}
         if not peers or not _expired_peers.load(state, peers, wanted, passive):
             manager.expired_attribute_loader(state, wanted, passive)
         state.expired = False
@@ -76,14 +74,12 @@ class _Hooks:
         return uow
 
 
-def _eager_relationships(mapper: Any, state: Any) -> Iterator[str]:
-    """Relationships that may come along with the columns when a wholly expired object is loaded again."""
-    by_option = bool(state.load_options)
-    # not what the program has set or put into since
-    unmodified = state.unmodified
-    for key, prop in mapper.relationships.items():
-        if (by_option or prop.lazy in _EAGER) and key in unmodified:
-            yield key
+def _is_loaded_with(manager: Any, key: str, has_options: bool) -> bool:
+    """Whether an expired attribute comes along when others are loaded: columns do, and eager relationships."""
+    prop = manager.mapper.relationships.get(key) if manager.is_mapped else None
+    if prop is not None and not has_options and prop.lazy not in _EAGER:
+        return False
+    return bool(manager[key].impl.load_on_unexpire)
 
 
 hooks = _Hooks()

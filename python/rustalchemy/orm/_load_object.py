@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .mapper import Mapper
     from .session import Session
 
-_NONE = frozenset((None,))
-
 
 def get_from_identity(session: Session, mapper: Mapper[Any], key: Any, passive: PassiveFlag) -> Any:
     """The object of an identity key in the session's map, refreshed if it is expired."""
@@ -187,16 +185,7 @@ def _load_scalar_attributes(
                 "contain a full primary key."
             )
         key = mapper._identity_key_from_state(state)
-    identity = key[1]
-    if _NONE.issuperset(identity) or (None in identity and not mapper.allow_partial_pks):
-        util.warn_limited(
-            "Instance %s to be refreshed doesn't contain a full primary key - can't be refreshed (and shouldn't be "
-            "expired, either).",
-            state_str(state),
-        )
-        return
-
-    if state.key is not None:
+    if state.key is not None and None not in key[1]:
         found = refresh_prepared(session, mapper, state, attribute_names, not no_autoflush)
         if found is True:
             return

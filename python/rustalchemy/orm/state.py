@@ -13,9 +13,10 @@ from sqlalchemy import util
 
 from .. import _core
 from .._sa import _self_inspects
-from . import interfaces
+from . import exc, interfaces
 from ._history import History
-from .base import INIT_OK, NO_VALUE, PASSIVE_NO_INITIALIZE, PASSIVE_OFF
+from ._state_views import CommittedState, ExpiredAttributes
+from .base import INIT_OK, NO_VALUE, PASSIVE_NO_INITIALIZE, PASSIVE_OFF, opt_manager_of_class
 
 
 @_self_inspects
@@ -61,6 +62,33 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
         return self.manager[key].impl
 
     @property
+    def expired_attributes(self) -> ExpiredAttributes:
+        """Names of the attributes that the next access loads again; a live set."""
+        return ExpiredAttributes(self)
+
+    @property
+    def committed_state(self) -> CommittedState:
+        """Old values of changed attributes; a live dictionary."""
+        return CommittedState(self)
+
+    def __reduce__(self) -> Any:
+        return _core._new_state, (), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickles of the state hold; ``pickle`` listeners may add to it."""
+        state_dict = _core._describe_state(self)
+        manager = _SerializedManager(state_dict["class_"])
+        state_dict["manager"] = manager
+        return state_dict
+
+    def __setstate__(self, state_dict: dict[str, Any]) -> None:
+        """Become the state of the object that was pickled with it, which is detached or transient again."""
+        instance = state_dict["instance"]
+        _SerializedManager(state_dict["class_"]).get(instance)
+        _core._restore_state(self, state_dict)
+        state_dict["manager"](self, instance, state_dict)
+
+    @property
     def unloaded_expirable(self) -> set[str]:
         return self.unloaded
 
@@ -91,6 +119,28 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
     def _commit_all_states(cls, iter_: Iterable[tuple[Any, Any]], instance_dict: Any = None) -> None:
         for state, dict_ in iter_:
             state._commit_all(dict_, instance_dict)
+
+
+class _SerializedManager:
+    """Stands in pickles of states for the manager of their class."""
+
+    def __init__(self, class_: type[Any]) -> None:
+        self.class_ = class_
+
+    def get(self, instance: object) -> Any:
+        manager = opt_manager_of_class(self.class_)
+        if manager is None:
+            raise exc.UnmappedInstanceError(
+                instance,
+                f"Cannot deserialize object of type {self.class_!r} - no mapper() has been configured for this class "
+                "within the current Python process!",
+            )
+        if manager.is_mapped:
+            manager.mapper._check_configure()
+        return manager
+
+    def __call__(self, state: InstanceState, instance: object, state_dict: dict[str, Any]) -> None:
+        """What SQLAlchemy's does here, the native core has done."""
 
 
 class AttributeState:

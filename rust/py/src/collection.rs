@@ -252,7 +252,7 @@ fn refuse_loaded(state: StateRef, attr: &AttrCore) -> PyResult<()> {
 }
 
 /// Queues an append or removal; one cancels the other.
-fn queue(state: StateRef, attr: &AttrCore, item: Bound<'_, PyAny>, is_append: bool) {
+pub fn queue(state: StateRef, attr: &AttrCore, item: Bound<'_, PyAny>, is_append: bool) {
     state.track(item.as_ptr());
     let index = attr.index();
     let mutations = state.pending_mutations(index);

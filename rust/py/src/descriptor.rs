@@ -13,6 +13,7 @@ use crate::attribute::{self, AttrCore, AttrEvent, AttrKind};
 use crate::errors;
 use crate::flags::{self, passive};
 use crate::instance::{self, InstanceObject};
+use crate::instance_dict;
 use crate::listeners::Heard;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::mapper::RelationshipDescriptor;
@@ -96,12 +97,28 @@ unsafe fn descr_get_slow(descriptor: *mut ffi::PyObject, object: *mut ffi::PyObj
         guarded(|py| {
             let descriptor = Bound::from_borrowed_ptr(py, descriptor);
             let object = Bound::from_borrowed_ptr(py, object);
+            if state_of(&object).is_none() {
+                return value_without_state(&descriptor, &object).map(Bound::into_ptr);
+            }
             let attr = core_of(&descriptor)?;
             let state = checked_state(&object, attr)?;
             let attr = state.manager().attr(attr.index()).unwrap_or(attr);
             attribute::get(py, state, attr, passive::OFF).map(Bound::into_ptr)
         })
     }
+}
+
+/// What an object that was made before its class was mapped has of its own.
+fn value_without_state<'py>(descriptor: &Bound<'py, PyAny>, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = object.py();
+    // SAFETY: a living object.
+    let is_inline = unsafe { instance::is_instance(object.as_ptr()) };
+    let own = if is_inline { None } else { instance_dict::extras(object, true).ok().flatten() };
+    let found = match (own, descriptor.getattr_opt(pyo3::intern!(py, "key"))?) {
+        (Some(own), Some(key)) => own.get_item(key)?,
+        _ => None,
+    };
+    found.ok_or_else(|| errors::unmapped_instance(py, object))
 }
 
 unsafe extern "C" fn descr_set(
@@ -161,6 +178,7 @@ unsafe fn descr_set_slow(
         guarded(|py| {
             let descriptor = Bound::from_borrowed_ptr(py, descriptor);
             let object = Bound::from_borrowed_ptr(py, object);
+            attribute::related_state(&object)?;
             let attr = core_of(&descriptor)?;
             let state = checked_state(&object, attr)?;
             let attr = state.manager().attr(attr.index()).unwrap_or(attr);

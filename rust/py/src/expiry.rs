@@ -31,7 +31,7 @@ fn apply_generation(py: Python<'_>, state: StateRef) -> PyResult<()> {
 /// `InstanceState._expire`: all mapped values are forgotten, column attributes are marked to be loaded again.
 /// The caller takes the state out of `dirty` first.
 pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
-    state.add_flags(flags::EXPIRED);
+    state.add_flags(flags::EXPIRED | flags::EXPIRED_RELATED);
     state.clear_flags(flags::MODIFIED);
     let mut dropped = Vec::new();
     if let Some(extra) = state.extra_opt_mut() {
@@ -149,6 +149,7 @@ pub fn load_expired(py: Python<'_>, state: StateRef, passive: u32) -> PyResult<B
 
 /// `expired_attributes.clear()`.
 pub fn clear_expired_flags(state: StateRef) {
+    state.clear_flags(flags::EXPIRED_RELATED);
     for index in 0..state.slot_len() {
         let slot = state.slot(index);
         if slot.is_expired() {

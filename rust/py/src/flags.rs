@@ -28,6 +28,8 @@ pub const ORPHANED_OUTSIDE: u16 = 1 << 9;
 pub const LOAD_PENDING: u16 = 1 << 10;
 /// Was changed by a flush of the same savepoint before it was deleted.
 pub const CHANGED_BEFORE_DELETE: u16 = 1 << 11;
+/// Relationships without a value count as expired, since the whole state was expired and no expired attribute was loaded.
+pub const EXPIRED_RELATED: u16 = 1 << 15;
 
 /// How a detached state came out of its last session: one of the following, in these bits.
 pub const DETACHED_MASK: u16 = 0b111 << 12;

@@ -34,8 +34,6 @@ pub struct InstanceState {
     object: Cell<*mut ffi::PyObject>,
     target: Cell<*mut ffi::PyObject>,
     class: RefCell<Option<Py<PyType>>>,
-    /// What an unpickled state was, until an object adopts it (`pickling.rs`).
-    description: RefCell<Option<Py<PyDict>>>,
     core: UnsafeCell<StateCore>,
 }
 
@@ -79,13 +77,56 @@ pub fn view_of(py: Python<'_>, state: StateRef) -> PyResult<Bound<'_, PyAny>> {
         return Ok(unsafe { Bound::from_borrowed_ptr(py, extra.view) });
     }
     let view = make(py)?;
+    look_at(&view, state)?;
+    Ok(view.into_any())
+}
+
+/// Makes an empty state the view of an inline object that has none.
+fn look_at(view: &Bound<'_, InstanceState>, state: StateRef) -> PyResult<()> {
     let inner = view.get();
+    *inner.class.borrow_mut() = Some(state.manager().class(view.py())?.unbind());
     inner.role.set(Role::View);
     inner.target.set(state.object_ptr());
-    *inner.class.borrow_mut() = Some(state.manager().class(py)?.unbind());
     state.extra_mut().view = view.clone().into_ptr();
     state.track(view.as_ptr());
-    Ok(view.into_any())
+    Ok(())
+}
+
+/// A state that stands for nothing yet: what unpickling begins with.
+#[pyfunction]
+#[pyo3(name = "_new_state")]
+pub fn new_state(py: Python<'_>) -> PyResult<Bound<'_, InstanceState>> {
+    make(py)
+}
+
+/// Ties an empty state to an object that has no other; a state that stands for something stays what it is. Returns the
+/// state of the object.
+pub fn bind(state: &Bound<'_, InstanceState>, object: &Bound<'_, PyAny>) -> PyResult<StateRef> {
+    let py = object.py();
+    let unmapped = || crate::errors::unmapped_instance(py, object);
+    let is_empty = state.get().role.get() == Role::Empty;
+    // SAFETY: a living object.
+    if unsafe { crate::instance::is_instance(object.as_ptr()) } {
+        let found = state_of(object).ok_or_else(unmapped)?;
+        if is_empty && found.extra().is_none_or(|extra| extra.view.is_null()) {
+            look_at(state, found)?;
+        }
+        return Ok(found);
+    }
+    if is_empty && !has_state(object) {
+        // SAFETY: a living object's type; the class owns its manager.
+        let manager = unsafe { ManagerCore::lookup(py, ffi::Py_TYPE(object.as_ptr())).as_ref() };
+        return carry(state, object, manager.ok_or_else(unmapped)?);
+    }
+    state_of(object).ok_or_else(unmapped)
+}
+
+/// The class of an object that was lost on the way.
+pub fn note_class(state: &Bound<'_, InstanceState>, class: &Bound<'_, PyType>) {
+    if state.get().role.get() == Role::Empty {
+        let before = state.get().class.replace(Some(class.clone().unbind()));
+        drop(before);
+    }
 }
 
 /// A view's object goes away: it reads as dead from now on.
@@ -146,6 +187,12 @@ pub fn has_state(object: &Bound<'_, PyAny>) -> bool {
 pub fn attach_carrier<'py>(object: &Bound<'py, PyAny>, manager: &ManagerCore) -> PyResult<StateRef> {
     let py = object.py();
     let carrier = make(py)?;
+    carry(&carrier, object, manager)
+}
+
+/// Makes an empty state the carrier of an external object.
+fn carry(carrier: &Bound<'_, InstanceState>, object: &Bound<'_, PyAny>, manager: &ManagerCore) -> PyResult<StateRef> {
+    let py = object.py();
     let inner = carrier.get();
     // SAFETY: plain creation of a weak reference; the result is owned by `target`.
     let weak = unsafe { ffi::PyWeakref_NewRef(object.as_ptr(), ptr::null_mut()) };
@@ -215,16 +262,6 @@ impl InstanceState {
             if object == ffi::Py_None() { ptr::null_mut() } else { object }
         }
     }
-    /// A state that belongs to no object yet, from what `pickling::describe` wrote down.
-    pub fn from_description<'py>(description: &Bound<'py, PyDict>) -> PyResult<Bound<'py, Self>> {
-        let made = make(description.py())?;
-        *made.get().description.borrow_mut() = Some(description.clone().unbind());
-        Ok(made)
-    }
-    /// What this state was before it was pickled, while no object has adopted it.
-    pub fn description<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyDict>> {
-        self.description.borrow().as_ref().map(|description| description.bind(py).clone())
-    }
     /// The state behind this object: its own core, or the viewed object's; `None` once an inline object is gone.
     pub fn state(&self) -> Option<StateRef> {
         match self.role.get() {
@@ -248,7 +285,6 @@ impl InstanceState {
             object: Cell::new(ptr::null_mut()),
             target: Cell::new(ptr::null_mut()),
             class: RefCell::default(),
-            description: RefCell::default(),
             core: UnsafeCell::new(StateCore::new(ptr::null(), 0)),
         }
     }
@@ -258,9 +294,6 @@ impl InstanceState {
     }
     /// Visits owned references. A carrier's values are visited through its core.
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        if let Ok(description) = self.description.try_borrow() {
-            visit.call(&*description)?;
-        }
         if let Ok(class) = self.class.try_borrow() {
             visit.call(&*class)?;
         }

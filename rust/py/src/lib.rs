@@ -20,6 +20,7 @@ pub mod attribute;
 pub mod bridge;
 pub mod cascade;
 pub mod collection;
+pub mod committed;
 pub mod descriptor;
 pub mod driver;
 mod errors;
@@ -84,6 +85,8 @@ mod _core {
     #[pymodule_export]
     use crate::collection::{collection_adapter, warn_invalidated};
     #[pymodule_export]
+    use crate::committed::{committed_values, expired_names, forget_committed, mark_expired, set_committed};
+    #[pymodule_export]
     use crate::flush::{
         Batch, CycleMember, Explanation, FlushPlan, OrderedFlush, PlanStep, PlannedChange, PreparedWrite, RowIterator,
         RowStream,
@@ -97,7 +100,7 @@ mod _core {
     #[pymodule_export]
     use crate::instance_dict::InstanceDict;
     #[pymodule_export]
-    use crate::instance_state::InstanceState;
+    use crate::instance_state::{InstanceState, new_state};
     #[pymodule_export]
     use crate::listeners::Listener;
     #[pymodule_export]
@@ -113,7 +116,7 @@ mod _core {
     #[pymodule_export]
     use crate::names::symbol;
     #[pymodule_export]
-    use crate::pickling::unpickle_state;
+    use crate::pickling::{describe_state, restore_state};
     #[pymodule_export]
     use crate::prepared::{KeyedRelation, PreparedRow};
     #[pymodule_export]

@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyList, PyTuple};
 use crate::attribute::AttrKind;
 use crate::errors;
 use crate::expiry;
+use crate::flags;
 use crate::loaded_values;
 use crate::names;
 use crate::state::{self, StateRef};
@@ -93,6 +94,7 @@ pub fn store_synchronized(objects: &Bound<'_, PyList>, attr: u32, values: &Bound
         if state.is_outdated() {
             loaded_values::apply_pending_expiry(py, state)?;
         }
+        state.clear_flags(flags::EXPIRED); // something of it is known to be as it is in the database
         let slot = state.slot(attr);
         if slot.value().is_null() {
             continue;

@@ -1,21 +1,23 @@
 //! `copy` and `pickle` of mapped objects.
 //!
-//! A pickled object is its dictionary; the `InstanceState` in it pickles as a plain description (`describe`) from which
-//! `_core._unpickle_state` makes a state that belongs to nobody. The object that finds it in its dictionary adopts it.
-//! A shallow copy finds its original's state there instead: it takes the loaded values and nothing else.
+//! A pickled object is its dictionary, with the `InstanceState` in it. That pickles as a dictionary, too (`describe_state`), which
+//! names the object: whichever of the two is unpickled first, the state is the object's again (`restore_state`).
+//! A shallow copy finds its original's state in its dictionary: it takes the loaded values and nothing else.
 use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PySet, PyString, PyTuple, PyType};
 
 use crate::adapter::AdapterCore;
 use crate::attribute::AttrKind;
 use crate::collection;
+use crate::committed;
 use crate::instance_dict;
-use crate::instance_state::InstanceState;
+use crate::instance_state::{self, InstanceState};
 use crate::mapper::InstanceEvent;
-use crate::state::{StateRef, state_of};
-use crate::{expiry, flags, names, slots};
+use crate::state::{RareExtra, StateRef, state_of};
+use crate::{expiry, flags, names, slots, state_view};
 
 /// Protocols below 2 cannot rebuild objects of native classes; they are raised to 2.
 pub fn reduce_ex(object: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
@@ -30,35 +32,68 @@ pub fn get_state(object: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
     Ok(instance_dict::of_object(object)?.call_method0("copy")?.unbind())
 }
 
+/// Whose state an object found in the dictionary that it is to be made like.
+#[derive(PartialEq)]
+enum Found {
+    /// Its own: the state was unpickled before.
+    Own,
+    /// Another object's: this is a shallow copy.
+    Other,
+    /// None, or one that is still to be unpickled.
+    Nothing,
+}
+
+fn found_in(values: &Bound<'_, PyDict>, state: Option<StateRef>) -> PyResult<Found> {
+    let found = values.get_item(names::sa_instance_state(values.py()))?;
+    let found = found.and_then(|found| found.cast_into::<InstanceState>().ok());
+    Ok(match found.and_then(|found| found.get().state()) {
+        None => Found::Nothing,
+        other if other == state => Found::Own,
+        Some(_) => Found::Other,
+    })
+}
+
 /// `obj.__setstate__(state)`. A shallow copy leaves collections out: a collection belongs to one object.
 pub fn set_state(object: &Bound<'_, PyAny>, values: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = object.py();
     let values = values.cast::<PyDict>()?.copy()?;
-    let is_copy = values
-        .get_item(names::sa_instance_state(py))?
-        .and_then(|found| found.cast_into::<InstanceState>().ok())
-        .is_some_and(|found| found.get().description(py).is_none());
-    if let (true, Some(state)) = (is_copy, state_of(object)) {
+    let state = state_of(object);
+    let found = found_in(&values, state)?;
+    if let (Found::Nothing, Some(to_come)) = (&found, values.get_item(names::sa_instance_state(py))?)
+        && let Ok(to_come) = to_come.cast::<InstanceState>()
+    {
+        instance_state::bind(to_come, object)?;
+    }
+    if let (Found::Other, Some(state)) = (&found, state) {
         for attr in state.manager().attrs().filter(|attr| attr.kind == AttrKind::Collection) {
             if values.contains(attr.key(py))? {
                 values.del_item(attr.key(py))?;
             }
         }
     }
-    if let Some(state) = state_of(object) {
-        forget_discriminator(state)?;
+    if let Some(state) = state {
+        forget_discriminator(py, state, &found)?;
     }
     instance_dict::of_object(object)?.call_method1("update", (values,))?;
-    if let (false, Some(state)) = (is_copy, state_of(object)) {
+    if let (true, Some(state)) = (found != Found::Other, state_of(object)) {
         tie_collections(py, state)?;
     }
     Ok(())
 }
 
 /// The discriminator that a new object was given counts for nothing: the object it is made like has its own, or none.
-fn forget_discriminator(state: StateRef) -> PyResult<()> {
-    let Some(attr) = state.manager().descriptor().and_then(|mapper| mapper.polymorphic_attr) else { return Ok(()) };
-    state.set_committed(attr, std::ptr::null_mut())?;
+fn forget_discriminator(py: Python<'_>, state: StateRef, found: &Found) -> PyResult<()> {
+    let Some(index) = state.manager().descriptor().and_then(|mapper| mapper.polymorphic_attr) else { return Ok(()) };
+    if *found == Found::Own {
+        if let Some(attr) = state.manager().attr(index) {
+            crate::attribute::take(state, attr);
+        }
+        return Ok(());
+    }
+    if let Some(attr) = state.manager().attr(index) {
+        committed::forget(py, state, attr);
+    }
+    state.set_committed(index, std::ptr::null_mut())?;
     state.clear_flags(flags::MODIFIED);
     Ok(())
 }
@@ -76,89 +111,108 @@ fn tie_collections(py: Python<'_>, state: StateRef) -> PyResult<()> {
     Ok(())
 }
 
-/// What a state needs to be itself again elsewhere. Values of external objects are part of it: their own dictionary has
-/// only the state.
-pub fn describe<'py>(py: Python<'py>, state: StateRef) -> PyResult<Bound<'py, PyDict>> {
-    expiry::apply_pending(py, state)?;
-    let manager = state.manager();
+/// What a state needs to be itself again elsewhere, by SQLAlchemy's names. Values of external objects are part of it: their own
+/// dictionary has only the state.
+#[pyfunction]
+#[pyo3(name = "_describe_state")]
+pub fn describe_state<'py>(state: &Bound<'py, InstanceState>) -> PyResult<Bound<'py, PyDict>> {
+    let py = state.py();
     let out = PyDict::new(py);
-    out.set_item("class_", manager.class(py)?)?;
+    out.set_item("instance", state.get().obj(py))?;
+    out.set_item("class_", state.get().class(py))?;
+    out.set_item("committed_state", PyDict::new(py))?;
+    out.set_item("expired_attributes", PySet::empty(py)?)?;
+    let view = state;
+    let Some(state) = view.get().state() else { return Ok(out) };
+    let _held = state.object(py);
+    expiry::apply_pending(py, state)?;
     // SAFETY: borrowed pointers of the living state, each null or valid, turned into handles before anything else runs.
     let borrowed = |object: *mut ffi::PyObject| unsafe { Bound::from_borrowed_ptr_or_opt(py, object) };
-    if let Some(key) = borrowed(state.key()) {
+    if let Some(key) = state_view::identity_key(py, state)? {
         out.set_item("key", key)?;
     }
     if let Some(extra) = state.extra() {
         let rare = extra.rare.as_deref();
+        let rare = |field: fn(&RareExtra) -> *mut ffi::PyObject| rare.map_or(std::ptr::null_mut(), field);
         for (name, object) in [
-            ("identity_token", rare.map_or(std::ptr::null_mut(), |rare| rare.identity_token)),
             ("load_options", extra.load_options),
             ("load_path", extra.load_path),
-            ("info", rare.map_or(std::ptr::null_mut(), |rare| rare.info)),
+            ("info", rare(|rare| rare.info)),
+            ("callables", rare(|rare| rare.callables)),
         ] {
             if let Some(object) = borrowed(object) {
                 out.set_item(name, object)?;
             }
         }
     }
-    let (values, committed) = (PyDict::new(py), PyDict::new(py));
-    let mut expired: Vec<Bound<'py, PyString>> = Vec::new();
-    for attr in manager.attrs() {
-        let slot = state.slot(attr.index());
-        if let (Some(value), false) = (borrowed(slot.value()), state.has(flags::INLINE)) {
-            values.set_item(attr.key(py), value)?;
+    if !state.has(flags::INLINE) {
+        let values = PyDict::new(py);
+        for attr in state.manager().attrs() {
+            if let Some(value) = borrowed(state.slot(attr.index()).value()) {
+                values.set_item(attr.key(py), value)?;
+            }
         }
-        if let Some(old) = state.committed(attr.index()) {
-            committed.set_item(attr.key(py), borrowed(old).unwrap_or_else(|| names::NO_VALUE.get(py)))?;
-        }
-        if slot.is_expired() {
-            expired.push(attr.key(py).clone());
-        }
+        out.set_item("values", values)?;
     }
-    out.set_item("values", values)?;
-    out.set_item("committed", committed)?;
-    out.set_item("expired", expired)?;
+    out.set_item("committed_state", committed::old_values(py, state)?)?;
+    out.set_item("expired_attributes", committed::expired_in(py, state)?)?;
+    let pending = view.getattr(intern!(py, "_pending_mutations"))?;
+    if pending.is_truthy()? {
+        out.set_item("_pending_mutations", pending)?;
+    }
     out.set_item("modified", state.has(flags::MODIFIED))?;
-    out.set_item("is_expired", state.has(flags::EXPIRED))?;
+    out.set_item("expired", state.has(flags::EXPIRED))?;
     InstanceEvent::Pickle.fire(py, state, &[out.clone().into_any()])?;
     Ok(out)
 }
 
-/// An `InstanceState` that belongs to no object yet, from its description.
+/// `InstanceState.__setstate__`: ties a state to its object, and brings it to what `describe_state` wrote down: detached if it
+/// had an identity, transient otherwise.
 #[pyfunction]
-#[pyo3(name = "_unpickle_state")]
-pub fn unpickle_state<'py>(description: &Bound<'py, PyDict>) -> PyResult<Bound<'py, InstanceState>> {
-    InstanceState::from_description(description)
+#[pyo3(name = "_restore_state")]
+pub fn restore_state(state: &Bound<'_, InstanceState>, description: &Bound<'_, PyDict>) -> PyResult<()> {
+    match description.get_item("instance")?.filter(|object| !object.is_none()) {
+        Some(object) => restore(instance_state::bind(state, &object)?, description),
+        None => {
+            if let Some(class) = description.get_item("class_")?.and_then(|class| class.cast_into::<PyType>().ok()) {
+                instance_state::note_class(state, &class);
+            }
+            Ok(())
+        }
+    }
 }
 
-/// An `InstanceState` was put into an object's dictionary: a description is adopted, the state of another object is not.
-/// Either way the object keeps the state it has.
+/// An `InstanceState` was put into an object's dictionary. The object keeps the state it has; a shallow copy of an external
+/// object, whose dictionary brought the original's state, takes the values from there.
 pub fn adopt(object: &Bound<'_, PyAny>, state: StateRef, found: &Bound<'_, PyAny>) -> PyResult<()> {
     let Ok(found) = found.cast::<InstanceState>() else {
         return Err(PyTypeError::new_err("_sa_instance_state must be an InstanceState"));
     };
-    if let Some(description) = found.get().description(object.py()) {
-        return restore(state, &description);
-    }
-    // A shallow copy of an external object: its dictionary brought the original's state, which has the values.
-    if let Some(original) = found.get().state()
-        && !original.has(flags::INLINE)
-        && original != state
-    {
-        for attr in original.manager().attrs().filter(|attr| attr.kind != AttrKind::Collection) {
-            let value = original.slot(attr.index()).value();
-            if !value.is_null() {
-                // SAFETY: a loaded value is a living object; the copy gets a reference of its own.
-                unsafe { ffi::Py_INCREF(value) };
-                state.set_committed(attr.index(), value)?;
-            }
+    let Some(original) = found.get().state().filter(|original| !original.has(flags::INLINE) && *original != state)
+    else {
+        return Ok(());
+    };
+    let _held = (original.object(object.py()), found);
+    for attr in original.manager().attrs().filter(|attr| attr.kind != AttrKind::Collection) {
+        let value = original.slot(attr.index()).value();
+        if !value.is_null() {
+            // SAFETY: a loaded value is a living object; the copy gets a reference of its own.
+            unsafe { ffi::Py_INCREF(value) };
+            state.set_committed(attr.index(), value)?;
         }
     }
     Ok(())
 }
 
-/// Brings a state to what `describe` wrote down: detached when it had an identity, transient otherwise.
+/// Name of a collection that is not loaded, what was added to it, and what was removed.
+type Queued<'py> = (Bound<'py, PyAny>, (Vec<Bound<'py, PyAny>>, Vec<Bound<'py, PyAny>>));
+
+fn queued<'py>(pending: &Bound<'py, PyAny>) -> PyResult<Vec<Queued<'py>>> {
+    pending.call_method0("items")?.try_iter()?.map(|item| item?.extract()).collect()
+}
+
 fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
+    let py = description.py();
     let manager = state.manager();
     let attr = |key: &Bound<'_, PyAny>| -> PyResult<&'static crate::attribute::AttrCore> {
         key.cast::<PyString>()
@@ -166,17 +220,22 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
             .and_then(|key| manager.attr_by_key(key))
             .ok_or_else(|| PyKeyError::new_err(key.clone().unbind()))
     };
-    if let Some(key) = description.get_item("key")? {
-        state.set_key(key.into_ptr());
-        crate::flags::note_detached(state, crate::flags::DETACHED_UNPICKLED);
+    // what making the object has changed is no change
+    for attr in manager.attrs() {
+        committed::forget(py, state, attr);
     }
-    for name in ["identity_token", "load_options", "load_path", "info"] {
+    state.clear_flags(flags::MODIFIED | flags::EXPIRED | flags::EXPIRED_RELATED);
+    if let Some(key) = description.get_item("key")? {
+        state_view::set_identity_key(state, Some(key.cast_into::<PyTuple>()?))?;
+        flags::note_detached(state, flags::DETACHED_UNPICKLED);
+    }
+    for name in ["load_options", "load_path", "info", "callables"] {
         if let Some(value) = description.get_item(name)? {
             let place = match name {
-                "identity_token" => &mut state.rare_mut().identity_token,
                 "load_options" => &mut state.extra_mut().load_options,
                 "load_path" => &mut state.extra_mut().load_path,
-                _ => &mut state.rare_mut().info,
+                "info" => &mut state.rare_mut().info,
+                _ => &mut state.rare_mut().callables,
             };
             let old = std::mem::replace(place, value.clone().into_ptr());
             state.track(value.as_ptr());
@@ -188,25 +247,28 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
         for (key, value) in values.cast::<PyDict>()?.iter() {
             state.set_committed(attr(&key)?.index(), value.into_ptr())?;
         }
-        tie_collections(description.py(), state)?;
+        tie_collections(py, state)?;
     }
-    if let Some(committed) = description.get_item("committed")? {
-        for (key, old) in committed.cast::<PyDict>()?.iter() {
-            let index = attr(&key)?.index();
-            state.set_slot_flags(index, state.slot(index).flags() | slots::MODIFIED);
-            if !names::NO_VALUE.is(old.as_ptr()) {
-                state.forget_committed(index);
-                state.keep_committed(index, old.into_ptr());
-            }
+    if let Some(committed) = description.get_item("committed_state")? {
+        for item in committed.call_method0("items")?.try_iter()? {
+            let (key, old) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            committed::keep(state, attr(&key)?, &old)?;
         }
     }
-    if let Some(expired) = description.get_item("expired")? {
+    if let Some(expired) = description.get_item("expired_attributes")? {
         for key in expired.try_iter()? {
             let index = attr(&key?)?.index();
             state.set_slot_flags(index, state.slot(index).flags() | slots::EXPIRED);
         }
     }
-    for (name, flag) in [("modified", flags::MODIFIED), ("is_expired", flags::EXPIRED)] {
+    if let Some(pending) = description.get_item("_pending_mutations")? {
+        for (key, (added, removed)) in queued(&pending)? {
+            let attr = attr(&key)?;
+            added.into_iter().for_each(|item| collection::queue(state, attr, item, true));
+            removed.into_iter().for_each(|item| collection::queue(state, attr, item, false));
+        }
+    }
+    for (name, flag) in [("modified", flags::MODIFIED), ("expired", flags::EXPIRED)] {
         if description.get_item(name)?.is_some_and(|value| value.is_truthy().unwrap_or(false)) {
             state.add_flags(flag);
         }

@@ -311,9 +311,8 @@ pub fn refresh(py: Python<'_>, state: StateRef, passive: u32) -> PyResult<bool> 
     }
     // SAFETY: the key of a state that has one is a valid object.
     let key = unsafe { Bound::from_borrowed_ptr(py, state.key()) };
-    if let Ok(parts) = key.cast_exact::<PyTuple>()
-        && parts.iter_borrowed().any(|part| part.is_none())
-    {
+    let parts = key.cast_exact::<PyTuple>();
+    if key.is_none() || parts.is_ok_and(|parts| parts.iter_borrowed().any(|part| part.is_none())) {
         return Ok(false);
     }
     let Some(rows) = this.rows(&session, uow, &key)? else { return Ok(false) };

@@ -3,7 +3,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PySet, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PySet, PyString, PyTuple, PyType};
 
 use crate::attribute::{AttrCore, AttrKind};
 use crate::flags;
@@ -74,6 +74,26 @@ fn get_rare<'py>(
     unsafe { Bound::from_borrowed_ptr_or_opt(py, state.rare().map_or(std::ptr::null_mut(), field)) }
 }
 
+/// Gives a state an identity key of the form (class, primary key, token).
+pub fn set_identity_key(state: StateRef, key: Option<Bound<'_, PyTuple>>) -> PyResult<()> {
+    let Some(key) = key else {
+        state.set_key(std::ptr::null_mut());
+        return Ok(());
+    };
+    if key.len() < 3 {
+        // not a key SQLAlchemy would make; it still means "has an identity"
+        state.track(key.as_ptr());
+        state.set_key(key.into_ptr());
+        return Ok(());
+    }
+    let identity = key.get_item(1)?.cast_into::<PyTuple>()?;
+    let value = if identity.len() == 1 { identity.get_item(0)? } else { identity.into_any() };
+    state.track(value.as_ptr());
+    state.set_key(value.into_ptr());
+    set_extra(state, Some(key.get_item(2)?), |extra| &mut rare(extra).identity_token);
+    Ok(())
+}
+
 fn rare(extra: &mut StateExtra) -> &mut RareExtra {
     extra.rare.get_or_insert_default()
 }
@@ -107,20 +127,8 @@ impl InstanceState {
     #[pyo3(name = "is_instance")]
     const IS_INSTANCE: bool = true;
 
-    /// Pickles as a description that an object adopts where it is unpickled.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyDict>,))> {
-        let py = slf.py();
-        let description = match (slf.get().state(), slf.get().description(py)) {
-            (Some(state), _) => crate::pickling::describe(py, state)?,
-            (None, Some(description)) => description,
-            (None, None) => {
-                return Err(pyo3::exceptions::PyTypeError::new_err("cannot pickle the state of a lost object"));
-            }
-        };
-        Ok((py.import("rustalchemy._core")?.getattr("_unpickle_state")?, (description,)))
-    }
     /// The mapped object, or None once it is gone.
-    fn obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+    pub fn obj<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         // SAFETY: a living object or null.
         unsafe { Bound::from_borrowed_ptr_or_opt(py, self.target_ptr()) }
     }
@@ -165,23 +173,7 @@ impl InstanceState {
     }
     #[setter]
     fn set_key(slf: &Bound<'_, Self>, key: Option<Bound<'_, PyTuple>>) -> PyResult<()> {
-        let state = Self::living(slf)?;
-        let Some(key) = key else {
-            state.set_key(std::ptr::null_mut());
-            return Ok(());
-        };
-        if key.len() < 3 {
-            // not a key SQLAlchemy would make; it still means "has an identity"
-            state.track(key.as_ptr());
-            state.set_key(key.into_ptr());
-            return Ok(());
-        }
-        let identity = key.get_item(1)?.cast_into::<PyTuple>()?;
-        let value = if identity.len() == 1 { identity.get_item(0)? } else { identity.into_any() };
-        state.track(value.as_ptr());
-        state.set_key(value.into_ptr());
-        set_extra(state, Some(key.get_item(2)?), |extra| &mut rare(extra).identity_token);
-        Ok(())
+        set_identity_key(Self::living(slf)?, key)
     }
     #[deleter]
     fn delete_key(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -313,43 +305,11 @@ impl InstanceState {
     fn set_expired(&self, value: bool) {
         self.set_flag(flags::EXPIRED, value);
     }
-    /// Names of expired attributes: what the next access to one of them loads, and, as long as nothing was loaded after
-    /// the whole object was expired, the relationships.
-    #[getter]
-    fn expired_attributes<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
-        let state = Self::living(slf)?;
-        let all = state.has(flags::EXPIRED) && state.has_key();
-        key_set(slf.py(), state, |attr| {
-            let slot = state.slot(attr.index());
-            slot.is_expired() || (all && slot.value().is_null() && !attr.accepts_scalar_loader.get())
-        })
-    }
     /// Names of column attributes to be loaded by the next access to an expired one.
     #[getter]
     fn _expired_columns<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
         let state = Self::living(slf)?;
         key_set(slf.py(), state, |attr| state.slot(attr.index()).is_expired())
-    }
-    /// Old values of changed attributes.
-    #[getter]
-    fn committed_state<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
-        let py = slf.py();
-        let state = Self::living(slf)?;
-        let result = PyDict::new(py);
-        for attr in state.manager().attrs() {
-            let Some(old) = state.committed(attr.index()) else { continue };
-            // SAFETY: owned by the state, or null.
-            let old = unsafe { Bound::from_borrowed_ptr_or_opt(py, old) };
-            let old = match old {
-                None => names::NO_VALUE.get(py),
-                Some(old) if attr.kind == AttrKind::Collection && old.is_exact_instance_of::<PyTuple>() => {
-                    PyList::new(py, crate::collection::items(&old)?)?.into_any()
-                }
-                Some(old) => old,
-            };
-            result.set_item(attr.key(py), old)?;
-        }
-        Ok(result)
     }
     /// Names of attributes without a value.
     #[getter]

@@ -467,7 +467,10 @@ pub(super) fn null_key(py: Python<'_>, what: &str, table: &crate::mapper::TableD
 fn copy_equated(py: Python<'_>, descriptor: &MapperDescriptor, table: usize, state: StateRef) -> PyResult<()> {
     let Some(number) = table_number(descriptor, table) else { return Ok(()) };
     for equated in &descriptor.tables[number].equated {
-        if equated.source != equated.own {
+        if equated.source == equated.own {
+            // set to what it is, which can be told where the flush fails
+            state.add_flags(flags::MODIFIED);
+        } else {
             copy_one(py, state, equated)?;
         }
     }

@@ -3,9 +3,10 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::instance::{self, InstanceObject};
-use crate::instance_state;
+use crate::instance_state::{self, InstanceState};
 use crate::manager::ManagerCore;
 use crate::names;
+use crate::pickling;
 
 use super::StateRef;
 
@@ -53,25 +54,34 @@ pub unsafe fn state_of_ptr(py: Python<'_>, object: *mut ffi::PyObject) -> Option
         } else {
             // The object's own dict holds another reference, so the carrier outlives this one.
             ffi::Py_DECREF(carrier);
-            if let Some(state) = instance_state::carrier_core(py, carrier, object) {
-                return Some(state);
-            }
+            return match instance_state::carrier_core(py, carrier, object) {
+                Some(state) => Some(state),
+                None => adopt_external(py, object, carrier),
+            };
         }
-        adopt_external(py, object)
+        None
     }
 }
 
-/// Gives a carrier to an object of an instrumented class that has none yet: made without `__init__`, or a copy that
-/// brought its original's along.
+/// Gives a carrier to a copy of an object of an instrumented class, which brought its original's along.
 #[cold]
-unsafe fn adopt_external(py: Python<'_>, object: *mut ffi::PyObject) -> Option<StateRef> {
+unsafe fn adopt_external(py: Python<'_>, object: *mut ffi::PyObject, found: *mut ffi::PyObject) -> Option<StateRef> {
     // SAFETY: promised by `state_of_ptr`'s caller.
     unsafe {
         let manager = ManagerCore::lookup(py, ffi::Py_TYPE(object));
         if manager.is_null() || (*manager).is_inline() {
             return None;
         }
+        let found = Bound::from_borrowed_ptr(py, found);
+        found.cast::<InstanceState>().ok()?.get().state()?;
         let object = Bound::from_borrowed_ptr(py, object);
-        instance_state::attach_carrier(&object, &*manager).ok()
+        let state = instance_state::attach_carrier(&object, &*manager).ok()?;
+        match pickling::adopt(&object, state, &found) {
+            Ok(()) => Some(state),
+            Err(error) => {
+                error.write_unraisable(py, Some(&object));
+                None
+            }
+        }
     }
 }

@@ -138,11 +138,15 @@ impl StateRef {
     }
     /// Forgets the old value of one attribute.
     pub fn forget_committed(self, index: u32) {
-        let Some(extra) = self.extra_opt_mut() else { return };
-        if let Some(at) = extra.committed.iter().position(|(at, _)| *at == index) {
-            let (_, value) = extra.committed.swap_remove(at);
-            // SAFETY: the entry owned its value.
-            unsafe { ffi::Py_DECREF(value) }
+        // SAFETY: the entry owned its value.
+        unsafe { ffi::Py_XDECREF(self.take_committed(index)) }
+    }
+    /// Hands the old value of one attribute over to the caller; null if none is kept.
+    pub fn take_committed(self, index: u32) -> *mut ffi::PyObject {
+        let Some(extra) = self.extra_opt_mut() else { return std::ptr::null_mut() };
+        match extra.committed.iter().position(|(at, _)| *at == index) {
+            Some(at) => extra.committed.swap_remove(at).1,
+            None => std::ptr::null_mut(),
         }
     }
     /// Everything as it is now is committed: clears modified bits, old values and queued collection changes.
