@@ -231,6 +231,18 @@ def test_savepoint_undoes_what_it_changed_before_it_was_to_delete_it(world: Worl
     assert document.name == "d"
 
 
+def test_merge_into_an_object_of_another_class_misses_what_that_has_not(world: World) -> None:
+    dog = world.stored("Dog", name="d")
+    key = dog.id
+    world.session.rollback()
+    animal = world.stored("Animal", name="a", id=key)
+    copy = world.new("Dog", id=key)
+    world.orm.make_transient_to_detached(copy)
+    assert sa.inspect(animal).identity == sa.inspect(copy).identity
+    with pytest.raises(KeyError, match="enemy_id|trick"):
+        world.session.merge(copy)
+
+
 # --- where SQLAlchemy makes a mistake that `ordered` puts right ------------------------------------------------------
 
 

@@ -102,6 +102,9 @@ pub fn into_known<'py>(uow: UowRef, instance: &Bound<'py, PyAny>) -> PyResult<Op
     if found.object.is(instance) {
         return Ok(Some(found.object));
     }
+    if !found.state.manager().is_subclass_of(manager) {
+        return Ok(None); // an object of another class: it may lack attributes
+    }
     copy_load_context(py, source, found.state);
     plan.copy_values(py, source, found.state, true)?;
     Ok(Some(found.object))

@@ -1,6 +1,6 @@
 //! Loads of one row whose statement was compiled before: `get()`, many-to-one by primary key, refresh of an expired object.
 //!
-//! Python prepares a statement (`orm._statement_cache`) and leaves it on the mapper once its rows need nothing but a row plan.
+//! Python prepares a statement (`orm._prepared_loads`) and leaves it on the mapper once its rows need nothing but a row plan.
 //! From then on a load is one native call, as long as nobody has to be asked: no listener, no flush that is due, the
 //! transaction's lane open. In every other case these functions answer "not here", and Python does the load.
 

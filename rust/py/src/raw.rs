@@ -176,19 +176,20 @@ pub unsafe fn call_fast_method(
     slf: *mut ffi::PyObject,
     args: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
-    names: *mut ffi::PyObject,
+    keywords: *mut ffi::PyObject,
     method: FastMethod,
 ) -> *mut ffi::PyObject {
     // SAFETY: the interpreter passes living objects of the documented types.
     unsafe {
         guarded(|py| {
             let slf = Bound::from_borrowed_ptr(py, slf);
-            let names = Bound::from_borrowed_ptr_or_opt(py, names).map(|names| names.cast_into_unchecked::<PyTuple>());
+            let keywords =
+                Bound::from_borrowed_ptr_or_opt(py, keywords).map(|keywords| keywords.cast_into_unchecked::<PyTuple>());
             let count = usize::try_from(count).unwrap_or(0);
-            let all = count + names.as_ref().map_or(0, PyTupleMethods::len);
+            let all = count + keywords.as_ref().map_or(0, PyTupleMethods::len);
             let values = if all == 0 { &[] } else { std::slice::from_raw_parts(args, all) };
             let (positional, named) = values.split_at(count);
-            Ok(method(&slf, &FastArgs { positional, named, names, py })?.into_ptr())
+            Ok(method(&slf, &FastArgs { positional, named, names: keywords, py })?.into_ptr())
         })
     }
 }
