@@ -239,7 +239,7 @@ def test_merge_into_an_object_of_another_class_misses_what_that_has_not(world: W
     copy = world.new("Dog", id=key)
     world.orm.make_transient_to_detached(copy)
     assert sa.inspect(animal).identity == sa.inspect(copy).identity
-    with pytest.raises(KeyError, match="enemy_id|trick"):
+    with pytest.raises(KeyError, match=r"enemy_id|trick"):
         world.session.merge(copy)
 
 

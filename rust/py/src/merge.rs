@@ -1,4 +1,5 @@
 //! The native part of `Session.merge()`: column values of one object go to another that has the same identity.
+use pyo3::exceptions::PyKeyError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -44,7 +45,9 @@ impl MergePlan {
             expiry::apply_pending(py, source)?;
             // SAFETY: owned by the slot.
             let value = unsafe { Bound::from_borrowed_ptr_or_opt(py, source.slot(index).value()) };
-            let Some(attr) = target.manager().attr(index) else { continue };
+            let Some(attr) = target.manager().attr(index) else {
+                return lacks(py, source, index); // an object of another class
+            };
             match value {
                 Some(value) if load => attribute::set(py, target, attr, &value, None)?,
                 Some(value) => {
@@ -62,6 +65,12 @@ impl MergePlan {
         }
         Ok(())
     }
+}
+
+/// `KeyError`: the object that has the identity is of a class without the attribute.
+fn lacks(py: Python<'_>, source: StateRef, index: u32) -> PyResult<()> {
+    let key = source.manager().attr(index).map(|attr| attr.key(py).clone().unbind());
+    Err(PyKeyError::new_err((key,)))
 }
 
 /// Merges an object into the one of the same identity that the session has, if there is nothing else to it: no object
@@ -101,9 +110,6 @@ pub fn into_known<'py>(uow: UowRef, instance: &Bound<'py, PyAny>) -> PyResult<Op
     };
     if found.object.is(instance) {
         return Ok(Some(found.object));
-    }
-    if !found.state.manager().is_subclass_of(manager) {
-        return Ok(None); // an object of another class: it may lack attributes
     }
     copy_load_context(py, source, found.state);
     plan.copy_values(py, source, found.state, true)?;
