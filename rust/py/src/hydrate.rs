@@ -239,9 +239,11 @@ impl<'py> RowProcessor<'py> {
         }
         if is_first {
             self.announce(plan, row, state, is_new)?;
+            // What listeners have set counts as loaded, too.
             if overwrite && self.options.only_attributes {
+                plan.columns().for_each(|(column, _)| state.commit(index(column.attribute)));
                 state.clear_flags(flags::EXPIRED);
-            } else if overwrite {
+            } else if overwrite || state.has(flags::MODIFIED) {
                 self.commit(state);
             }
         }
@@ -424,11 +426,10 @@ impl<'py> RowProcessor<'py> {
 
     /// Takes the row for what the object lacks.
     fn fill_missing(&mut self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
-        let missing = if has_event(state, InstanceEvent::Refresh) {
-            Some(self.names(state, |attribute| is_missing(state, attribute))?)
-        } else {
-            None
-        };
+        let missing: Option<Vec<u32>> = has_event(state, InstanceEvent::Refresh).then(|| {
+            let attributes = state.manager().attrs().map(AttrCore::index);
+            attributes.filter(|&attribute| is_missing(state, attribute)).collect()
+        });
         for (column, _) in plan.columns() {
             let attribute = index(column.attribute);
             if is_missing(state, attribute) {
@@ -448,7 +449,9 @@ impl<'py> RowProcessor<'py> {
         if let Some(missing) = missing
             && self.memory.is_first_sight(state)
         {
-            self.fire(state, InstanceEvent::Refresh, Some(missing.into_any()))?;
+            let names = self.names(state, |attribute| missing.contains(&attribute))?;
+            self.fire(state, InstanceEvent::Refresh, Some(names.into_any()))?;
+            missing.into_iter().for_each(|attribute| state.commit(attribute));
         }
         Ok(())
     }
@@ -489,7 +492,7 @@ impl<'py> RowProcessor<'py> {
         Ok(())
     }
 
-    /// After a full overwrite nothing of the object is changed any more.
+    /// Everything of the object is as it was loaded.
     fn commit(&self, state: StateRef) {
         state.commit_all();
         // SAFETY: the core is alive, see `uow`; no other reference into the list exists here.

@@ -547,11 +547,8 @@ impl InstanceState {
         for key in keys.try_iter()? {
             let key = key?.cast_into::<PyString>()?;
             let attr = state.manager().expect_attr(&key)?;
-            let slot = state.slot(attr.index());
-            state.forget_committed(attr.index());
-            let keep = if slot.value().is_null() { slot.flags() & slots::EXPIRED } else { 0 };
-            state.set_slot_flags(attr.index(), keep);
-            if !slot.value().is_null() {
+            state.commit(attr.index());
+            if !state.slot(attr.index()).value().is_null() {
                 expiry::forget_callable(slf.py(), state, attr)?;
             }
         }

@@ -149,6 +149,13 @@ impl StateRef {
             None => std::ptr::null_mut(),
         }
     }
+    /// One attribute is committed as it is.
+    pub fn commit(self, index: u32) {
+        let slot = self.slot(index);
+        let keep = if slot.value().is_null() { slot.flags() & slots::EXPIRED } else { 0 };
+        self.set_slot_flags(index, keep);
+        self.forget_committed(index);
+    }
     /// Everything as it is now is committed: clears modified bits, old values and queued collection changes.
     pub fn commit_all(self) {
         for index in 0..self.slot_len() {
