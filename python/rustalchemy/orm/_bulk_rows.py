@@ -160,8 +160,9 @@ class _RecordMaker:
         self._default_names = mapper._server_default_col_keys[table] if eager else frozenset()
         self._extra_keys = extra_keys
         version, generator = mapper.version_id_col, mapper.version_id_generator
-        is_versioned = version is not None and generator is not False and version in mapper._cols_by_table[table]
-        self._version: tuple[str, Any] | None = (version.key, generator) if is_versioned else None
+        self._version: tuple[str, Any] | None = None
+        if version is not None and generator is not False and version in mapper._cols_by_table[table]:
+            self._version = (version.key, generator)
         self._identity = (
             (str(mapper._polymorphic_attr_key), mapper.polymorphic_identity)
             if mapper._set_polymorphic_identity

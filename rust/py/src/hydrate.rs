@@ -241,7 +241,9 @@ impl<'py> RowProcessor<'py> {
             self.announce(plan, row, state, is_new)?;
             // What listeners have set counts as loaded, too.
             if overwrite && self.options.only_attributes {
-                plan.columns().for_each(|(column, _)| state.commit(index(column.attribute)));
+                for (column, _) in plan.columns() {
+                    state.commit(index(column.attribute));
+                }
                 state.clear_flags(flags::EXPIRED);
             } else if overwrite || state.has(flags::MODIFIED) {
                 self.commit(state);
@@ -451,7 +453,9 @@ impl<'py> RowProcessor<'py> {
         {
             let names = self.names(state, |attribute| missing.contains(&attribute))?;
             self.fire(state, InstanceEvent::Refresh, Some(names.into_any()))?;
-            missing.into_iter().for_each(|attribute| state.commit(attribute));
+            for attribute in missing {
+                state.commit(attribute);
+            }
         }
         Ok(())
     }

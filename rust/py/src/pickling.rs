@@ -264,8 +264,12 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
     if let Some(pending) = description.get_item("_pending_mutations")? {
         for (key, (added, removed)) in queued(&pending)? {
             let attr = attr(&key)?;
-            added.into_iter().for_each(|item| collection::queue(state, attr, item, true));
-            removed.into_iter().for_each(|item| collection::queue(state, attr, item, false));
+            for item in added {
+                collection::queue(state, attr, item, true);
+            }
+            for item in removed {
+                collection::queue(state, attr, item, false);
+            }
         }
     }
     for (name, flag) in [("modified", flags::MODIFIED), ("expired", flags::EXPIRED)] {
