@@ -210,6 +210,25 @@ def test_pickled_and_copied_value(sa: SimpleNamespace, session: Any, kind: str) 
         assert value and document not in session.dirty
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_pickled_object(sa: SimpleNamespace, session: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its value announces changes to the object that was unpickled with it."""
+    Document, _ = document_class(sa)
+    Document.__qualname__ = "Document"
+    monkeypatch.setitem(globals(), "Document", Document)
+    document = stored(session, Document(**{kind: KINDS[kind]}))
+    assert getattr(document, kind) == KINDS[kind]
+    data = pickle.dumps(document)
+    session.expunge_all()
+    again = pickle.loads(data)
+    session.add(again)
+    assert again not in session.dirty
+    getattr(again, kind).clear()
+    assert again in session.dirty
+    session.commit()
+    assert not getattr(again, kind)
+
+
 def test_own_class(sa: SimpleNamespace, session: Any) -> None:
     """A class says how it is made from plain values, and calls `changed()`."""
 
