@@ -15,6 +15,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::attribute;
 use crate::flags;
+use crate::held::Held;
 use crate::instance_dict;
 use crate::manager::ManagerCore;
 use crate::names;
@@ -277,13 +278,20 @@ unsafe fn forget(core: *mut StateCore) {
     }
 }
 
-/// `forget` for external carriers.
+/// `forget` for external carriers. The caller drops what lists held of the object when nothing is half done.
 ///
 /// # Safety
-/// The carrier of `core` is being deallocated.
-pub unsafe fn forget_state(core: *mut StateCore) {
-    // SAFETY: promised by the caller.
-    unsafe { forget(core) }
+/// The carrier of `core` is being cleared or deallocated.
+pub unsafe fn forget_state(core: *mut StateCore) -> [Option<Held>; 2] {
+    // SAFETY: promised by the caller; owners outlive their states' `owner` pointers.
+    unsafe {
+        if (*core).owner.is_null() || (*core).manager.is_null() {
+            return [None, None];
+        }
+        let left = UnitOfWorkCore::forget_external((*core).owner, StateRef::from_ptr(core));
+        (*core).owner = ptr::null_mut();
+        left
+    }
 }
 
 unsafe extern "C" fn instance_dealloc(object: *mut ffi::PyObject) {

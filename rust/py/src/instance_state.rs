@@ -308,8 +308,9 @@ impl InstanceState {
         if self.role.get() == Role::Carrier {
             // SAFETY: the collector found the carrier unreachable; the identity table forgets it first.
             unsafe {
-                crate::instance::forget_state(self.core.get());
+                let held = crate::instance::forget_state(self.core.get());
                 (*self.core.get()).clear();
+                drop(held);
             }
         }
     }
@@ -339,13 +340,14 @@ impl Drop for InstanceState {
         // SAFETY: the carrier goes away, with the GIL held: the identity table forgets it before anything else can run.
         unsafe {
             let core = self.core.get();
-            crate::instance::forget_state(core);
+            let held = crate::instance::forget_state(core);
             (*core).clear();
             let manager = ptr::replace(&raw mut (*core).manager, ptr::null());
             ffi::Py_XDECREF(self.target.replace(ptr::null_mut()));
             if !manager.is_null() {
                 ffi::Py_DECREF((*manager).object_ptr());
             }
+            drop(held);
         }
     }
 }

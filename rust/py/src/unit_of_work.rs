@@ -2,7 +2,6 @@
 use std::cell::UnsafeCell;
 
 use pyo3::exceptions::PyTypeError;
-use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -454,20 +453,9 @@ impl UnitOfWork {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: traversal runs with the GIL held and no Python code; nothing else borrows the core meanwhile.
         let core = unsafe { &**self.0.get() };
-        let mut result = Ok(());
-        let mut call = |object: *mut ffi::PyObject| {
-            if result.is_ok() && !object.is_null() {
-                // SAFETY: the list owns the object. The borrowed view is only visited; `ManuallyDrop` keeps its count.
-                let object = std::mem::ManuallyDrop::new(unsafe {
-                    Bound::from_owned_ptr(Python::assume_attached(), object).unbind()
-                });
-                result = visit.call(&*object);
-            }
-        };
-        for state in core.new.iter().chain(core.dirty.iter()).chain(core.deleted.iter()) {
-            call(state.object_ptr());
+        for held in core.new.holds().chain(core.dirty.holds()).chain(core.deleted.holds()) {
+            held.traverse(&visit)?;
         }
-        result?;
         core.events.traverse(&visit)
     }
     fn __clear__(slf: &Bound<'_, Self>) {

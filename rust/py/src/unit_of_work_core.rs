@@ -90,6 +90,10 @@ impl<const LIST: u16> StateList<LIST> {
     pub fn iter(&self) -> impl Iterator<Item = StateRef> + '_ {
         self.entries.iter().flatten().map(Held::state)
     }
+    /// The objects it holds, in order. The weak reference of an external state may be dead before them.
+    pub fn holds(&self) -> impl Iterator<Item = &Held> {
+        self.entries.iter().flatten()
+    }
     /// Appends a state that is in no list. One whose object is gone stays outside: nobody could save it.
     pub fn push(&mut self, state: StateRef) {
         debug_assert!(!state.has_any(flags::IN_LIST));
@@ -154,7 +158,7 @@ fn position(at: usize) -> u32 {
 #[derive(Default)]
 pub struct StateSet<const HOLDS: bool> {
     positions: HashMap<usize, usize>,
-    entries: Vec<Option<StateRef>>,
+    entries: Vec<Option<(StateRef, Option<Held>)>>,
 }
 
 impl<const HOLDS: bool> StateSet<HOLDS> {
@@ -168,7 +172,7 @@ impl<const HOLDS: bool> StateSet<HOLDS> {
     }
     /// The states in order.
     pub fn iter(&self) -> impl Iterator<Item = StateRef> + '_ {
-        self.entries.iter().flatten().copied()
+        self.entries.iter().flatten().map(|(state, _)| *state)
     }
     /// The states a condition holds for, with their objects.
     pub fn held(&self, is_wanted: impl Fn(StateRef) -> bool) -> Vec<Held> {
@@ -180,30 +184,26 @@ impl<const HOLDS: bool> StateSet<HOLDS> {
         if self.positions.contains_key(&address) {
             return false;
         }
-        if HOLDS {
-            let object = state.object_ptr();
-            if object.is_null() {
-                return false;
-            }
-            // SAFETY: a living object; the set keeps its own reference.
-            unsafe { ffi::Py_INCREF(object) };
+        let held = if HOLDS { Held::new(state) } else { None };
+        if HOLDS && held.is_none() {
+            return false;
         }
         self.positions.insert(address, self.entries.len());
-        self.entries.push(Some(state));
+        self.entries.push(Some((state, held)));
         true
     }
-    fn forget(&mut self, state: StateRef) -> bool {
-        let Some(position) = self.positions.remove(&(state.as_ptr() as usize)) else { return false };
-        self.entries[position] = None;
+    fn forget(&mut self, state: StateRef) -> Option<Held> {
+        let position = self.positions.remove(&(state.as_ptr() as usize))?;
+        let held = self.entries[position].take().and_then(|(_, held)| held);
         if self.positions.is_empty() {
             self.entries.clear();
         } else if self.entries.len() > 64 && self.entries.len() > 2 * self.positions.len() {
             self.entries.retain(Option::is_some);
-            for (position, state) in self.entries.iter().flatten().enumerate() {
+            for (position, (state, _)) in self.entries.iter().flatten().enumerate() {
                 self.positions.insert(state.as_ptr() as usize, position);
             }
         }
-        true
+        held
     }
 }
 
@@ -211,7 +211,8 @@ impl StateSet<false> {
     /// Takes a state out.
     pub fn remove(&mut self, state: StateRef) {
         if !self.is_empty() {
-            self.forget(state);
+            let none_held = self.forget(state);
+            debug_assert!(none_held.is_none());
         }
     }
 }
@@ -219,18 +220,11 @@ impl StateSet<false> {
 impl StateSet<true> {
     /// Takes a state out and hands over the reference to its object.
     pub fn take(&mut self, state: StateRef) -> Option<Held> {
-        if !self.forget(state) {
-            return None;
-        }
-        // SAFETY: the set owned this reference.
-        unsafe { Held::from_owned(state, state.object_ptr()) }
+        self.forget(state)
     }
-    /// Visits the owned objects for the collector.
-    ///
-    /// # Safety
-    /// Called from a `tp_traverse` only.
-    pub unsafe fn traverse(&self, visit: &mut impl FnMut(*mut ffi::PyObject) -> i32) -> i32 {
-        self.iter().map(|state| visit(state.object_ptr())).find(|&result| result != 0).unwrap_or(0)
+    /// The objects it holds.
+    pub fn holds(&self) -> impl Iterator<Item = &Held> {
+        self.entries.iter().flatten().filter_map(|(_, held)| held.as_ref())
     }
 }
 
@@ -315,7 +309,7 @@ impl UnitOfWorkCore {
         unsafe { UowRef::from_ptr(uow) }.expunge_with_cascade(py, state)
     }
 
-    /// The carrier of `state` is being deallocated: take its borrowed pointer out of everything.
+    /// The carrier of `state` is being deallocated: take its borrowed pointer out of the map.
     ///
     /// # Safety
     /// `uow` is alive; `state` is valid for the duration of the call; no Python code may run.
@@ -325,6 +319,21 @@ impl UnitOfWorkCore {
         uow.map_discard(state);
         uow.core().outside.remove(state);
     }
+
+    /// As `forget`, for an external carrier, which can go before its object does: also out of the lists that hold the object.
+    /// The caller drops what they held when nothing is half done.
+    ///
+    /// # Safety
+    /// As `forget`.
+    pub unsafe fn forget_external(uow: *mut Self, state: StateRef) -> [Option<Held>; 2] {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let uow = UowRef::from_ptr(uow);
+            let left = [uow.leave_lists(state), uow.leave_deleted(state)];
+            Self::forget(uow.as_ptr(), state);
+            left
+        }
+    }
 }
 
 impl UowRef {
@@ -333,7 +342,7 @@ impl UowRef {
         let core = self.core();
         core.session = SessionPtr::default();
         let mut states = core.identity.held(|_| true);
-        states.extend(core.new.iter().filter_map(Held::new));
+        states.extend(core.new.holds().cloned());
         states.extend(core.outside.held(|_| true));
         let states: Vec<(Held, bool)> = states
             .into_iter()
