@@ -28,13 +28,6 @@ impl Held {
         unsafe { ffi::Py_INCREF(object.as_ptr()) };
         Some(Self { state, object })
     }
-    /// Takes over an owned reference to the state's object.
-    ///
-    /// # Safety
-    /// `object` is the state's object and the caller owned a reference to it.
-    pub unsafe fn from_owned(state: StateRef, object: *mut ffi::PyObject) -> Option<Self> {
-        NonNull::new(object).map(|object| Self { state, object })
-    }
     /// The state.
     #[inline]
     pub fn state(&self) -> StateRef {
