@@ -64,7 +64,9 @@ class SessionBinds:
         **kw: Any,
     ) -> Connection:
         self._check_context()
-        return (self._transaction or self._autobegin_t())._connection_for_bind(engine, execution_options)
+        transaction = self._transaction or self._autobegin_t()
+        established = None if execution_options else transaction._established(engine)
+        return transaction._connection_for_bind(engine, execution_options) if established is None else established
 
     def _lane(self, mapper: Any) -> Lane | None:
         """The statement lane for a mapper's connection, or None when Core must see every statement."""

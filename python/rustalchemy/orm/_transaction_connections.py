@@ -158,6 +158,13 @@ class TransactionConnections(_StateChange):
         finally:
             self._state = ACTIVE
 
+    def _established(self, bind: Engine | Connection) -> Connection | None:
+        """The Connection this level has for a bind, if it takes no more than a look: asked for by every statement."""
+        if self._state is not ACTIVE or self._lane_end is not None:
+            return None
+        entry = self._connections.get(bind)
+        return None if entry is None else entry[0]
+
     def _provision_connection(
         self,
         bind: Engine | Connection,
