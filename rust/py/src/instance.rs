@@ -285,11 +285,11 @@ unsafe fn forget(core: *mut StateCore) {
 pub unsafe fn forget_state(core: *mut StateCore) -> [Option<Held>; 2] {
     // SAFETY: promised by the caller; owners outlive their states' `owner` pointers.
     unsafe {
-        if (*core).owner.is_null() || (*core).manager.is_null() {
-            return [None, None];
-        }
-        let left = UnitOfWorkCore::forget_external((*core).owner, StateRef::from_ptr(core));
-        (*core).owner = ptr::null_mut();
+        let left = match (*core).owner {
+            owner if owner.is_null() => [None, None],
+            owner => UnitOfWorkCore::leave_all_lists(owner, StateRef::from_ptr(core)),
+        };
+        forget(core);
         left
     }
 }

@@ -197,15 +197,9 @@ impl KeyedRelation {
             return Ok(None);
         }
         let Some(key) = loaded_key(py, state, &self.columns)? else { return Ok(None) };
-        // SAFETY: the owner of a state is a living unit of work; the session is held from the next line on.
-        let uow = unsafe { UowRef::from_ptr(state.owner()) };
-        let Some(session) = uow.session(py) else { return Ok(None) };
-        if !is_plain(&session)? {
-            return Ok(None);
-        }
+        let Some((uow, session)) = plain_session(py, state)? else { return Ok(None) };
         let target = ManagerCore::of(self.target.bind(py));
-        let base = base_of_manager(py, target);
-        if let Some(found) = uow.core().identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())? {
+        if let Some(found) = look_up(uow, target, &key)? {
             return Ok(is_usable(&found, target).then_some(found.object));
         }
         match target.mapper(py) {
@@ -213,9 +207,7 @@ impl KeyedRelation {
             None => Ok(None),
         }
     }
-}
 
-impl KeyedRelation {
     fn find_known<'py>(&self, py: Python<'py>, state: StateRef, passive: u32) -> PyResult<Option<Bound<'py, PyAny>>> {
         let is_plain_case = is_persistent(state) && !state.is_outdated() && state.slot(self.attr).value().is_null();
         let (true, &[column]) = (is_plain_case, self.columns.as_slice()) else { return Ok(None) };
@@ -230,15 +222,9 @@ impl KeyedRelation {
         if key.is_none() {
             return Ok(Some(key));
         }
-        // SAFETY: as in `find`.
-        let uow = unsafe { UowRef::from_ptr(state.owner()) };
-        let Some(session) = uow.session(py) else { return Ok(None) };
-        if !is_plain(&session)? {
-            return Ok(None);
-        }
+        let Some((uow, _session)) = plain_session(py, state)? else { return Ok(None) };
         let target = ManagerCore::of(self.target.bind(py));
-        let base = base_of_manager(py, target);
-        match uow.core().identity.lookup(py, base, key.as_ptr(), std::ptr::null_mut())? {
+        match look_up(uow, target, &key)? {
             Some(found) => Ok(is_usable(&found, target).then_some(found.object)),
             None if passive & passive::SQL_OK == 0 || passive & passive::RELATED_OBJECT_OK == 0 => {
                 Ok(Some(names::PASSIVE_NO_RESULT.get(py)))
@@ -246,6 +232,20 @@ impl KeyedRelation {
             None => Ok(None),
         }
     }
+}
+
+/// The session of an attached state, if nobody else has a say in what it loads (`is_plain`).
+fn plain_session(py: Python<'_>, state: StateRef) -> PyResult<Option<(UowRef, Bound<'_, PyAny>)>> {
+    // SAFETY: the owner of a state is a living unit of work; the session is held from the next line on.
+    let uow = unsafe { UowRef::from_ptr(state.owner()) };
+    let Some(session) = uow.session(py) else { return Ok(None) };
+    Ok(is_plain(&session)?.then_some((uow, session)))
+}
+
+/// What the identity map has for the primary key of a class.
+fn look_up<'py>(uow: UowRef, target: &ManagerCore, key: &Bound<'py, PyAny>) -> PyResult<Option<FoundState<'py>>> {
+    let py = key.py();
+    uow.core().identity.lookup(py, base_of_manager(py, target), key.as_ptr(), std::ptr::null_mut())
 }
 
 /// Is what the identity map has an object of the class, and its row known to be there?
@@ -300,7 +300,7 @@ pub fn refresh(py: Python<'_>, state: StateRef, passive: u32) -> PyResult<bool> 
     if passive & passive::SQL_OK == 0 || passive & passive::NO_AUTOFLUSH != 0 || !may_load(state) {
         return Ok(false);
     }
-    // SAFETY: as in `KeyedRelation::find`.
+    // SAFETY: as in `plain_session`.
     let uow = unsafe { UowRef::from_ptr(state.owner()) };
     let (Some(session), Some(object)) = (uow.session(py), state.object(py)) else { return Ok(false) };
     let Some(mapper) = state.manager().mapper(py) else { return Ok(false) };

@@ -33,6 +33,12 @@ impl Slot {
     pub fn is_expired(self) -> bool {
         self.0 & EXPIRED != 0
     }
+    /// The slot as a commit leaves it: not modified, and expired only where the value is missing.
+    #[inline]
+    #[must_use]
+    pub fn committed(self) -> Self {
+        if self.value().is_null() { Self(self.0 & EXPIRED) } else { Self(self.0 & !FLAGS) }
+    }
     /// A slot of a value (may be null) and flags.
     #[inline]
     pub fn new(value: *mut ffi::PyObject, flags: usize) -> Self {

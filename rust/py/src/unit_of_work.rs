@@ -201,7 +201,7 @@ impl UnitOfWork {
         }
         slf.call_method("_get_impl", (entity, ident), kw)
     }
-    /// Turns rows into objects; see `hydrate.rs`.
+    /// Turns rows into objects; see `hydrate`.
     #[pyo3(signature = (plan, rows, *, populate_existing = false, refresh_state = None, loaded = None, only_attributes = false))]
     fn _hydrate<'py>(
         slf: &Bound<'py, Self>,

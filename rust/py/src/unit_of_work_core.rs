@@ -320,19 +320,15 @@ impl UnitOfWorkCore {
         uow.core().outside.remove(state);
     }
 
-    /// As `forget`, for an external carrier, which can go before its object does: also out of the lists that hold the object.
-    /// The caller drops what they held when nothing is half done.
+    /// An external carrier can go before its object does: out of the lists that hold the object. The caller drops what they
+    /// held when nothing is half done.
     ///
     /// # Safety
     /// As `forget`.
-    pub unsafe fn forget_external(uow: *mut Self, state: StateRef) -> [Option<Held>; 2] {
+    pub unsafe fn leave_all_lists(uow: *mut Self, state: StateRef) -> [Option<Held>; 2] {
         // SAFETY: promised by the caller.
-        unsafe {
-            let uow = UowRef::from_ptr(uow);
-            let left = [uow.leave_lists(state), uow.leave_deleted(state)];
-            Self::forget(uow.as_ptr(), state);
-            left
-        }
+        let uow = unsafe { UowRef::from_ptr(uow) };
+        [uow.leave_lists(state), uow.leave_deleted(state)]
     }
 }
 

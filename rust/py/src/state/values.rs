@@ -78,7 +78,9 @@ impl StateRef {
     pub fn set_made(self, index: u32, value: *mut ffi::PyObject) -> PyResult<()> {
         self.store(index, value, self.slot(index).flags() & slots::MODIFIED)
     }
-    fn store(self, index: u32, value: *mut ffi::PyObject, slot_flags: usize) -> PyResult<()> {
+    /// Stores a value and flags, taking over the reference, and drops the old value: that may run Python code.
+    #[inline]
+    pub fn store(self, index: u32, value: *mut ffi::PyObject, slot_flags: usize) -> PyResult<()> {
         match self.replace_slot(index, value, slot_flags) {
             Ok(old) => {
                 // SAFETY: `old` was owned by the slot.
@@ -151,9 +153,7 @@ impl StateRef {
     }
     /// One attribute is committed as it is.
     pub fn commit(self, index: u32) {
-        let slot = self.slot(index);
-        let keep = if slot.value().is_null() { slot.flags() & slots::EXPIRED } else { 0 };
-        self.set_slot_flags(index, keep);
+        self.set_slot_flags(index, self.slot(index).committed().flags());
         self.forget_committed(index);
     }
     /// Everything as it is now is committed: clears modified bits, old values and queued collection changes.
@@ -161,9 +161,8 @@ impl StateRef {
         for index in 0..self.slot_len() {
             let slot = self.slot(index);
             if slot.flags() != 0 {
-                let keep = if slot.value().is_null() { slot.flags() & slots::EXPIRED } else { 0 };
                 // SAFETY: index is inside the array.
-                unsafe { *(*self.0.as_ptr()).slots.add(index as usize) = Slot::new(slot.value(), keep) }
+                unsafe { *(*self.0.as_ptr()).slots.add(index as usize) = slot.committed() }
             }
         }
         self.clear_flags(flags::MODIFIED | flags::EXPIRED);

@@ -1,0 +1,262 @@
+//! Rows become objects: the row processor of one unit of work.
+//!
+//! One call takes a chunk of rows. For every entity of a row it finds the object in the identity map or makes a new one, fills
+//! what the object lacks (or everything, where the load overwrites), and follows eagerly loaded relationships into the same
+//! row. Values are processed before the object is made, so that a processor that raises leaves no half-filled object behind.
+
+mod announce;
+mod build;
+mod fill;
+mod row;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
+use smallvec::SmallVec;
+
+use crate::errors;
+use crate::flags;
+use crate::instance_state::InstanceState;
+use crate::load_context::{LoadContext, LoadMemory};
+use crate::loaded_values;
+use crate::manager::ManagerCore;
+use crate::mapper::InstanceEvent;
+use crate::row_plan::{EagerPlan, EntityPlan, RowItem, RowPlan, index};
+use crate::state::{self, StateRef};
+use crate::unit_of_work_core::UnitOfWorkCore;
+
+use announce::has_event;
+use build::Branch;
+use fill::{is_missing, is_partial, lacks_anything};
+use row::Row;
+
+/// How a load treats objects that are in the session already.
+#[derive(Default)]
+pub struct HydrateOptions<'py> {
+    /// Everything is overwritten, unflushed changes too.
+    pub populate_existing: bool,
+    /// The rows belong to this object (or `InstanceState`), whatever their keys say.
+    pub refresh_state: Option<Bound<'py, PyAny>>,
+    /// A refresh of some attributes only: changes of the others stay.
+    pub only_attributes: bool,
+}
+
+/// Processes one chunk of rows: a list of objects, or of tuples where the plan has several items.
+///
+/// `core` is the native half of `session`, which the caller keeps alive.
+pub fn hydrate<'py>(
+    session: &Bound<'py, PyAny>,
+    core: *mut UnitOfWorkCore,
+    plan: &Bound<'py, RowPlan>,
+    rows: &Bound<'py, PyList>,
+    options: HydrateOptions<'py>,
+    loaded: Option<&Bound<'py, LoadContext>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let memory = loaded.map(|context| context.get().borrow_memory()).unwrap_or_default();
+    let mut processor = RowProcessor::new(session.py(), core, options, memory);
+    let result = processor.chunk(plan.get(), rows);
+    if let Some(context) = loaded {
+        context.get().return_memory(processor.memory);
+    }
+    result
+}
+
+/// An object a row stands for.
+struct Found<'py> {
+    object: Bound<'py, PyAny>,
+    state: StateRef,
+    is_new: bool,
+}
+
+/// The row processor at work on one chunk.
+struct RowProcessor<'py> {
+    py: Python<'py>,
+    core: *mut UnitOfWorkCore,
+    options: HydrateOptions<'py>,
+    refresh_state: Option<StateRef>,
+    memory: LoadMemory,
+    /// The managers of the last entity and of its base mapper.
+    base: Option<(*const ManagerCore, *const ManagerCore)>,
+}
+
+impl<'py> RowProcessor<'py> {
+    fn new(py: Python<'py>, core: *mut UnitOfWorkCore, options: HydrateOptions<'py>, memory: LoadMemory) -> Self {
+        let refresh_state = options.refresh_state.as_ref().and_then(state_named_by);
+        Self { py, core, options, refresh_state, memory, base: None }
+    }
+
+    fn uow(&self) -> &UnitOfWorkCore {
+        // SAFETY: the core lives in a box of the session, which the caller of `hydrate` keeps alive.
+        unsafe { &*self.core }
+    }
+
+    fn chunk(&mut self, plan: &RowPlan, rows: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyList>> {
+        let py = self.py;
+        if plan.is_identity && rows.iter().all(|row| is_tuple_of(&row, plan.items.len())) {
+            return Ok(rows.clone());
+        }
+        let mut results: Vec<Bound<'py, PyAny>> = Vec::with_capacity(rows.len());
+        let mut at = 0;
+        // The length is asked for anew: Python code that runs meanwhile may change the list.
+        while at < rows.len() {
+            let row = Row::new(py, rows, at)?;
+            at += 1;
+            if plan.single {
+                if let Some(item) = plan.items.first() {
+                    results.push(self.item(item, &row)?);
+                }
+            } else {
+                let items = plan.items.iter().map(|item| self.item(item, &row));
+                let items = items.collect::<PyResult<SmallVec<[_; 4]>>>()?;
+                results.push(PyTuple::new(py, items)?.into_any());
+            }
+        }
+        PyList::new(py, results)
+    }
+
+    fn item(&mut self, item: &RowItem, row: &Row<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match item {
+            RowItem::Entity(plan) => {
+                let entity = self.entity(plan.get(), row, true)?;
+                Ok(entity.unwrap_or_else(|| self.py.None().into_bound(self.py)))
+            }
+            RowItem::Scalar(plan) => {
+                let plan = plan.get();
+                row.check(plan.position + 1)?;
+                row.processed(plan.position, plan.processor.as_ref())
+            }
+        }
+    }
+
+    /// The object of one entity; none where the row has no key for it.
+    fn entity(&mut self, plan: &EntityPlan, row: &Row<'py>, is_root: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
+        row.check(plan.width())?;
+        if let Some(switch) = &plan.polymorphic
+            && self.refresh_state.is_none()
+        {
+            match self.branch(plan, switch, row)? {
+                Branch::Same => {}
+                Branch::Absent => return Ok(None),
+                Branch::Other(other) => {
+                    row.check(other.get().width())?;
+                    return self.plain_entity(other.get(), row, is_root);
+                }
+            }
+        }
+        self.plain_entity(plan, row, is_root)
+    }
+
+    fn plain_entity(
+        &mut self,
+        plan: &EntityPlan,
+        row: &Row<'py>,
+        is_root: bool,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some((options, _)) = &plan.load_options {
+            self.memory.prepare_stamp(self.py, options)?;
+        }
+        let Some(found) = self.find_or_build(plan, row, is_root)? else { return Ok(None) };
+        let Found { object, state, is_new } = found;
+        let overwrite = !is_new
+            && (self.options.populate_existing
+                || always_refresh(state)
+                || (is_root && self.refresh_state == Some(state)));
+        let mut is_first = is_new;
+        if overwrite {
+            is_first = self.memory.is_first_sight(state);
+            if is_first {
+                self.overwrite(plan, row, state)?;
+            }
+        } else if !is_new {
+            if state.is_outdated() {
+                loaded_values::apply_pending_expiry(self.py, state)?;
+            }
+            if lacks_anything(plan, state) || (has_event(state, InstanceEvent::Refresh) && is_partial(state)) {
+                self.fill_missing(plan, row, state)?;
+            }
+        }
+        if is_new {
+            // Later rows of the same object are not to overwrite what this one brings.
+            self.memory.is_first_sight(state);
+        } else if !is_first && plan.load_options.is_some() && self.memory.has_seen(state) {
+            self.prefer_shallow_path(plan, state)?;
+        }
+        for eager in &plan.eager {
+            self.eager(eager.get(), &object, state, row, is_first)?;
+            loaded_values::note_related(state);
+        }
+        if is_first {
+            self.announce(plan, row, state, is_new)?;
+            // What listeners have set counts as loaded, too.
+            if overwrite && self.options.only_attributes {
+                for (column, _) in plan.columns() {
+                    state.commit(index(column.attribute));
+                }
+                state.clear_flags(flags::EXPIRED);
+            } else if overwrite || state.has(flags::MODIFIED) {
+                self.commit(state);
+            }
+        }
+        if let Some(list) = plan.collect {
+            self.memory.collect(list, &object, state, is_new || overwrite);
+        }
+        Ok(Some(object))
+    }
+
+    fn eager(
+        &mut self,
+        eager: &EagerPlan,
+        object: &Bound<'py, PyAny>,
+        state: StateRef,
+        row: &Row<'py>,
+        overwrite: bool,
+    ) -> PyResult<()> {
+        let py = self.py;
+        let fills = overwrite || is_missing(state, eager.attr);
+        if eager.uselist {
+            if !self.memory.knows_collection(state, eager.attr) {
+                let collection = if fills { Some(loaded_values::new_collection(py, state, eager.attr)?) } else { None };
+                self.memory.enter_collection(object, state, eager.attr, collection);
+            }
+            if let Some(member) = self.entity(eager.entity.get(), row, false)?
+                && let Some(collection) = self.memory.collection_lacking(state, eager.attr, &member)
+            {
+                loaded_values::append(&collection, &member)?;
+            }
+            return Ok(());
+        }
+        let value = self.entity(eager.entity.get(), row, false)?;
+        let value = value.unwrap_or_else(|| py.None().into_bound(py));
+        if fills {
+            return state.set_committed(eager.attr, value.into_ptr());
+        }
+        if self.memory.has_seen(state) && state.slot(eager.attr).value() != value.as_ptr() {
+            return warn_of_second_value(py, state, eager.attr);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a row is a plain tuple of this many values.
+fn is_tuple_of(row: &Bound<'_, PyAny>, width: usize) -> bool {
+    row.cast_exact::<PyTuple>().is_ok_and(|row| row.len() == width)
+}
+
+/// A scalar that is loaded by joining got another value by a second row.
+fn warn_of_second_value(py: Python<'_>, state: StateRef, attr: u32) -> PyResult<()> {
+    let manager = state.manager();
+    let class = manager.class(py)?.name()?;
+    let name = manager.attr(attr).map_or_else(String::new, |attr| format!("{class}.{}", attr.key(py)));
+    errors::warn(py, &format!("Multiple rows returned with uselist=False for eagerly-loaded attribute '{name}' "))
+}
+
+/// The state an object or its `InstanceState` stands for.
+fn state_named_by(object: &Bound<'_, PyAny>) -> Option<StateRef> {
+    match object.cast::<InstanceState>() {
+        Ok(view) => view.get().state(),
+        Err(_) => state::state_of(object),
+    }
+}
+
+fn always_refresh(state: StateRef) -> bool {
+    state.manager().descriptor().is_some_and(|mapper| mapper.always_refresh)
+}
