@@ -175,7 +175,7 @@ class LaneStatement:
             return
         numbered = [(d.number, values) for d, values in zip(self.defaults, made, strict=True) if d.number is not None]
         if numbered:
-            batch.set_columns(
+            batch.settle_columns(
                 tuple(number for number, _ in numbered), zip(*(values for _, values in numbered), strict=True)
             )
         if self.postfetch:

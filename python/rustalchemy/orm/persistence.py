@@ -434,7 +434,7 @@ class FlushExecutor:
         sent = context.compiled_parameters
         prefetched = [column.key for column in compiled.prefetch if column.key in numbers and column.key in sent[0]]
         if prefetched and len(sent) == len(batch):
-            batch.set_columns(
+            batch.settle_columns(
                 tuple(numbers[key] for key in prefetched), [tuple(row[key] for key in prefetched) for row in sent]
             )
         if shape.tells_refreshed and not batch.is_leaving:

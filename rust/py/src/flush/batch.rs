@@ -2,6 +2,7 @@
 use std::rc::Rc;
 
 use pyo3::exceptions::{PyIndexError, PyTypeError};
+use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
@@ -12,6 +13,7 @@ use crate::expiry;
 use crate::manager::ClassManager;
 use crate::mapper::{MapperDescriptor, TableDescriptor};
 use crate::processors::Processor;
+use crate::state::StateRef;
 
 use super::row_set::{Parameter, RowSet, Source, attr_of};
 use super::row_stream::RowStream;
@@ -76,6 +78,29 @@ impl Batch {
             return Err(PyTypeError::new_err("one processor, or None, for every entry of the order"));
         }
         self.set.resolve(py, self.table_descriptor(), order, processors)
+    }
+
+    fn store_columns(
+        &self,
+        columns: &[u32],
+        rows: &Bound<'_, PyAny>,
+        store: impl Fn(StateRef, u32, *mut ffi::PyObject) -> PyResult<()>,
+    ) -> PyResult<()> {
+        if self.set.is_leaving {
+            return Ok(());
+        }
+        let attrs = columns.iter().map(|&column| self.attr(column)).collect::<PyResult<Vec<_>>>()?;
+        let mut states = self.set.rows.iter();
+        for row in rows.try_iter()? {
+            let row = row?;
+            let Some(held) = states.next() else {
+                return Err(PyIndexError::new_err("more rows came back than were sent"));
+            };
+            for (place, &attr) in attrs.iter().enumerate() {
+                store(held.state(), attr, row.get_item(place)?.into_ptr())?;
+            }
+        }
+        Ok(())
     }
 
     /// What the statement does.
@@ -192,23 +217,14 @@ impl Batch {
         PyList::new(py, views)
     }
 
-    /// Stores values that came back, row by row, as committed.
+    /// Stores values that the database made, row by row: what was changed stays changed until the flush succeeds.
     fn set_columns(&self, columns: Vec<u32>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.set.is_leaving {
-            return Ok(());
-        }
-        let attrs = columns.iter().map(|&column| self.attr(column)).collect::<PyResult<Vec<_>>>()?;
-        let mut states = self.set.rows.iter();
-        for row in rows.try_iter()? {
-            let row = row?;
-            let Some(held) = states.next() else {
-                return Err(PyIndexError::new_err("more rows came back than were sent"));
-            };
-            for (place, &attr) in attrs.iter().enumerate() {
-                held.state().set_made(attr, row.get_item(place)?.into_ptr())?;
-            }
-        }
-        Ok(())
+        self.store_columns(&columns, rows, StateRef::set_made)
+    }
+
+    /// Stores values that defaults made, row by row: they are committed at once, in place of what was set before.
+    fn settle_columns(&self, columns: Vec<u32>, rows: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.store_columns(&columns, rows, StateRef::set_committed)
     }
 
     /// After the statement, and before it is known how many rows it has met: the objects carry the versions that were sent.
