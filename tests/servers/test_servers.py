@@ -10,19 +10,13 @@ import datetime
 import decimal
 import enum
 import importlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from comparison import in_order
 from sqlalchemy import event, exc
-
-URLS = {
-    "postgresql": os.environ.get("RUSTALCHEMY_PG_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
-    "mariadb": os.environ.get("RUSTALCHEMY_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/test"),
-}
 
 
 class Color(enum.Enum):
@@ -99,19 +93,6 @@ class Server:
     def dispose(self) -> None:
         self.metadata.drop_all(self.engine)
         self.engine.dispose()
-
-
-@pytest.fixture(params=sorted(URLS))
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a server that answers."""
-    engine = sa.create_engine(URLS[request.param])
-    try:
-        engine.connect().close()
-    except (exc.OperationalError, ImportError) as error:
-        pytest.skip(f"no {request.param} here: {error}")
-    finally:
-        engine.dispose()
-    yield URLS[request.param]
 
 
 def on_both(url: str, program: Callable[[Server], Any]) -> Any:
