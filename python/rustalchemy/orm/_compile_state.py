@@ -145,6 +145,8 @@ class _AbstractORMCompileState(CompileState):
     """What the Session asks of any statement of this ORM."""
 
     is_dml_returning = False
+    # whether a prepared statement and the plan of its rows say all there is to an execution
+    runs_on_lane = False
     attributes: dict[Any, Any]
     global_attributes: dict[Any, Any]
 

@@ -26,8 +26,29 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 
-# Execution options that change nothing about how a statement is sent.
-_HARMLESS_OPTIONS = frozenset({"isolation_level"})
+# Execution options by which Core and the lane's drivers send a statement, or read its rows, in another way. Any other
+# is for listeners, and where there is a lane there are none.
+CORE_OPTIONS = frozenset(
+    {
+        "_cache_disable_reason",
+        "compiled_cache",
+        "driver_column_names",
+        "insertmanyvalues_page_size",
+        "isolation_level",
+        "isolation_level_token",
+        "logging_token",
+        "max_row_buffer",
+        "no_parameters",
+        "preserve_rowcount",
+        "schema_translate_map",
+        "sqlite_raw_colnames",
+        "stream_results",
+        "yield_per",
+    }
+)
+
+# A connection has its isolation level once and for all.
+_STATEMENT_OPTIONS = CORE_OPTIONS - {"isolation_level"}
 
 # Dialects whose execution contexts add nothing to a plain cursor.execute(), and whose parameters are positional.
 _LANE_DRIVERS = frozenset({("sqlite", "pysqlite")})
@@ -96,7 +117,7 @@ class Lane:
             type(connection) is not Connection
             or (dialect.name, dialect.driver) not in _LANE_DRIVERS
             or _sa.connection_is_observed(connection)
-            or not _HARMLESS_OPTIONS.issuperset(connection.get_execution_options())
+            or not _STATEMENT_OPTIONS.isdisjoint(connection.get_execution_options())
             or not _sa.connection_is_usable(connection)
         ):
             return None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, NamedTuple, Optional
 
+from sqlalchemy import util
 from sqlalchemy.sql.compiler import WARN_LINTING
 
 from ._lane import Lane
 from ._results import FetchedResult, result_metadata, tell_query
-from ._row_loading import RowLoad, refuse_expunged, statement_plan
+from ._row_loading import RowLoad, plan_variant, refuse_expunged, statement_plan
 from ._row_plans import RowSource, StatementPlan
 from .context import QueryContext
 
@@ -23,6 +26,17 @@ _FROM_STATEMENT, _CONSTANT, _BY_NAME = range(3)
 
 DEFAULT_OPTIONS = QueryContext.default_load_options
 LAZY_OPTIONS = DEFAULT_OPTIONS + {"_invoke_all_eagers": False}
+
+
+class Call(NamedTuple):
+    """What a user gave to ``Session.execute()`` beside the statement; loads that follow are given the same."""
+
+    params: Any = None
+    execution_options: Any = util.EMPTY_DICT
+    bind_arguments: Any = util.EMPTY_DICT
+
+
+NO_CALL = Call()
 
 
 class PreparedSelect:
@@ -45,7 +59,8 @@ class PreparedSelect:
         self._statement = statement
         self._places = places
         self._plans: dict[Any, tuple[StatementPlan, bool]] = {}
-        self._metadata: Any = None
+        # names of the columns, by whether a Query makes the rows unique
+        self._metadata: dict[bool, Any] = {}
         #: place -> mark in the text, of parameters that are lists: IN (…)
         self._lists = {
             place: f"__[POSTCOMPILE_{name}]"
@@ -174,19 +189,29 @@ class PreparedSelect:
 
     def run(self, session: Any, lane: Any, parameters: Sequence[Any], load_options: Any = DEFAULT_OPTIONS) -> list[Any]:
         """Entities, or tuples, of all rows. Flushes nothing: the caller has done that."""
-        return self._run(session, lane, self.sql, parameters, self._statement, load_options)[0]
+        rows, description = session._uow_use(lane.fetch, self.sql, parameters)
+        plan, context = self._reading(session, self._statement, description, load_options)
+        return _read(session, plan, context, load_options, rows)()
 
-    def _run(
-        self, session: Any, lane: Any, sql: str, parameters: Sequence[Any], statement: Any, load_options: Any
-    ) -> tuple[list[Any], StatementPlan, Optional[QueryContext]]:
-        rows, description = session._uow_use(lane.fetch, sql, parameters)
-        variant = load_options is LAZY_OPTIONS
+    def _reading(
+        self, session: Any, statement: Any, description: Any, load_options: Any, call: Call = NO_CALL
+    ) -> tuple[StatementPlan, Optional[QueryContext]]:
+        """The plan for the rows of one execution, and the context if the plan needs one."""
+        variant = _variant(load_options)
         known = self._plans.get(variant)
-        if known is not None and not known[1]:
-            return session._hydrate(known[0].row_plan, rows, loaded=None), known[0], None
-        context = QueryContext(self._compiled.compile_state, statement, statement, None, session, load_options)
-        plan = self._plan(context, variant, description)
-        return RowLoad(context, plan).rows(rows), plan, context
+        if known is not None and not known[1] and load_options._identity_token is None:
+            return known[0], None
+        context = QueryContext(
+            self._compiled.compile_state,
+            statement,
+            statement,
+            call.params,
+            session,
+            load_options,
+            call.execution_options,
+            call.bind_arguments,
+        )
+        return self._plan(context, variant, description), context
 
     def rows_after(
         self, session: Any, lane: Any, extracted: Sequence[Any], given: Mapping[str, Any], statement: Any, top: Any
@@ -225,7 +250,7 @@ class PreparedSelect:
         plan = statement_plan(context, lambda: RowSource(self._compiled, self.dialect, description))
         cached = context.compile_state.__dict__["_row_plans"]
         if any(kept is plan for kept in cached.values()):
-            needs_context = bool(plan.post_loads or plan.composed or _has_load_listeners(plan)) or any(
+            needs_context = bool(plan.post_loads or plan.composed or plan.version or _has_load_listeners(plan)) or any(
                 map(_may_vary, context.propagated_loader_options)
             )
             self._plans[variant] = (plan, needs_context)
@@ -239,6 +264,7 @@ class PreparedSelect:
         given: Optional[Mapping[str, Any]],
         statement: Any,
         load_options: Any = DEFAULT_OPTIONS,
+        call: Call = NO_CALL,
     ) -> Any:
         """A Result of all rows; None if the parameters need Core."""
         sql = self.sql
@@ -255,18 +281,52 @@ class PreparedSelect:
                 parameters = found
         except BaseException as err:
             lane.refuse(err, sql, [given or {}])
-        rows, plan, context = self._run(session, lane, sql, parameters, statement, load_options)
-        metadata = self._metadata
+        fetched, description = session._uow_use(lane.fetch, sql, parameters)
+        plan, context = self._reading(session, statement, description, load_options, call)
+        metadata = self._metadata.get(load_options._legacy_uniquing)
         if metadata is None:
             metadata = result_metadata(plan, load_options, statement)
             if context is None and plan.names_are_fixed:
-                self._metadata = metadata
+                self._metadata[load_options._legacy_uniquing] = metadata
+        read = _read(session, plan, context, load_options, fetched)
+        # objects are not overwritten before somebody looks at the rows
+        rows = _later(read) if load_options._populate_existing else read()
         compile_state = self._compiled.compile_state
-        check = _unless_expunged(session, session._identity_epoch, plan, rows)
-        result = FetchedResult(metadata, rows, check, plan, compile_state, context)
+        checked = chain(_unless_expunged(session, session._identity_epoch, plan, fetched), rows)
+        result = FetchedResult(metadata, checked, plan, compile_state, context)
         if load_options is not DEFAULT_OPTIONS:
             tell_query(result, compile_state, plan)
         return result
+
+
+def _variant(load_options: Any) -> Any:
+    """The key of the plan by which rows are read."""
+    if load_options is DEFAULT_OPTIONS:
+        return False
+    return True if load_options is LAZY_OPTIONS else plan_variant(load_options)
+
+
+def _read(
+    session: Any, plan: StatementPlan, context: Optional[QueryContext], load_options: Any, rows: list[Any]
+) -> Callable[[], list[Any]]:
+    """What makes objects, or tuples, of the raw rows."""
+    if context is not None:
+        return partial(RowLoad(context, plan).rows, rows)
+    if load_options is DEFAULT_OPTIONS or load_options is LAZY_OPTIONS:
+        return partial(session._hydrate, plan.row_plan, rows, loaded=None)
+    return partial(
+        session._hydrate,
+        plan.row_plan,
+        rows,
+        populate_existing=load_options._populate_existing,
+        refresh_state=load_options._refresh_state,
+        only_attributes=bool(plan.only_load_props),
+        loaded=None,
+    )
+
+
+def _later(read: Callable[[], list[Any]]) -> Iterator[Any]:
+    yield from read()
 
 
 def _unless_expunged(session: Any, epoch: int, plan: StatementPlan, rows: list[Any]) -> Iterator[Any]:

@@ -7,7 +7,6 @@ They change how ``Row`` and ``RowMapping`` objects come to be where tuples only 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -88,18 +87,17 @@ class ChunkedResult(_NativeRows, ChunkedIteratorResult[Any]):
 
 
 class FetchedResult(_NativeRows):
-    """A Result over rows that were fetched as a whole; ``check`` raises, or yields nothing, at the first fetch."""
+    """A Result over rows that were fetched as a whole."""
 
     def __init__(
         self,
         metadata: Any,
-        rows: list[Any],
-        check: Iterator[Any],
+        rows: Iterator[Any],
         plan: StatementPlan,
         compile_state: Any,
         context: Any,
     ) -> None:
-        super().__init__(metadata, chain(check, rows), _source_supports_scalars=plan.single_entity)
+        super().__init__(metadata, rows, _source_supports_scalars=plan.single_entity)
         self.context = context
         if compile_state.multi_row_eager_loaders:
             self._unique_filter_state = (set(), _require_unique)

@@ -46,18 +46,23 @@ def _of_mapper(states: list[tuple[Any, Any, bool]], mapper: Any) -> list[tuple[A
     return [entry for entry in states if isinstance(entry[0], class_)]
 
 
+def plan_variant(load_options: Any) -> tuple[bool, ...]:
+    """What of the load options has a say in how rows are read."""
+    return (
+        load_options._refresh_state is not None,
+        load_options._populate_existing,
+        bool(load_options._version_check),
+        load_options._is_user_refresh,
+        load_options._only_return_tuples,
+        load_options._invoke_all_eagers,
+    )
+
+
 def statement_plan(context: QueryContext, source: Callable[[], RowSource], cacheable: bool = True) -> StatementPlan:
     """The plan of the context's compiled statement, made at its first execution."""
     compile_state = context.compile_state
     load_options = context.load_options
-    key = (
-        context.refresh_state is not None,
-        context.populate_existing,
-        bool(context.version_check),
-        load_options._is_user_refresh,
-        load_options._only_return_tuples,
-        context.invoke_all_eagers,
-    )
+    key = plan_variant(load_options)
     options = context.propagated_loader_options
     # strategies have the criteria of their options in them; any other option is merely kept by the states
     own_options = not options or all(

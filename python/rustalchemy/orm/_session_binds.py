@@ -81,6 +81,17 @@ class SessionBinds:
             return Lane.of(self._connection_for_bind(self.get_bind(mapper)))
         return self._open_lane()
 
+    def _lane_on(self, bind: Engine | Connection) -> Lane | None:
+        """The statement lane on a bind that was found for a statement, or None when Core must see it."""
+        transaction = self._transaction
+        lane = None if transaction is None else self._kept_lane(transaction._connections_boundary)
+        if lane is not None and lane.engine is bind:
+            return lane
+        self._check_context()
+        if bind is self.bind and not self.binds:
+            return (transaction or self._autobegin_t())._lane_for_bind(bind)
+        return Lane.of(self._connection_for_bind(bind))
+
     def _open_lane(self) -> Lane | None:
         """The lane on the session's only bind, in a transaction that begins with it where there is none."""
         bind = self.bind

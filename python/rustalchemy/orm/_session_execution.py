@@ -11,7 +11,7 @@ from sqlalchemy.sql import coercions, roles
 from .. import _sa
 from ._execute_state import ORMExecuteState
 from ._session_binds import SessionBinds
-from ._statement_cache import execute_cached, may_be_cached
+from ._statement_cache import execute_cached, execute_with_options, may_be_cached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -163,7 +163,14 @@ class StatementExecution(SessionBinds):
         else:
             self._autoflush()
 
-        connection = self._connection_for_bind(self.get_bind(**bind_arguments))
+        bind = self.get_bind(**bind_arguments)
+        if compile_state_cls is not None and compile_state_cls.runs_on_lane:
+            lane = self._lane_on(bind)
+            if lane is not None:
+                result = execute_with_options(self, lane, statement, params, options, bind_arguments)
+                if result is not None:
+                    return result.scalar() if _scalar_result else result
+        connection = self._connection_for_bind(bind)
         if compile_state_cls is not None:
             result = self._uow_use(
                 compile_state_cls.orm_execute_statement,

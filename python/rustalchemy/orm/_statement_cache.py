@@ -12,7 +12,8 @@ from weakref import WeakSet
 
 from sqlalchemy.sql.selectable import Select
 
-from ._prepared_select import DEFAULT_OPTIONS, PreparedSelect
+from ._lane import CORE_OPTIONS
+from ._prepared_select import DEFAULT_OPTIONS, Call, PreparedSelect
 from ._statement_shape import statement_shape
 from .context import PLUGIN
 
@@ -95,6 +96,34 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
     if shape is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
         _remember_shape(dialect, shape[0], prepared, statement)
     return prepared.result(session, lane, cache_key.bindparams, params, statement, load_options)
+
+
+def execute_with_options(
+    session: Any, lane: Any, statement: Any, params: Any, execution_options: Any, bind_arguments: Any
+) -> Any:
+    """As :func:`execute_cached`, for an execution whose options are known and whose listeners have run."""
+    if (
+        isinstance(params, (list, tuple))
+        or not CORE_OPTIONS.isdisjoint(execution_options)
+        or not CORE_OPTIONS.isdisjoint(statement._execution_options)
+    ):
+        return None
+    cache_key = statement._generate_cache_key()
+    if cache_key is None:
+        return None
+    dialect = lane.dialect
+    prepared = cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
+    if prepared is None:
+        return None
+    return prepared.result(
+        session,
+        lane,
+        cache_key.bindparams,
+        params,
+        statement,
+        execution_options.get("_sa_orm_load_options", DEFAULT_OPTIONS),
+        Call(params, execution_options, bind_arguments),
+    )
 
 
 def _remember_shape(dialect: Any, key: Any, prepared: PreparedSelect, statement: Any) -> None:

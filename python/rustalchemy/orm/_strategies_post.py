@@ -409,8 +409,8 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             if rows is not None:
                 return rows
         result = context.session.execute(query.statement, params={"primary_keys": keys}, execution_options=options)
-        orm_context = result.context
-        if orm_context is not None and orm_context.requires_uniquing:
+        if result._unique_filter_state is not None:
+            # collections joined to the related objects
             return result.unique().all()
         return result._raw_all_tuples()
 

@@ -53,6 +53,7 @@ class _CompoundSelectCompileState(_AutoflushOnlyORMCompileState, CompoundSelectS
 class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, SelectState):  # type: ignore[misc]
     """A SELECT of entities."""
 
+    runs_on_lane = True
     for_statement: bool
     correlate: Any = None
     correlate_except: Any = None

@@ -27,7 +27,7 @@ def fetched_instances(rows: list[Any], source: RowSource, context: QueryContext)
     plan = statement_plan(context, lambda: source, cacheable=False)
     found = RowLoad(context, plan).rows(rows)
     metadata = result_metadata(plan, context.load_options, context.query)
-    return FetchedResult(metadata, found, iter(()), plan, context.compile_state, context)
+    return FetchedResult(metadata, iter(found), plan, context.compile_state, context)
 
 
 def instances(cursor: Any, context: QueryContext) -> Any:
