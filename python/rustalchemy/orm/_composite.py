@@ -173,8 +173,13 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
             dict_[self.key] = value
             keys = self._attribute_keys
             values = (None,) * len(keys) if value is None else self._composite_values_from_instance(value)
-            for key, element in zip(keys, values, strict=False):
-                setattr(instance, key, element)
+            try:
+                for key, element in zip(keys, values, strict=False):
+                    setattr(instance, key, element)
+            except sa_exc.InvalidRequestError:
+                # refused, as by a read-only session: the value is made anew from the columns
+                dict_.pop(self.key, None)
+                raise
 
         def fdel(instance: Any) -> None:
             dict_ = attributes.instance_dict(instance)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
+from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import coercions, roles
 
 from .. import _sa
@@ -117,10 +118,11 @@ class StatementExecution(SessionBinds):
                 return result.scalar() if _scalar_result else result
 
         statement = coercions.expect(roles.StatementRole, statement)
-        if statement.is_dml and self._uow_read_only:
+        if self._uow_read_only and (statement.is_dml or isinstance(statement, ExecutableDDLElement)):
+            kind = statement.__visit_name__.upper() if statement.is_dml else "DDL"
             raise sa_exc.InvalidRequestError(
-                f"This Session is read-only: {statement.__visit_name__.upper()} is refused. Use a Session without "
-                "read_only=True for what is to be written."
+                f"This Session is read-only: {kind} is refused. Use a Session without read_only=True for what is to be "
+                "written."
             )
         bind_arguments = dict(bind_arguments) if bind_arguments else {}
 

@@ -155,6 +155,11 @@ pub fn flag_modified(obj: &Bound<'_, PyAny>, key: &Bound<'_, PyString>) -> PyRes
     let py = obj.py();
     let (state, attr) = find(obj, key)?;
     expiry::apply_pending(py, state)?;
+    if attribute::is_read_only(state) {
+        // the value was changed in place before anybody asked: it is forgotten, and loaded as it is in the database
+        expiry::expire_attribute(py, state, attr, false)?;
+        return Err(attribute::refused(py, attr));
+    }
     if attr.listens(AttrEvent::Modified) {
         fire(py, AttrEvent::Modified, attr, state, [token::of(py, Initiator { attr, op: Op::Modified })?])?;
     }
@@ -181,6 +186,9 @@ pub fn flag_modified(obj: &Bound<'_, PyAny>, key: &Bound<'_, PyString>) -> PyRes
 pub fn flag_dirty(obj: &Bound<'_, PyAny>) -> PyResult<()> {
     let state = any_state(obj)?;
     expiry::apply_pending(obj.py(), state)?;
+    if attribute::is_read_only(state) {
+        return Err(errors::read_only(obj.py(), "flag_dirty()"));
+    }
     attribute::mark_modified(obj.py(), state)
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import event
+from sqlalchemy.exc import InvalidRequestError
 
 from ...orm import CompositeProperty, Mapper, QueryableAttribute
 from .base import MutableBase
@@ -23,8 +24,13 @@ class MutableComposite(MutableBase):
         for state, key in self._parents.items():
             composite = state.mapper.get_property(key)
             values = composite._composite_values_from_instance(self)
-            for value, name in zip(values, composite._attribute_keys, strict=True):
-                setattr(state.obj(), name, value)
+            try:
+                for value, name in zip(values, composite._attribute_keys, strict=True):
+                    setattr(state.obj(), name, value)
+            except InvalidRequestError:
+                # refused, as by a read-only session: the value is made anew from the columns
+                state.dict.pop(key, None)
+                raise
 
 
 def _listen_to_composites(mapper: Mapper[Any], class_: type[Any]) -> None:

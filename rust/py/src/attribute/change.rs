@@ -18,13 +18,8 @@ pub fn modified_event(
     attr: &'static AttrCore,
     previous: *mut ffi::PyObject,
 ) -> PyResult<()> {
-    let owner = state.owner();
-    if !owner.is_null() {
-        // SAFETY: an owner outlives its states' pointers to it.
-        let uow = unsafe { UowRef::from_ptr(owner) };
-        if uow.core().is_read_only {
-            return Err(errors::read_only(py, &format!("a change of attribute '{}'", attr.describe(py))));
-        }
+    if is_read_only(state) {
+        return Err(refused(py, attr));
     }
     if !attr.send_modified_events.get() {
         return Ok(());
@@ -46,6 +41,20 @@ pub fn modified_event(
     expiry::forget_last_known(state, index);
     mark_modified(py, state)
         .and_then(|()| if state.object_ptr().is_null() { Err(dereferenced(py, state, attr)) } else { Ok(()) })
+}
+
+/// Whether the state's session is one that writes nothing.
+#[inline]
+pub fn is_read_only(state: StateRef) -> bool {
+    let owner = state.owner();
+    // SAFETY: an owner outlives its states' pointers to it.
+    !owner.is_null() && unsafe { UowRef::from_ptr(owner) }.core().is_read_only
+}
+
+/// The error for a change of an object of a read-only session.
+#[cold]
+pub fn refused(py: Python<'_>, attr: &AttrCore) -> PyErr {
+    errors::read_only(py, &format!("a change of attribute '{}'", attr.describe(py)))
 }
 
 /// The object has possible changes: flag, dirty list, transaction.

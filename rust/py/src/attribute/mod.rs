@@ -14,7 +14,9 @@ use crate::names;
 use crate::state::{StateExtra, StateRef};
 use crate::{collection, expiry, scalar_object, write_only};
 
-pub use self::change::{dereferenced, dereferenced_class, mark_modified, modified_event, store, take};
+pub use self::change::{
+    dereferenced, dereferenced_class, is_read_only, mark_modified, modified_event, refused, store, take,
+};
 pub use self::core::{AttrCore, AttrKind};
 pub use self::events::{AttrEvent, Initiator, Op, fire};
 
