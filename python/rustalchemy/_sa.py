@@ -7,6 +7,7 @@ Core's modules in alphabetical order; append inside the section.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, Optional
 
@@ -114,6 +115,10 @@ from sqlalchemy.util import langhelpers as _langhelpers
 # util ---------------------------------------------------------------------------------------------------------------
 # Adds a hint to warnings that arise below a certain method.
 from sqlalchemy.util.langhelpers import tag_method_for_warnings as tag_method_for_warnings
+
+if (_inside := getattr(_langhelpers, "_not_sa_pattern", None)) is not None:
+    # A warning names the first line outside of SQLAlchemy and Alembic: outside of this package, too.
+    _langhelpers._not_sa_pattern = re.compile(rf"{_inside.pattern}|^rustalchemy\.")
 
 try:
     # Which FROM elements a LATERAL on the right side of a join refers to.

@@ -614,3 +614,14 @@ def test_086_version_of_a_subclass_in_a_table_of_its_base(bench: Any) -> None:
         "UPDATE employees SET name='edward', own_version=8 WHERE employees.id = 1",
         "DELETE FROM employees WHERE employees.id = 1",
     ]
+
+
+def test_086_row_taken_over_by_an_object_that_nobody_holds(bench: Any) -> None:
+    d = documents(bench, server=True, version_id_generator=False, eager_defaults=True)
+    session = bench.session()
+    session.add(d.Document(id=1, title="a"))
+    session.commit()
+    session.delete(session.get(d.Document, 1))
+    session.add(d.Document(id=1, title="b"))
+    session.commit()
+    assert bench.rows("documents") == [(1, 2, "b")]

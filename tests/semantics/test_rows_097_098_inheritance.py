@@ -421,3 +421,42 @@ def test_098_classes_without_relationship_by_name(bench: Any) -> None:
         "DELETE FROM t_1 WHERE t_1.id = 1",
         "DELETE FROM t_0 WHERE t_0.id = 1",
     ]
+
+
+def test_097_rows_of_several_classes_in_one_statement(bench: Any) -> None:
+    """What the statement says of a table decides, and not the class."""
+    s = staff(bench)
+    session = bench.session(expire_on_commit=False)
+    people = [s.Lead(name="l"), s.Person(name="p"), s.Guest(name="g", visits=1), s.Engineer(name="e")]
+    session.add_all(people)
+    session.commit()
+    sent: list[Any] = []
+
+    @sa.event.listens_for(bench.engine, "before_cursor_execute")
+    def note(conn: Any, cursor: Any, sql: str, parameters: Any, context: Any, many: bool) -> None:
+        if not sql.startswith("SELECT"):
+            sent.append((sql.split(" WHERE ")[0], parameters))
+
+    for person in people:
+        person.name += "!"
+    session.flush()
+    assert sent == [("UPDATE persons SET name=?", [("l!", 1), ("p!", 2), ("g!", 3), ("e!", 4)])]
+    sent.clear()
+    people[0].name = people[1].name = people[2].name = people[3].name = "same"
+    people[2].visits = 2
+    session.flush()
+    assert sent == [
+        ("UPDATE persons SET name=?", [("same", 1), ("same", 2)]),
+        ("UPDATE persons SET name=?, visits=?", ("same", 2, 3)),
+        ("UPDATE persons SET name=?", ("same", 4)),
+    ]
+    sent.clear()
+    for person in people:
+        session.delete(person)
+    session.commit()
+    assert sent == [
+        ("DELETE FROM leads", (1,)),
+        ("DELETE FROM engineers", [(1,), (4,)]),
+        ("DELETE FROM persons", [(1,), (2,), (3,), (4,)]),
+    ]
+    assert bench.rows("persons") == []

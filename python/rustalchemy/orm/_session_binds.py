@@ -78,7 +78,9 @@ class SessionBinds:
             if type(self).get_bind is not SessionBinds.get_bind:
                 # a user's get_bind() may look at the statement, which does not exist in the lane
                 return None
-            return Lane.of(self._connection_for_bind(self.get_bind(mapper)))
+            # without a bind the long way is taken, which raises with the statement in hand
+            bind = self._configured_bind(inspect(mapper), None) or self.bind
+            return None if bind is None else Lane.of(self._connection_for_bind(bind))
         return self._open_lane()
 
     def _lane_on(self, bind: Engine | Connection) -> Lane | None:

@@ -18,7 +18,7 @@ from sqlalchemy.sql.cache_key import MemoizedHasCacheKey
 from sqlalchemy.util import HasMemoized
 
 from .. import _core
-from .._sa import _self_inspects, annotate_for_entity
+from .._sa import _self_inspects, annotate_for_entity, tag_method_for_warnings
 from . import attributes, instrumentation
 from ._mapper_inheritance import _MapperInheritance
 from ._mapper_properties import _ColumnMapping as _ColumnMapping
@@ -280,6 +280,11 @@ class Mapper(
     #: the prepared ``get()`` of each dialect, once the mapper is configured
     _get_templates: dict[Any, Any] | None = None
 
+    @tag_method_for_warnings(
+        "This warning originated from the `configure_mappers()` process, which was invoked automatically in response "
+        "to a user-initiated operation.",
+        sa_exc.SAWarning,
+    )
     def _check_configure(self) -> None:
         if self.registry._new_mappers:
             _configure_registries({self.registry}, cascade=True)

@@ -59,7 +59,8 @@ class FlushExecutor:
         self._flush_context = flush_context
         self._transaction = transaction
         self._targets: dict[Mapper[Any], _Target] = {}
-        self._written: list[Any] = []
+        # with their objects, which nobody else may hold once the flush is over
+        self._written: list[tuple[Any, object]] = []
 
     # --- called by the native core -----------------------------------------------------------------------------------
 
@@ -142,7 +143,7 @@ class FlushExecutor:
             for state in batch.states():
                 _expire_readonly(state)
         if shape.loads_now:
-            self._written += batch.states()
+            self._written += [(state, state.obj()) for state in batch.states()]
 
     @property
     def has_defaults_to_load(self) -> bool:
@@ -152,7 +153,7 @@ class FlushExecutor:
         """Load values the database made and did not return, where the mapper wants them at once."""
         from . import loading
 
-        for state in self._written:
+        for state, _ in self._written:
             mapper = state.mapper
             names = []
             if mapper.base_mapper.eager_defaults is True:

@@ -349,7 +349,14 @@ impl Flush {
             self.fire(py, executor, row.mapper, row.state, RowEvent::BeforeDelete)?;
         }
         for table in self.tables_of(py, rows.iter().map(|row| row.mapper))?.into_iter().rev() {
-            for run in rows.chunk_by(|row, next| row.mapper == next.mapper) {
+            let rows: Vec<&Row> =
+                rows.iter().filter(|row| table_number(self.descriptor(row.mapper), table).is_some()).collect();
+            let is_same = |row: &&Row, next: &&Row| {
+                row.mapper == next.mapper
+                    || is_same_delete(self.descriptor(row.mapper), self.descriptor(next.mapper), table)
+            };
+            let runs: Vec<&[&Row]> = rows.chunk_by(is_same).collect();
+            for run in runs {
                 self.delete_run(py, executor, run, table)?;
             }
         }
@@ -359,7 +366,7 @@ impl Flush {
         Ok(())
     }
 
-    fn delete_run(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, rows: &[Row], table: usize) -> PyResult<()> {
+    fn delete_run(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, rows: &[&Row], table: usize) -> PyResult<()> {
         let Some(first) = rows.first() else { return Ok(()) };
         let descriptor = Rc::clone(self.descriptor(first.mapper));
         let Some(table_no) = table_number(&descriptor, table) else { return Ok(()) };
@@ -398,13 +405,26 @@ fn is_same_insert(descriptor: &MapperDescriptor, table_no: usize, other: &Mapper
             && column.default == other.default
             && column.server_default == other.server_default
     };
-    let generator = |descriptor: &MapperDescriptor| descriptor.version_generator.as_ref().map(Py::as_ptr);
     columns.len() == others.len()
         && columns.iter().zip(others).all(same_column)
-        && descriptor.version_id == other.version_id
-        && generator(descriptor) == generator(other)
+        && is_same_version(descriptor, other)
         && descriptor.instance_events.is_silent()
         && other.instance_events.is_silent()
+}
+
+/// Do rows of two classes of a hierarchy become the same DELETE from a table they share?
+fn is_same_delete(descriptor: &MapperDescriptor, other: &MapperDescriptor, table: usize) -> bool {
+    let key = |descriptor: &MapperDescriptor| -> Option<Vec<u32>> {
+        let table = &descriptor.tables[table_number(descriptor, table)?];
+        table.pk.iter().map(|&column| table.columns.get(column as usize).map(|column| column.attr)).collect()
+    };
+    is_same_version(descriptor, other) && key(descriptor) == key(other)
+}
+
+/// Do two classes of a hierarchy have the same version, made in the same way?
+pub(super) fn is_same_version(descriptor: &MapperDescriptor, other: &MapperDescriptor) -> bool {
+    let generator = |descriptor: &MapperDescriptor| descriptor.version_generator.as_ref().map(Py::as_ptr);
+    descriptor.version_id == other.version_id && generator(descriptor) == generator(other)
 }
 
 /// Warns about a discriminator that says another class than the object's.

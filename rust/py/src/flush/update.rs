@@ -6,12 +6,12 @@ use rustalchemy_core::flush::StatementKind;
 use rustalchemy_core::ids::MapperId;
 
 use crate::history;
-use crate::mapper::{MapperDescriptor, TableDescriptor};
+use crate::mapper::{ColumnDescriptor, MapperDescriptor, TableDescriptor};
 use crate::state::StateRef;
 
 use super::Flush;
 use super::batch::{Batch, BatchParts};
-use super::execute::{Row, copy_one, is_false, next_version, null_key, table_number};
+use super::execute::{Row, copy_one, is_false, is_same_version, next_version, null_key, table_number};
 use super::known_writes::WriteShape;
 use super::lane::UpdateLane;
 use super::row_set::RowSet;
@@ -73,13 +73,20 @@ impl Flush {
             if shape.is_empty() {
                 continue;
             }
-            let shape = RunShape {
+            let mut shape = RunShape {
                 mapper: row.mapper,
                 table_no,
                 columns: shape,
                 has_version: new_version.is_some(),
                 has_new_key,
             };
+            if let Some(first) = run.as_ref().map(|run| &run.shape)
+                && first.mapper != shape.mapper
+                && first.columns == shape.columns
+                && is_same_update(self.descriptor(first.mapper), first.table_no, &descriptor, table_no)
+            {
+                (shape.mapper, shape.table_no) = (first.mapper, first.table_no);
+            }
             if run.as_ref().is_some_and(|run| !run.fits(&shape))
                 && let Some(run) = run.take()
             {
@@ -181,6 +188,20 @@ impl Run {
     pub(super) fn fits(&self, shape: &RunShape) -> bool {
         self.shape == *shape && !shape.columns.has_sql
     }
+}
+
+/// Do rows of two classes of a hierarchy become the same UPDATE of a table they share, if they change the same columns?
+fn is_same_update(first: &MapperDescriptor, first_no: usize, other: &MapperDescriptor, other_no: usize) -> bool {
+    let (columns, others) = (&first.tables[first_no].columns, &other.tables[other_no].columns);
+    let shared = columns.len().min(others.len());
+    // A class may have columns of its own at the end, as long as nobody else writes into them.
+    let is_silent = |column: &ColumnDescriptor| !column.onupdate && !column.server_onupdate && !column.version;
+    columns.iter().zip(others).all(|(column, other)| column.attr == other.attr)
+        && columns[shared..].iter().chain(&others[shared..]).all(is_silent)
+        && first.tables[first_no].pk == other.tables[other_no].pk
+        && is_same_version(first, other)
+        && first.instance_events.is_silent()
+        && other.instance_events.is_silent()
 }
 
 /// Does any column of any of the mapper's tables have a change?
