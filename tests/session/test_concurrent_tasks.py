@@ -12,47 +12,28 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from gate import Gate, Item, commit, fill, flush, statement
 from sqlalchemy import event, exc
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from rustalchemy.orm import Session
 
 pytest.importorskip("aiosqlite")
 
 
-class Base(DeclarativeBase):
-    pass
+def new_gate() -> Gate[asyncio.Event]:
+    return Gate(asyncio.Event, lambda event: await_only(event.wait()))
 
 
-class Item(Base):
-    __tablename__ = "items"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column()
-
-
-class Gate:
-    """Keeps one task waiting at a point of the engine until the test lets it go on."""
-
-    def __init__(self) -> None:
-        self.wanted = ""
-        self.reached = asyncio.Event()
-        self.open = asyncio.Event()
-
-    def pass_through(self, what: str) -> None:
-        if self.wanted and what.startswith(self.wanted):
-            self.wanted = ""
-            self.reached.set()
-            await_only(self.open.wait())
-
-
-def _run(work: Callable[[sa.Engine, Gate], Coroutine[Any, Any, None]], path: Path) -> None:
+def _run(work: Callable[[sa.Engine, Gate[asyncio.Event]], Coroutine[Any, Any, None]], path: Path) -> None:
     async def main() -> None:
-        gate = Gate()
+        gate = new_gate()
         engine = sa.create_engine(f"sqlite+aiosqlite:///{path / 'items.db'}")
         event.listen(engine, "do_connect", lambda *args: gate.pass_through("connect"))
         event.listen(engine, "before_cursor_execute", lambda c, cursor, sql, *args: gate.pass_through(sql))
         event.listen(engine, "commit", lambda connection: gate.pass_through("commit"))
-        await greenlet_spawn(_fill, engine)
+        await greenlet_spawn(fill, engine)
+        await greenlet_spawn(engine.dispose)
         try:
             await work(engine, gate)
         finally:
@@ -61,38 +42,16 @@ def _run(work: Callable[[sa.Engine, Gate], Coroutine[Any, Any, None]], path: Pat
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
-def _fill(engine: sa.Engine) -> None:
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
-        session.add_all([Item(name="a"), Item(name="b")])
-        session.commit()
-    engine.dispose()
-
-
-def _statement(session: Session) -> None:
-    session.scalars(sa.select(Item)).all()
-
-
-def _flush(session: Session) -> None:
-    session.add(Item(name="c"))
-    session.flush()
-
-
-def _commit(session: Session) -> None:
-    session.add(Item(name="d"))
-    session.commit()
-
-
 def _savepoint(session: Session) -> None:
     with session.begin_nested():
         session.add(Item(name="e"))
 
 
 USES: dict[str, tuple[str, Callable[[Session], None]]] = {
-    "connecting": ("connect", _statement),
-    "statement": ("SELECT", _statement),
-    "flush": ("INSERT", _flush),
-    "commit": ("commit", _commit),
+    "connecting": ("connect", statement),
+    "statement": ("SELECT", statement),
+    "flush": ("INSERT", flush),
+    "commit": ("commit", commit),
     "savepoint": ("SAVEPOINT", _savepoint),
 }
 INTRUSIONS: dict[str, Callable[[Session], Any]] = {
@@ -113,7 +72,7 @@ def use(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_second_task_is_refused(use: str, tmp_path: Path) -> None:
-    async def work(engine: sa.Engine, gate: Gate) -> None:
+    async def work(engine: sa.Engine, gate: Gate[asyncio.Event]) -> None:
         session = Session(engine)
         gate.wanted, first = USES[use]
         worker = asyncio.create_task(greenlet_spawn(first, session), name="the worker")
@@ -126,7 +85,7 @@ def test_second_task_is_refused(use: str, tmp_path: Path) -> None:
                 assert raised.value.code == "isce"
                 assert message.startswith("This Session is in use by another task"), name
                 assert "task 'the worker'" in message
-                assert "test_concurrent_tasks.py" in message and f"in {first.__name__}" in message
+                assert Path(first.__code__.co_filename).name in message and f"in {first.__name__}" in message
         finally:
             gate.open.set()
             await worker
@@ -140,10 +99,10 @@ def test_second_task_is_refused(use: str, tmp_path: Path) -> None:
 
 
 def test_tasks_that_take_turns(tmp_path: Path) -> None:
-    async def work(engine: sa.Engine, gate: Gate) -> None:
+    async def work(engine: sa.Engine, gate: Gate[asyncio.Event]) -> None:
         session = Session(engine)
         for number in range(3):
-            await asyncio.create_task(greenlet_spawn(_flush, session), name=f"turn {number}")
+            await asyncio.create_task(greenlet_spawn(flush, session), name=f"turn {number}")
         await greenlet_spawn(session.commit)
         assert len(await greenlet_spawn(lambda: session.scalars(sa.select(Item)).all())) == 5
         await greenlet_spawn(session.close)
@@ -152,7 +111,7 @@ def test_tasks_that_take_turns(tmp_path: Path) -> None:
 
 
 def test_each_task_with_a_session_of_its_own(tmp_path: Path) -> None:
-    async def work(engine: sa.Engine, gate: Gate) -> None:
+    async def work(engine: sa.Engine, gate: Gate[asyncio.Event]) -> None:
         def count() -> int:
             with Session(engine) as session:
                 return len(session.scalars(sa.select(Item)).all())
@@ -163,11 +122,11 @@ def test_each_task_with_a_session_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_task_that_is_cancelled_is_out(tmp_path: Path) -> None:
-    async def work(engine: sa.Engine, gate: Gate) -> None:
+    async def work(engine: sa.Engine, gate: Gate[asyncio.Event]) -> None:
         session = Session(engine)
-        await greenlet_spawn(_statement, session)
+        await greenlet_spawn(statement, session)
         gate.wanted = "INSERT"
-        worker = asyncio.create_task(greenlet_spawn(_flush, session))
+        worker = asyncio.create_task(greenlet_spawn(flush, session))
         await gate.reached.wait()
         worker.cancel()
         with pytest.raises(asyncio.CancelledError):

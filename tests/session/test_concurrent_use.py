@@ -9,45 +9,21 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from gate import Gate, Item, commit, fill, flush, statement
 from sqlalchemy import event, exc
 
-from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from rustalchemy.orm import Session
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Item(Base):
-    __tablename__ = "items"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column()
-
-
-class Gate:
-    """Stops one thread inside of the driver until the test lets it go on."""
-
-    def __init__(self) -> None:
-        self.wanted = ""
-        self.reached = threading.Event()
-        self.open = threading.Event()
-
-    def pass_through(self, what: str) -> None:
-        if self.wanted and what.startswith(self.wanted):
-            self.wanted = ""
-            self.reached.set()
-            assert self.open.wait(10)
-
-
 @pytest.fixture
-def gate() -> Gate:
-    return Gate()
+def gate() -> Gate[threading.Event]:
+    return Gate(threading.Event, threading.Event.wait)
 
 
 @pytest.fixture(params=["lane", "core"])
-def engine(request: pytest.FixtureRequest, gate: Gate, tmp_path: Path) -> Iterator[sa.Engine]:
+def engine(request: pytest.FixtureRequest, gate: Gate[threading.Event], tmp_path: Path) -> Iterator[sa.Engine]:
     import sqlite3
 
     class Cursor(sqlite3.Cursor):
@@ -66,39 +42,22 @@ def engine(request: pytest.FixtureRequest, gate: Gate, tmp_path: Path) -> Iterat
     engine = sa.create_engine(
         f"sqlite:///{tmp_path / 'items.db'}", connect_args={"factory": Connection, "check_same_thread": False}
     )
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
-        session.add_all([Item(name="a"), Item(name="b")])
-        session.commit()
+    fill(engine)
     if request.param == "core":
         event.listen(engine, "before_cursor_execute", lambda *args: None)
     yield engine
     engine.dispose()
 
 
-def _statement(session: Session) -> None:
-    session.scalars(sa.select(Item)).all()
-
-
-def _get(session: Session) -> None:
+def get(session: Session) -> None:
     session.get(Item, 2)
 
 
-def _flush(session: Session) -> None:
-    session.add(Item(name="c"))
-    session.flush()
-
-
-def _commit(session: Session) -> None:
-    session.add(Item(name="d"))
-    session.commit()
-
-
 USES: dict[str, tuple[str, Callable[[Session], None]]] = {
-    "statement": ("SELECT", _statement),
-    "get": ("SELECT", _get),
-    "flush": ("INSERT", _flush),
-    "commit": ("commit", _commit),
+    "statement": ("SELECT", statement),
+    "get": ("SELECT", get),
+    "flush": ("INSERT", flush),
+    "commit": ("commit", commit),
 }
 INTRUSIONS: dict[str, Callable[[Session], Any]] = {
     "get": lambda session: session.get(Item, 1),
@@ -113,7 +72,7 @@ INTRUSIONS: dict[str, Callable[[Session], Any]] = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_second_thread_is_refused(engine: sa.Engine, gate: Gate, use: str) -> None:
+def test_second_thread_is_refused(engine: sa.Engine, gate: Gate[threading.Event], use: str) -> None:
     session = Session(engine)
     session.get(Item, 1)
     wait_for, work = USES[use]
@@ -129,7 +88,7 @@ def test_second_thread_is_refused(engine: sa.Engine, gate: Gate, use: str) -> No
             assert raised.value.code == "isce"
             assert message.startswith("This Session is in use by another thread"), name
             assert "thread 'the worker'" in message
-            assert "test_concurrent_use.py" in message and f"in _{use}" in message
+            assert Path(work.__code__.co_filename).name in message and f"in {work.__name__}" in message
     finally:
         gate.open.set()
         worker.join()
@@ -143,7 +102,7 @@ def test_second_thread_is_refused(engine: sa.Engine, gate: Gate, use: str) -> No
 def test_taking_turns_is_no_misuse(engine: sa.Engine) -> None:
     with Session(engine) as session:
         for number in range(3):
-            worker = threading.Thread(target=_flush, args=(session,), name=f"turn {number}")
+            worker = threading.Thread(target=flush, args=(session,), name=f"turn {number}")
             worker.start()
             worker.join()
         session.commit()
