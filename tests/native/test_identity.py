@@ -99,6 +99,29 @@ def test_a_comparison_may_load_the_same_key(model: Model, uow: Any) -> None:
     assert len(kept) == 1
 
 
+def test_a_comparison_may_take_a_candidate_out_and_let_it_go(model: Model, uow: Any) -> None:
+    class Last:
+        def __del__(self) -> None:
+            seen.append(len(uow.identity_map))
+
+    seen: list[int] = []
+    kept = uow._hydrate(single(model.entity()), [(Key(1), Last(), 1), (Key(3), "c", 3)])
+    elsewhere = _core.UnitOfWork()
+    key = Key(2)
+    [entering] = elsewhere._hydrate(single(model.entity()), [(key, "b", 2)])
+    elsewhere.expunge(entering)
+
+    def let_go() -> None:
+        if len(kept) == 2:
+            uow.expunge(kept.pop(0))
+
+    key.on_compare = let_go
+    assert uow.identity_map.add(_core.instance_state(entering))
+    key.on_compare = lambda: None
+    assert len(uow.identity_map) == 2
+    assert seen == [2]  # it went after the other one had come in
+
+
 def test_unhashable_keys_raise(model: Model, uow: Any) -> None:
     with pytest.raises(TypeError, match="unhashable"):
         uow._hydrate(single(model.entity()), [([], "a", 1)])

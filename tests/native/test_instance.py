@@ -150,6 +150,17 @@ def test_a_subclass_has_the_numbers_of_its_base() -> None:
 # ---- lifetime --------------------------------------------------------------------------------------------------------
 
 
+def test_names_are_compared_as_text() -> None:
+    class Name(str):
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("not to be asked")
+
+        __hash__ = str.__hash__
+
+    manager = make_class("Thing", "name", "age")._sa_class_manager
+    assert manager.allocate(Name("age")) == 1
+
+
 def test_the_collector_learns_of_an_object_when_it_may_be_in_a_cycle() -> None:
     class_ = make_class("Thing", "name")
     instance = class_(name="text")

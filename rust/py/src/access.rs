@@ -5,22 +5,22 @@ use pyo3::types::{PyString, PyTuple};
 use crate::adapter::{CollectionAdapter, EventSource, event_source};
 use crate::attribute::{self, AttrCore, AttrEvent, AttrKind, Initiator, Op, fire};
 use crate::flags::passive;
-use crate::instance_state::{InstanceState, expect_state};
+use crate::instance_state::{InstanceState, Living, expect_state};
 use crate::slots;
-use crate::state::{StateRef, state_of};
 use crate::{collection, descriptor, errors, expiry, history, names, relationship, scalar_object, token};
 
-/// The state of an object, or of its `InstanceState`; with the object held by the caller.
-fn any_state(target: &Bound<'_, PyAny>) -> PyResult<StateRef> {
+/// The state of an object, or of its `InstanceState`.
+fn any_state<'py>(target: &Bound<'py, PyAny>) -> PyResult<Living<'py>> {
     if target.is_instance_of::<InstanceState>() {
         return expect_state(target);
     }
-    state_of(target).ok_or_else(|| errors::unmapped_instance(target.py(), target))
+    Living::of_object(target).ok_or_else(|| errors::unmapped_instance(target.py(), target))
 }
 
-fn find(target: &Bound<'_, PyAny>, key: &Bound<'_, PyString>) -> PyResult<(StateRef, &'static AttrCore)> {
+fn find<'py>(target: &Bound<'py, PyAny>, key: &Bound<'py, PyString>) -> PyResult<(Living<'py>, &'static AttrCore)> {
     let state = any_state(target)?;
-    Ok((state, state.manager().expect_attr(key)?))
+    let attr = state.manager().expect_attr(key)?;
+    Ok((state, attr))
 }
 
 /// The `InstanceState` of an object; `AttributeError` when it has none.
@@ -44,7 +44,7 @@ pub fn get_attribute<'py>(
     passive: u32,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (state, attr) = find(obj, key)?;
-    attribute::get(obj.py(), state, attr, passive)
+    attribute::get(obj.py(), *state, attr, passive)
 }
 
 /// Sets an attribute, with events. `check_old` and `pop` as in `impl.set` of related objects; `adapt`: the value of a
@@ -64,12 +64,11 @@ pub fn set_attribute<'py>(
 ) -> PyResult<()> {
     let (state, attr) = find(obj, key)?;
     let py = obj.py();
-    let _held = state.object(py);
     let initiator = token::initiator(initiator.as_ref());
     match attr.kind {
-        AttrKind::Scalar => attribute::set(py, state, attr, value, initiator),
-        AttrKind::Object => scalar_object::set(py, state, attr, value, initiator, passive, check_old.as_ref(), pop),
-        AttrKind::Collection => collection::set(py, state, attr, value, passive, adapt),
+        AttrKind::Scalar => attribute::set(py, *state, attr, value, initiator),
+        AttrKind::Object => scalar_object::set(py, *state, attr, value, initiator, passive, check_old.as_ref(), pop),
+        AttrKind::Collection => collection::set(py, *state, attr, value, passive, adapt),
     }
 }
 
@@ -84,8 +83,7 @@ pub fn append_attribute<'py>(
     passive: u32,
 ) -> PyResult<()> {
     let (state, attr) = find(obj, key)?;
-    let _held = state.object(obj.py());
-    relationship::append(obj.py(), state, attr, value, token::initiator(initiator.as_ref()), passive)
+    relationship::append(obj.py(), *state, attr, value, token::initiator(initiator.as_ref()), passive)
 }
 
 /// Removes from a collection or unsets a related object; one that is not there is an error.
@@ -99,8 +97,7 @@ pub fn remove_attribute<'py>(
     passive: u32,
 ) -> PyResult<()> {
     let (state, attr) = find(obj, key)?;
-    let _held = state.object(obj.py());
-    relationship::remove(obj.py(), state, attr, value, token::initiator(initiator.as_ref()), passive)
+    relationship::remove(obj.py(), *state, attr, value, token::initiator(initiator.as_ref()), passive)
 }
 
 /// As `remove_attribute`, tolerant of an object that is not there.
@@ -114,15 +111,14 @@ pub fn pop_attribute<'py>(
     passive: u32,
 ) -> PyResult<()> {
     let (state, attr) = find(obj, key)?;
-    let _held = state.object(obj.py());
-    relationship::pop(obj.py(), state, attr, value, token::initiator(initiator.as_ref()), passive)
+    relationship::pop(obj.py(), *state, attr, value, token::initiator(initiator.as_ref()), passive)
 }
 
 /// Deletes an attribute, with events.
 #[pyfunction]
 pub fn del_attribute(obj: &Bound<'_, PyAny>, key: &Bound<'_, PyString>) -> PyResult<()> {
     let (state, attr) = find(obj, key)?;
-    attribute::delete(obj.py(), state, attr)
+    attribute::delete(obj.py(), *state, attr)
 }
 
 /// Stores a value as if it had been loaded; returns what is stored (a collection is made anew).
@@ -133,8 +129,8 @@ pub fn set_committed_value<'py>(
     value: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let (state, attr) = find(obj, key)?;
-    expiry::apply_pending(obj.py(), state)?;
-    attribute::set_committed_value(obj.py(), state, attr, value)
+    expiry::apply_pending(obj.py(), *state)?;
+    attribute::set_committed_value(obj.py(), *state, attr, value)
 }
 
 /// `(added, unchanged, deleted)` of an attribute.
@@ -146,7 +142,7 @@ pub fn get_history<'py>(
     passive: u32,
 ) -> PyResult<Bound<'py, PyTuple>> {
     let (state, attr) = find(obj, key)?;
-    history::tuple_of(obj.py(), state, attr, passive)
+    history::tuple_of(obj.py(), *state, attr, passive)
 }
 
 /// Marks an attribute as changed, whatever its value.
@@ -154,14 +150,14 @@ pub fn get_history<'py>(
 pub fn flag_modified(obj: &Bound<'_, PyAny>, key: &Bound<'_, PyString>) -> PyResult<()> {
     let py = obj.py();
     let (state, attr) = find(obj, key)?;
-    expiry::apply_pending(py, state)?;
-    if attribute::is_read_only(state) {
+    expiry::apply_pending(py, *state)?;
+    if attribute::is_read_only(*state) {
         // the value was changed in place before anybody asked: it is forgotten, and loaded as it is in the database
-        expiry::expire_attribute(py, state, attr, false)?;
+        expiry::expire_attribute(py, *state, attr, false)?;
         return Err(attribute::refused(py, attr));
     }
     if attr.listens(AttrEvent::Modified) {
-        fire(py, AttrEvent::Modified, attr, state, [token::of(py, Initiator { attr, op: Op::Modified })?])?;
+        fire(py, AttrEvent::Modified, attr, *state, [token::of(py, Initiator { attr, op: Op::Modified })?])?;
     }
     if !attr.send_modified_events.get() {
         return Ok(());
@@ -176,20 +172,20 @@ pub fn flag_modified(obj: &Bound<'_, PyAny>, key: &Bound<'_, PyString>) -> PyRes
     state.forget_committed(attr.index());
     state.set_slot_flags(attr.index(), slot.flags() & !slots::MODIFIED);
     if attr.kind == AttrKind::Collection {
-        return collection::modified(py, state, attr);
+        return collection::modified(py, *state, attr);
     }
-    attribute::modified_event(py, state, attr, std::ptr::null_mut())
+    attribute::modified_event(py, *state, attr, std::ptr::null_mut())
 }
 
 /// Enters an object in its session's dirty list without a change.
 #[pyfunction]
 pub fn flag_dirty(obj: &Bound<'_, PyAny>) -> PyResult<()> {
     let state = any_state(obj)?;
-    expiry::apply_pending(obj.py(), state)?;
-    if attribute::is_read_only(state) {
+    expiry::apply_pending(obj.py(), *state)?;
+    if attribute::is_read_only(*state) {
         return Err(errors::read_only(obj.py(), "flag_dirty()"));
     }
-    attribute::mark_modified(obj.py(), state)
+    attribute::mark_modified(obj.py(), *state)
 }
 
 /// An empty collection as the attribute's value; returns its adapter.
@@ -199,7 +195,7 @@ pub fn init_collection<'py>(
     key: &Bound<'py, PyString>,
 ) -> PyResult<Bound<'py, CollectionAdapter>> {
     let (state, attr) = find(obj, key)?;
-    collection::init(obj.py(), state, attr)
+    collection::init(obj.py(), *state, attr)
 }
 
 fn source(initiator: Option<&Bound<'_, PyAny>>) -> Option<Option<Initiator>> {
@@ -221,8 +217,7 @@ pub fn collection_append_event<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let Some(from) = source(initiator.as_ref()) else { return Ok(item) };
     let (owner, attr) = (any_state(state)?, descriptor::core_of(attr)?);
-    let _held = owner.object(item.py());
-    collection::fire_append(item.py(), owner, attr, item, from, key)
+    collection::fire_append(item.py(), *owner, attr, item, from, key)
 }
 
 /// Events of an item that is in the collection already.
@@ -238,8 +233,7 @@ pub fn collection_append_wo_mutation_event<'py>(
     let _ = key;
     let Some(from) = source(initiator.as_ref()) else { return Ok(item) };
     let (owner, attr) = (any_state(state)?, descriptor::core_of(attr)?);
-    let _held = owner.object(item.py());
-    relationship::cascade_append(item.py(), owner, attr, &item, from.unwrap_or(Initiator { attr, op: Op::Append }))?;
+    relationship::cascade_append(item.py(), *owner, attr, &item, from.unwrap_or(Initiator { attr, op: Op::Append }))?;
     Ok(item)
 }
 
@@ -255,8 +249,7 @@ pub fn collection_remove_event<'py>(
 ) -> PyResult<()> {
     let Some(from) = source(initiator.as_ref()) else { return Ok(()) };
     let (owner, attr) = (any_state(state)?, descriptor::core_of(attr)?);
-    let _held = owner.object(item.py());
-    collection::fire_remove(item.py(), owner, attr, item, from, key)
+    collection::fire_remove(item.py(), *owner, attr, item, from, key)
 }
 
 /// Some item is about to leave such a collection.
@@ -270,6 +263,5 @@ pub fn collection_pre_remove_event<'py>(
 ) -> PyResult<()> {
     let _ = (initiator, key, &names::NO_KEY);
     let (owner, attr) = (any_state(state)?, descriptor::core_of(attr)?);
-    let _held = owner.object(state.py());
-    collection::modified(state.py(), owner, attr)
+    collection::modified(state.py(), *owner, attr)
 }

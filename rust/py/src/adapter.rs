@@ -9,6 +9,7 @@ use pyo3::types::{PyBool, PyIterator, PyList, PyString, PyTuple, PyType, PyWeakr
 use crate::attribute::{self, AttrCore, AttrEvent, Initiator, Op, fire};
 use crate::collection;
 use crate::list;
+use crate::raw;
 use crate::relationship;
 use crate::state::{StateRef, Tombstone};
 use crate::{errors, names, token};
@@ -133,11 +134,9 @@ impl CollectionAdapter {
     /// The adapter object of a collection.
     pub fn make<'py>(collection: &Bound<'py, PyAny>, core: &Rc<AdapterCore>) -> PyResult<Bound<'py, Self>> {
         let py = collection.py();
-        let known = core.view.get();
-        // SAFETY: the pointer is cleared before its object is freed; one with a count of zero is on its way.
-        if !known.is_null() && unsafe { ffi::Py_REFCNT(known) } > 0 {
-            // SAFETY: as above.
-            return Ok(unsafe { Bound::from_borrowed_ptr(py, known) }.cast_into()?);
+        // SAFETY: the pointer is cleared before its object is freed.
+        if let Some(known) = unsafe { raw::living(py, core.view.get()) } {
+            return Ok(known.cast_into()?);
         }
         let data = PyWeakrefReference::new(collection)?.unbind();
         let view = Bound::new(py, Self { core: Rc::clone(core), data })?;

@@ -1,7 +1,5 @@
 //! How objects enter and leave a session: `_save_or_update_state`, `_delete_impl`, `_expunge_states` and their checks.
-use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
 use rustalchemy_core::lifecycle::Lifecycle;
 
 use crate::bridge as attribute;
@@ -9,8 +7,8 @@ use crate::cascade::{self, Cascade};
 use crate::errors;
 use crate::flags;
 use crate::held::Held;
+use crate::identity_key;
 use crate::listeners::Firing;
-use crate::manager::ManagerCore;
 use crate::names;
 use crate::state::StateRef;
 use crate::unit_of_work_core::UowRef;
@@ -70,36 +68,6 @@ pub fn state_str(py: Python<'_>, state: StateRef) -> String {
 /// Where the object stands.
 pub fn lifecycle(state: StateRef) -> Lifecycle {
     Lifecycle::of(state.has_key(), state.is_attached(), state.has(flags::DELETED))
-}
-
-/// SQLAlchemy's identity key: (base class, primary key tuple, identity token).
-pub fn identity_key<'py>(
-    py: Python<'py>,
-    manager: &ManagerCore,
-    key: *mut ffi::PyObject,
-    token: *mut ffi::PyObject,
-) -> PyResult<Bound<'py, PyTuple>> {
-    let descriptor = manager.descriptor();
-    let (class, is_composite) = match &descriptor {
-        Some(descriptor) => {
-            (ManagerCore::of(descriptor.identity.bind(py)).class(py)?, descriptor.primary_key.len() != 1)
-        }
-        None => (manager.class(py)?, false),
-    };
-    // SAFETY: the caller passes living objects; null stands for None.
-    let (key, token) =
-        unsafe { (Bound::from_borrowed_ptr_or_opt(py, key), Bound::from_borrowed_ptr_or_opt(py, token)) };
-    let key = match key {
-        Some(key) if is_composite => key,
-        Some(key) => PyTuple::new(py, [key])?.into_any(),
-        None => py.None().into_bound(py),
-    };
-    PyTuple::new(py, [class.into_any(), key, token.unwrap_or_else(|| py.None().into_bound(py))])
-}
-
-/// The identity key of a state.
-pub fn state_identity_key<'py>(py: Python<'py>, state: StateRef) -> PyResult<Bound<'py, PyTuple>> {
-    identity_key(py, state.manager(), state.key(), state.identity_token())
 }
 
 impl UowRef {
@@ -168,7 +136,7 @@ impl UowRef {
                     "Can't attach instance {}; another instance with key {} is already present in this session. \
                      Use merge() to copy the state of one object to the other, or expunge() the one that is present.",
                     state_str(py, state),
-                    state_identity_key(py, state)?.repr()?,
+                    identity_key::of(py, state)?.repr()?,
                 ),
             ));
         }

@@ -4,19 +4,23 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySet, PyString, PyTuple};
 
 use crate::attribute::{AttrCore, AttrKind};
-use crate::instance_state::{InstanceState, expect_state};
+use crate::instance_state::{InstanceState, Living, expect_state};
 use crate::state::StateRef;
 use crate::{collection, expiry, flags, names, slots};
 
-fn living(state: &Bound<'_, InstanceState>) -> PyResult<StateRef> {
+fn living<'py>(state: &Bound<'py, InstanceState>) -> PyResult<Living<'py>> {
     let found = expect_state(state.as_any())?;
-    expiry::apply_pending(state.py(), found)?;
+    expiry::apply_pending(state.py(), *found)?;
     Ok(found)
 }
 
-fn named(state: &Bound<'_, InstanceState>, key: &Bound<'_, PyString>) -> PyResult<(StateRef, &'static AttrCore)> {
+fn named<'py>(
+    state: &Bound<'py, InstanceState>,
+    key: &Bound<'py, PyString>,
+) -> PyResult<(Living<'py>, &'static AttrCore)> {
     let found = living(state)?;
-    Ok((found, found.manager().expect_attr(key)?))
+    let attr = found.manager().expect_attr(key)?;
+    Ok((found, attr))
 }
 
 /// Relationships of an object that was wholly expired count as expired as long as they have no value; no slot says so.
@@ -31,7 +35,7 @@ fn is_expired_with_all(state: StateRef, attr: &AttrCore) -> bool {
 #[pyfunction]
 #[pyo3(name = "_expired_names")]
 pub fn expired_names<'py>(state: &Bound<'py, InstanceState>) -> PyResult<Bound<'py, PySet>> {
-    expired_in(state.py(), living(state)?)
+    expired_in(state.py(), *living(state)?)
 }
 
 /// As `_expired_names`.
@@ -58,7 +62,7 @@ pub fn mark_expired(state: &Bound<'_, InstanceState>, key: &Bound<'_, PyString>,
         mark(attr);
         return Ok(());
     }
-    let with_all: Vec<&AttrCore> = state.manager().attrs().filter(|attr| is_expired_with_all(state, attr)).collect();
+    let with_all: Vec<&AttrCore> = state.manager().attrs().filter(|attr| is_expired_with_all(*state, attr)).collect();
     with_all.into_iter().for_each(mark);
     state.clear_flags(flags::EXPIRED_RELATED);
     state.set_slot_flags(attr.index(), state.slot(attr.index()).flags() & !slots::EXPIRED);
@@ -69,7 +73,7 @@ pub fn mark_expired(state: &Bound<'_, InstanceState>, key: &Bound<'_, PyString>,
 #[pyfunction]
 #[pyo3(name = "_committed_values")]
 pub fn committed_values<'py>(state: &Bound<'py, InstanceState>) -> PyResult<Bound<'py, PyDict>> {
-    old_values(state.py(), living(state)?)
+    old_values(state.py(), *living(state)?)
 }
 
 /// As `_committed_values`.
@@ -100,7 +104,7 @@ pub fn set_committed(
     old: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
     let (state, attr) = named(state, key)?;
-    keep(state, attr, old)
+    keep(*state, attr, old)
 }
 
 /// As `_set_committed`. An old value before it goes last: that may run Python code.
@@ -128,7 +132,7 @@ pub fn keep(state: StateRef, attr: &AttrCore, old: &Bound<'_, PyAny>) -> PyResul
 pub fn forget_committed(state: &Bound<'_, InstanceState>, key: &Bound<'_, PyString>) -> PyResult<()> {
     let py = state.py();
     let (state, attr) = named(state, key)?;
-    forget(py, state, attr);
+    forget(py, *state, attr);
     Ok(())
 }
 

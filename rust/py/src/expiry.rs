@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use smallvec::SmallVec;
 
 use crate::attribute::{AttrCore, AttrKind};
 use crate::flags;
@@ -34,6 +35,7 @@ pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
     state.add_flags(flags::EXPIRED | flags::EXPIRED_RELATED);
     state.clear_flags(flags::MODIFIED);
     let mut dropped = Vec::new();
+    let mut parents = SmallVec::new();
     if let Some(extra) = state.extra_opt_mut() {
         dropped.extend(std::mem::take(&mut extra.committed).into_iter().map(|(_, value)| value));
         let pending = extra.rare.as_mut().map(|rare| std::mem::take(&mut rare.pending)).unwrap_or_default();
@@ -41,8 +43,7 @@ pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
             dropped.extend(pending.added);
             dropped.extend(pending.removed);
         }
-        let parents = std::mem::take(&mut extra.parents);
-        drop(parents); // handles only: runs no Python code
+        parents = std::mem::take(&mut extra.parents);
     }
     let manager = state.manager();
     let mut invalidated = Vec::new();
@@ -74,6 +75,7 @@ pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
         // SAFETY: all of these were owned by the state.
         unsafe { ffi::Py_DECREF(value) }
     }
+    drop(parents);
     result.and(forgotten).and_then(|()| fire(py, state, None))
 }
 

@@ -97,7 +97,7 @@ impl KeyEquality<StateRef> for StateEquality<'_, '_> {
 
     #[inline]
     fn fast(&self, state: StateRef) -> Verdict {
-        if !is_living(state) || state.key().is_null() {
+        if state.object_ptr().is_null() || state.key().is_null() {
             return Verdict::Different;
         }
         // SAFETY: the state lives, and with it its key; no Python code runs in here.
@@ -119,7 +119,8 @@ impl KeyEquality<StateRef> for StateEquality<'_, '_> {
     }
 
     fn pin(&mut self, candidates: &Candidates<StateRef>) {
-        self.held = candidates.iter().filter_map(|state| state.object(self.py)).collect();
+        // Those of an earlier look stay held: letting go of one here, inside of the table, might deallocate it.
+        self.held.extend(candidates.iter().filter_map(|state| state.object(self.py)));
     }
 
     fn slow(&mut self, state: StateRef) -> Result<bool, PyErr> {
@@ -263,14 +264,14 @@ impl IdentityMap {
     pub fn snapshot<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyAny>> {
         let tables = self.tables.borrow();
         let states = tables.iter().flat_map(|table| table.states.handles());
-        states.filter(|&state| is_living(state)).filter_map(|state| state.object(py)).collect()
+        states.filter_map(|state| state.object(py)).collect()
     }
 
     /// The states a condition holds for, with their objects.
     pub fn held(&self, is_wanted: impl Fn(StateRef) -> bool) -> Vec<Held> {
         let tables = self.tables.borrow();
         let states = tables.iter().flat_map(|table| table.states.handles());
-        states.filter(|&state| is_living(state) && is_wanted(state)).filter_map(Held::new).collect()
+        states.filter(|&state| is_wanted(state)).filter_map(Held::new).collect()
     }
 
     /// All states, those of dying objects included.
@@ -389,14 +390,6 @@ pub fn base_of_manager(py: Python<'_>, manager: &ManagerCore) -> *const ManagerC
     manager
         .descriptor()
         .map_or(std::ptr::from_ref(manager), |mapper| std::ptr::from_ref(ManagerCore::of(mapper.identity.bind(py))))
-}
-
-/// Whether the object of a state can still be handed out: not gone, and not on its way.
-#[inline]
-fn is_living(state: StateRef) -> bool {
-    let object = state.object_ptr();
-    // SAFETY: the carrier is alive while it stands in the table, and its object pointer is valid or null.
-    !object.is_null() && unsafe { ffi::Py_REFCNT(object) } > 0
 }
 
 /// Both must hold.

@@ -3,11 +3,10 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyTuple, PyType};
 
-use crate::attach::state_identity_key;
 use crate::held::Held;
-use crate::instance_state::InstanceState;
+use crate::identity_key;
+use crate::instance_state::{InstanceState, Living};
 use crate::manager::ManagerCore;
-use crate::state::StateRef;
 use crate::unit_of_work::UnitOfWork;
 use crate::unit_of_work_core::UowRef;
 
@@ -46,8 +45,8 @@ impl IdentityMapView {
     }
 }
 
-fn view_state(state: &Bound<'_, PyAny>) -> Option<StateRef> {
-    state.cast::<InstanceState>().ok().and_then(|view| view.get().state())
+fn view_state<'py>(state: &Bound<'py, PyAny>) -> Option<Living<'py>> {
+    Living::of(state.cast::<InstanceState>().ok()?)
 }
 
 #[pymethods]
@@ -75,7 +74,7 @@ impl IdentityMapView {
     }
     fn keys<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let keys: Vec<_> =
-            self.all(py).iter().map(|held| state_identity_key(py, held.state())).collect::<PyResult<_>>()?;
+            self.all(py).iter().map(|held| identity_key::of(py, held.state())).collect::<PyResult<_>>()?;
         PyList::new(py, keys)
     }
     fn values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -85,7 +84,7 @@ impl IdentityMapView {
         let items: Vec<_> = self
             .all(py)
             .iter()
-            .map(|held| Ok((state_identity_key(py, held.state())?, held.object(py))))
+            .map(|held| Ok((identity_key::of(py, held.state())?, held.object(py))))
             .collect::<PyResult<_>>()?;
         PyList::new(py, items)
     }
@@ -104,21 +103,21 @@ impl IdentityMapView {
         if state.has(crate::flags::IN_MAP) {
             return Ok(false);
         }
-        self.uow(py).map_attach(py, state)?;
+        self.uow(py).map_attach(py, *state)?;
         Ok(true)
     }
     fn replace<'py>(&self, py: Python<'py>, state: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some(state) = view_state(state) else { return Ok(None) };
         state.set_owner(self.uow(py).as_ptr());
-        self.uow(py).map_replace(py, state)?.map(|held| held.state().view(py)).transpose()
+        self.uow(py).map_replace(py, *state)?.map(|held| held.state().view(py)).transpose()
     }
     fn safe_discard(&self, py: Python<'_>, state: &Bound<'_, PyAny>) {
         if let Some(state) = view_state(state) {
             let uow = self.uow(py);
-            uow.map_discard(state);
+            uow.map_discard(*state);
             if state.owner() == uow.as_ptr() {
-                drop(uow.leave_dirty(state));
-                uow.core().outside.insert(state);
+                drop(uow.leave_dirty(*state));
+                uow.core().outside.insert(*state);
             }
         }
     }

@@ -111,7 +111,7 @@ fn store(dict: &Bound<'_, InstanceDict>, key: &Bound<'_, PyAny>, value: &Bound<'
     let object = dict.get().object.bind(py);
     let state = state(dict)?;
     if is_state_key(key) {
-        return pickling::adopt(object, state, value);
+        return pickling::adopt(state, value);
     }
     expiry::apply_pending(py, state)?;
     if let Some(attr) = mapped(state, key) {

@@ -1,5 +1,6 @@
 //! `InstanceState`: what `inspect(obj)` returns. Carrier of external objects, view of inline ones.
 use std::cell::{Cell, RefCell, UnsafeCell};
+use std::ops::Deref;
 use std::ptr;
 
 use pyo3::PyTypeInfo;
@@ -13,6 +14,7 @@ use crate::flags;
 use crate::hooks;
 use crate::manager::ManagerCore;
 use crate::names;
+use crate::raw;
 use crate::state::{StateCore, StateRef, state_of};
 
 /// What an `InstanceState` stands for.
@@ -67,18 +69,28 @@ fn make(py: Python<'_>) -> PyResult<Bound<'_, InstanceState>> {
 /// The `InstanceState` of a state.
 pub fn view_of(py: Python<'_>, state: StateRef) -> PyResult<Bound<'_, PyAny>> {
     if !state.has(flags::INLINE) {
-        // SAFETY: an external state's carrier is a living object.
-        return Ok(unsafe { Bound::from_borrowed_ptr(py, state.carrier()) });
+        // SAFETY: an external state's carrier is not freed yet.
+        return unsafe { raw::living(py, state.carrier()) }.ok_or_else(|| gone(py));
     }
-    if let Some(extra) = state.extra()
-        && !extra.view.is_null()
-    {
-        // SAFETY: the view is owned by the state.
-        return Ok(unsafe { Bound::from_borrowed_ptr(py, extra.view) });
+    if let Some(view) = known_view(py, state) {
+        return Ok(view);
     }
     let view = make(py)?;
+    // Making it may have run a collection, and with it code that asked for the same view.
+    if let Some(view) = known_view(py, state) {
+        return Ok(view);
+    }
     look_at(&view, state)?;
     Ok(view.into_any())
+}
+
+fn known_view(py: Python<'_>, state: StateRef) -> Option<Bound<'_, PyAny>> {
+    // SAFETY: the view is owned by the state, or null.
+    unsafe { Bound::from_borrowed_ptr_or_opt(py, state.extra()?.view) }
+}
+
+fn gone(py: Python<'_>) -> PyErr {
+    crate::errors::invalid_request(py, "the object of this InstanceState has been garbage collected".to_owned())
 }
 
 /// Makes an empty state the view of an inline object that has none.
@@ -250,11 +262,15 @@ pub unsafe fn object_of(core: *mut StateCore) -> *mut ffi::PyObject {
 }
 
 impl InstanceState {
-    /// The mapped object, borrowed; null once it is gone.
+    /// The mapped object, borrowed; null once it is gone or on its way.
     pub fn target_ptr(&self) -> *mut ffi::PyObject {
         let target = self.target.get();
-        if target.is_null() || self.role.get() != Role::Carrier {
+        if target.is_null() {
             return target;
+        }
+        if self.role.get() != Role::Carrier {
+            // SAFETY: a view's target is an object that is not freed before `forget_object`.
+            return if unsafe { raw::is_living(target) } { target } else { ptr::null_mut() };
         }
         // SAFETY: `target` is a weak reference object; a cleared one refers to None.
         unsafe {
@@ -262,15 +278,16 @@ impl InstanceState {
             if object == ffi::Py_None() { ptr::null_mut() } else { object }
         }
     }
-    /// The state behind this object: its own core, or the viewed object's; `None` once an inline object is gone.
+    /// The state behind this object: its own core, or the viewed object's; `None` once an inline object is gone. Whoever goes
+    /// on to anything that can run Python code asks for it as `Living`.
     pub fn state(&self) -> Option<StateRef> {
         match self.role.get() {
             Role::Empty => None,
             // SAFETY: `self` is the carrier.
             Role::Carrier => Some(unsafe { StateRef::from_ptr(self.core.get()) }),
             Role::View => {
-                let target = self.target.get();
-                // SAFETY: a view's target is a living inline object until `forget_object`.
+                let target = self.target_ptr();
+                // SAFETY: a view's target is an inline object.
                 (!target.is_null()).then(|| unsafe { crate::instance::inline_state(target) })
             }
         }
@@ -316,12 +333,42 @@ impl InstanceState {
     }
 }
 
+/// The state an `InstanceState` stands for, with its object: the view alone does not keep an inline object alive.
+pub struct Living<'py> {
+    state: StateRef,
+    /// `None` for a carrier whose object is gone: then the `InstanceState` itself, which the caller holds, has the state.
+    _object: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Living<'py> {
+    /// The state behind an `InstanceState` that the caller holds; `None` once an inline object is gone.
+    pub fn of(view: &Bound<'py, InstanceState>) -> Option<Self> {
+        let state = view.get().state()?;
+        Some(Self { state, _object: state.object(view.py()) })
+    }
+    /// The state of a mapped object.
+    pub fn of_object(object: &Bound<'py, PyAny>) -> Option<Self> {
+        state_of(object).map(|state| Self { state, _object: Some(object.clone()) })
+    }
+    /// The state that an `InstanceState`, or an object, stands for.
+    pub fn named_by(target: &Bound<'py, PyAny>) -> Option<Self> {
+        match target.cast::<InstanceState>() {
+            Ok(view) => Self::of(view),
+            Err(_) => Self::of_object(target),
+        }
+    }
+}
+
+impl Deref for Living<'_> {
+    type Target = StateRef;
+    fn deref(&self) -> &StateRef {
+        &self.state
+    }
+}
+
 /// The state behind an `InstanceState` argument.
-pub fn expect_state(view: &Bound<'_, PyAny>) -> PyResult<StateRef> {
-    let py = view.py();
-    view.cast::<InstanceState>()?.get().state().ok_or_else(|| {
-        crate::errors::invalid_request(py, "the object of this InstanceState has been garbage collected".to_owned())
-    })
+pub fn expect_state<'py>(view: &Bound<'py, PyAny>) -> PyResult<Living<'py>> {
+    Living::of(view.cast::<InstanceState>()?).ok_or_else(|| gone(view.py()))
 }
 
 /// The object's `__dict__`.

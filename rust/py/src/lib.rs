@@ -32,6 +32,7 @@ pub mod history;
 pub mod hooks;
 pub mod hydrate;
 pub mod identity;
+pub mod identity_key;
 pub mod identity_view;
 pub mod imports;
 pub mod instance;

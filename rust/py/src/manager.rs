@@ -203,8 +203,9 @@ impl ManagerCore {
 
     fn find_index(&self, key: &Bound<'_, PyString>) -> PyResult<Option<u32>> {
         let py = key.py();
+        let text = key.to_cow()?; // compared as text: a class derived from `str` may have an `__eq__` of its own
         for (name, index) in &*self.indexes.borrow() {
-            if name.as_ptr() == key.as_ptr() || name.bind(py).as_any().eq(key)? {
+            if name.as_ptr() == key.as_ptr() || name.bind(py).to_cow()? == text {
                 return Ok(Some(*index));
             }
         }

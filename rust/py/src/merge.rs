@@ -10,7 +10,6 @@ use crate::identity::base_of;
 use crate::instance_state::expect_state;
 use crate::prepared::loaded_key;
 use crate::state::{StateRef, state_of};
-use crate::state_view::set_extra;
 use crate::unit_of_work_core::UowRef;
 
 /// What a merge has to look at in objects of one mapper, by attribute number.
@@ -33,14 +32,12 @@ impl MergePlan {
     /// Copies column values between two `InstanceState`s: with events, or as loaded ones without `load`. What the source
     /// has not loaded is expired where the target has not loaded it either.
     fn copy(&self, source: &Bound<'_, PyAny>, target: &Bound<'_, PyAny>, load: bool) -> PyResult<()> {
-        self.copy_values(source.py(), expect_state(source)?, expect_state(target)?, load)
+        self.copy_values(source.py(), *expect_state(source)?, *expect_state(target)?, load)
     }
 }
 
 impl MergePlan {
     fn copy_values(&self, py: Python<'_>, source: StateRef, target: StateRef, load: bool) -> PyResult<()> {
-        // Held: events run Python code.
-        let (_source, _target) = (source.object(py), target.object(py));
         for &index in &self.columns {
             expiry::apply_pending(py, source)?;
             // SAFETY: owned by the slot.
@@ -118,10 +115,6 @@ pub fn into_known<'py>(uow: UowRef, instance: &Bound<'py, PyAny>) -> PyResult<Op
 
 /// How the source was loaded is how the target will load what it lacks.
 fn copy_load_context(py: Python<'_>, source: StateRef, target: StateRef) {
-    // SAFETY: null, or owned by the state.
-    let part = |pointer| unsafe { Bound::from_borrowed_ptr_or_opt(py, pointer) };
-    let (options, path) =
-        source.extra().map_or((None, None), |extra| (part(extra.load_options), part(extra.load_path)));
-    set_extra(target, options, |extra| &mut extra.load_options);
-    set_extra(target, path, |extra| &mut extra.load_path);
+    target.put_extra(source.extra_object(py, |extra| extra.load_options), |extra| &mut extra.load_options);
+    target.put_extra(source.extra_object(py, |extra| extra.load_path), |extra| &mut extra.load_path);
 }

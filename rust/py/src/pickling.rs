@@ -14,10 +14,10 @@ use crate::attribute::AttrKind;
 use crate::collection;
 use crate::committed;
 use crate::instance_dict;
-use crate::instance_state::{self, InstanceState};
+use crate::instance_state::{self, InstanceState, Living};
 use crate::mapper::InstanceEvent;
 use crate::state::{RareExtra, StateRef, state_of};
-use crate::{expiry, flags, names, slots, state_view};
+use crate::{expiry, flags, identity_key, names, slots};
 
 /// Protocols below 2 cannot rebuild objects of native classes; they are raised to 2.
 pub fn reduce_ex(object: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
@@ -123,13 +123,13 @@ pub fn describe_state<'py>(state: &Bound<'py, InstanceState>) -> PyResult<Bound<
     out.set_item("committed_state", PyDict::new(py))?;
     out.set_item("expired_attributes", PySet::empty(py)?)?;
     let view = state;
-    let Some(state) = view.get().state() else { return Ok(out) };
-    let _held = state.object(py);
+    let Some(living) = Living::of(view) else { return Ok(out) };
+    let state = *living;
     expiry::apply_pending(py, state)?;
     // SAFETY: borrowed pointers of the living state, each null or valid, turned into handles before anything else runs.
     let borrowed = |object: *mut ffi::PyObject| unsafe { Bound::from_borrowed_ptr_or_opt(py, object) };
-    if let Some(key) = state_view::identity_key(py, state)? {
-        out.set_item("key", key)?;
+    if state.has_key() {
+        out.set_item("key", identity_key::of(py, state)?)?;
     }
     if let Some(extra) = state.extra() {
         let rare = extra.rare.as_deref();
@@ -184,15 +184,14 @@ pub fn restore_state(state: &Bound<'_, InstanceState>, description: &Bound<'_, P
 
 /// An `InstanceState` was put into an object's dictionary. The object keeps the state it has; a shallow copy of an external
 /// object, whose dictionary brought the original's state, takes the values from there.
-pub fn adopt(object: &Bound<'_, PyAny>, state: StateRef, found: &Bound<'_, PyAny>) -> PyResult<()> {
+pub fn adopt(state: StateRef, found: &Bound<'_, PyAny>) -> PyResult<()> {
     let Ok(found) = found.cast::<InstanceState>() else {
         return Err(PyTypeError::new_err("_sa_instance_state must be an InstanceState"));
     };
-    let Some(original) = found.get().state().filter(|original| !original.has(flags::INLINE) && *original != state)
+    let Some(original) = Living::of(found).filter(|original| !original.has(flags::INLINE) && **original != state)
     else {
         return Ok(());
     };
-    let _held = (original.object(object.py()), found);
     for attr in original.manager().attrs().filter(|attr| attr.kind != AttrKind::Collection) {
         let value = original.slot(attr.index()).value();
         if !value.is_null() {
@@ -226,21 +225,17 @@ fn restore(state: StateRef, description: &Bound<'_, PyDict>) -> PyResult<()> {
     }
     state.clear_flags(flags::MODIFIED | flags::EXPIRED | flags::EXPIRED_RELATED);
     if let Some(key) = description.get_item("key")? {
-        state_view::set_identity_key(state, Some(key.cast_into::<PyTuple>()?))?;
+        identity_key::set(state, Some(key.cast_into::<PyTuple>()?))?;
         flags::note_detached(state, flags::DETACHED_UNPICKLED);
     }
     for name in ["load_options", "load_path", "info", "callables"] {
         if let Some(value) = description.get_item(name)? {
-            let place = match name {
-                "load_options" => &mut state.extra_mut().load_options,
-                "load_path" => &mut state.extra_mut().load_path,
-                "info" => &mut state.rare_mut().info,
-                _ => &mut state.rare_mut().callables,
-            };
-            let old = std::mem::replace(place, value.clone().into_ptr());
-            state.track(value.as_ptr());
-            // SAFETY: the field owned its content.
-            unsafe { ffi::Py_XDECREF(old) };
+            match name {
+                "load_options" => state.put_extra(Some(value), |extra| &mut extra.load_options),
+                "load_path" => state.put_extra(Some(value), |extra| &mut extra.load_path),
+                "info" => state.put_rare(Some(value), |rare| &mut rare.info),
+                _ => state.put_rare(Some(value), |rare| &mut rare.callables),
+            }
         }
     }
     if let Some(values) = description.get_item("values")? {

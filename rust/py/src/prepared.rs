@@ -15,7 +15,7 @@ use crate::flags::{self, passive};
 use crate::hydrate::{self, HydrateOptions};
 use crate::identity::{FoundState, base_of_manager};
 use crate::imports;
-use crate::instance_state::InstanceState;
+use crate::instance_state::{InstanceState, Living};
 use crate::lane;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::names;
@@ -163,8 +163,8 @@ impl KeyedRelation {
     /// The related object or None; `NotImplemented` where the attribute's loader has to be asked.
     fn load<'py>(slf: &Bound<'py, Self>, state: &Bound<'py, InstanceState>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let related = match state.get().state() {
-            Some(state) => slf.get().find(py, state)?,
+        let related = match Living::of(state) {
+            Some(state) => slf.get().find(py, *state)?,
             None => None,
         };
         Ok(related.unwrap_or_else(|| py.NotImplemented().into_bound(py)))
@@ -178,8 +178,8 @@ impl KeyedRelation {
         passive: u32,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let related = match state.get().state() {
-            Some(state) => slf.get().find_known(py, state, passive)?,
+        let related = match Living::of(state) {
+            Some(state) => slf.get().find_known(py, *state, passive)?,
             None => None,
         };
         Ok(related.unwrap_or_else(|| py.NotImplemented().into_bound(py)))

@@ -14,6 +14,28 @@ unsafe extern "C" {
     pub fn _PyType_Lookup(class: *mut ffi::PyTypeObject, name: *mut ffi::PyObject) -> *mut ffi::PyObject;
 }
 
+/// The object a borrowed pointer names, or nothing once its deallocation has begun. While an object is torn down, with a count
+/// of zero, Python code may run and come by such a pointer: a new reference would be given back to an object that is going,
+/// and it would go twice.
+///
+/// # Safety
+/// `object` is null or not freed yet, and the GIL is held.
+#[inline]
+pub unsafe fn living(py: Python<'_>, object: *mut ffi::PyObject) -> Option<Bound<'_, PyAny>> {
+    // SAFETY: promised by the caller.
+    unsafe { if is_living(object) { Some(Bound::from_borrowed_ptr(py, object)) } else { None } }
+}
+
+/// Whether a borrowed pointer names an object that can be handed out, see `living`.
+///
+/// # Safety
+/// As `living`.
+#[inline]
+pub unsafe fn is_living(object: *mut ffi::PyObject) -> bool {
+    // SAFETY: promised by the caller.
+    !object.is_null() && unsafe { ffi::Py_REFCNT(object) } > 0
+}
+
 /// What a C function returns when Rust failed.
 pub trait Failure {
     /// The value that says "an exception is set".

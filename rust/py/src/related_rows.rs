@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyList};
 use pyo3::{PyTraverseError, intern};
 
 use crate::hydrate::{self, HydrateOptions};
-use crate::instance_state::InstanceState;
+use crate::instance_state::{InstanceState, Living};
 use crate::manager::{ClassManager, ManagerCore};
 use crate::prepared::{self, PreparedRow};
 use crate::state::StateRef;
@@ -32,8 +32,8 @@ impl RelatedRows {
     /// The related objects, each once; `NotImplemented` where the attribute's loader has to be asked.
     fn load<'py>(slf: &Bound<'py, Self>, state: &Bound<'py, InstanceState>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let objects = match state.get().state() {
-            Some(state) => find(slf, state)?,
+        let objects = match Living::of(state) {
+            Some(state) => find(slf, *state)?,
             None => None,
         };
         Ok(objects.map_or_else(|| py.NotImplemented().into_bound(py), Bound::into_any))

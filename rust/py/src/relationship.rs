@@ -41,12 +41,7 @@ fn same_key(py: Python<'_>, left: *mut ffi::PyObject, right: *mut ffi::PyObject)
 pub fn set_has_parent(py: Python<'_>, attr: &AttrCore, child: StateRef, parent: StateRef, held: bool) -> PyResult<()> {
     let token = attr.token.get();
     if held {
-        let handle = Parent::Held(parent.tombstone());
-        let parents = &mut child.extra_mut().parents;
-        match parents.iter_mut().find(|(at, _)| *at == token) {
-            Some(entry) => entry.1 = handle,
-            None => parents.push((token, handle)),
-        }
+        remember_parent(child, token, Parent::Held(parent.tombstone()));
         return Ok(());
     }
     let last = child.extra().and_then(|extra| {
@@ -77,12 +72,21 @@ pub fn set_has_parent(py: Python<'_>, attr: &AttrCore, child: StateRef, parent: 
         }
         return Ok(());
     }
-    let parents = &mut child.extra_mut().parents;
-    match parents.iter_mut().find(|(at, _)| *at == token) {
-        Some(entry) => entry.1 = Parent::Gone,
-        None => parents.push((token, Parent::Gone)),
-    }
+    remember_parent(child, token, Parent::Gone);
     Ok(())
+}
+
+/// The handle on the parent before goes last: with it may go the key of an object that is gone, which may run Python code.
+fn remember_parent(child: StateRef, token: usize, parent: Parent) {
+    let parents = &mut child.extra_mut().parents;
+    let before = match parents.iter_mut().find(|(at, _)| *at == token) {
+        Some(entry) => Some(std::mem::replace(&mut entry.1, parent)),
+        None => {
+            parents.push((token, parent));
+            None
+        }
+    };
+    drop(before);
 }
 
 /// `single_parent=True`: refuses an object that another parent holds.

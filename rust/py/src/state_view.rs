@@ -7,96 +7,12 @@ use pyo3::types::{PyDict, PySet, PyString, PyTuple, PyType};
 
 use crate::attribute::{AttrCore, AttrKind};
 use crate::flags;
-use crate::instance_state::{InstanceState, dict_of, expect_state};
+use crate::instance_state::{InstanceState, Living, dict_of, expect_state};
 use crate::manager::{ClassManager, ManagerCore};
 use crate::slots;
-use crate::state::{RareExtra, StateExtra, StateRef, state_of};
+use crate::state::{StateRef, state_of};
 use crate::unit_of_work_core::{UnitOfWorkCore, UowRef};
-use crate::{expiry, history, names, relationship};
-
-/// The identity key `(base class, primary key tuple, identity token)`.
-pub fn identity_key(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyTuple>>> {
-    let Some(identity) = identity(py, state)? else { return Ok(None) };
-    let base = match state.manager().descriptor() {
-        Some(descriptor) => ManagerCore::of(descriptor.identity.bind(py)).class(py)?,
-        None => state.manager().class(py)?,
-    };
-    // SAFETY: owned by the state, or null.
-    let token = unsafe { Bound::from_borrowed_ptr_or_opt(py, state.identity_token()) };
-    Ok(Some((base, identity, token).into_pyobject(py)?))
-}
-
-/// The primary key as a tuple.
-pub fn identity(py: Python<'_>, state: StateRef) -> PyResult<Option<Bound<'_, PyTuple>>> {
-    // SAFETY: owned by the state, or null.
-    let Some(key) = (unsafe { Bound::from_borrowed_ptr_or_opt(py, state.key()) }) else { return Ok(None) };
-    let is_composite = state
-        .manager()
-        .descriptor()
-        .map_or(key.is_instance_of::<PyTuple>(), |descriptor| descriptor.primary_key.len() > 1);
-    Ok(Some(if is_composite { key.cast_into::<PyTuple>()? } else { PyTuple::new(py, [key])? }))
-}
-
-/// Puts an object into a field of a state's rarer part.
-pub fn set_extra(
-    state: StateRef,
-    value: Option<Bound<'_, PyAny>>,
-    field: fn(&mut StateExtra) -> &mut *mut ffi::PyObject,
-) {
-    let value = value.filter(|value| !value.is_none());
-    if value.is_none() && state.extra().is_none() {
-        return;
-    }
-    if let Some(value) = &value {
-        state.track(value.as_ptr());
-    }
-    let new = value.map_or(std::ptr::null_mut(), Bound::into_ptr);
-    let old = std::mem::replace(field(state.extra_mut()), new);
-    // SAFETY: the field owned it.
-    unsafe { ffi::Py_XDECREF(old) }
-}
-
-fn get_extra<'py>(
-    py: Python<'py>,
-    state: StateRef,
-    field: fn(&StateExtra) -> *mut ffi::PyObject,
-) -> Option<Bound<'py, PyAny>> {
-    // SAFETY: owned by the state, or null.
-    unsafe { Bound::from_borrowed_ptr_or_opt(py, state.extra().map_or(std::ptr::null_mut(), field)) }
-}
-
-fn get_rare<'py>(
-    py: Python<'py>,
-    state: StateRef,
-    field: fn(&RareExtra) -> *mut ffi::PyObject,
-) -> Option<Bound<'py, PyAny>> {
-    // SAFETY: owned by the state, or null.
-    unsafe { Bound::from_borrowed_ptr_or_opt(py, state.rare().map_or(std::ptr::null_mut(), field)) }
-}
-
-/// Gives a state an identity key of the form (class, primary key, token).
-pub fn set_identity_key(state: StateRef, key: Option<Bound<'_, PyTuple>>) -> PyResult<()> {
-    let Some(key) = key else {
-        state.set_key(std::ptr::null_mut());
-        return Ok(());
-    };
-    if key.len() < 3 {
-        // not a key SQLAlchemy would make; it still means "has an identity"
-        state.track(key.as_ptr());
-        state.set_key(key.into_ptr());
-        return Ok(());
-    }
-    let identity = key.get_item(1)?.cast_into::<PyTuple>()?;
-    let value = if identity.len() == 1 { identity.get_item(0)? } else { identity.into_any() };
-    state.track(value.as_ptr());
-    state.set_key(value.into_ptr());
-    set_extra(state, Some(key.get_item(2)?), |extra| &mut rare(extra).identity_token);
-    Ok(())
-}
-
-fn rare(extra: &mut StateExtra) -> &mut RareExtra {
-    extra.rare.get_or_insert_default()
-}
+use crate::{expiry, history, identity_key, names, relationship};
 
 fn key_set<'py>(py: Python<'py>, state: StateRef, wanted: impl Fn(&AttrCore) -> bool) -> PyResult<Bound<'py, PySet>> {
     let keys = PySet::empty(py)?;
@@ -109,9 +25,10 @@ fn key_set<'py>(py: Python<'py>, state: StateRef, wanted: impl Fn(&AttrCore) -> 
 }
 
 impl InstanceState {
-    fn living(slf: &Bound<'_, Self>) -> PyResult<StateRef> {
+    /// The state with what it has now: a pending expiry is applied.
+    fn living<'py>(slf: &Bound<'py, Self>) -> PyResult<Living<'py>> {
         let state = expect_state(slf.as_any())?;
-        expiry::apply_pending(slf.py(), state)?;
+        expiry::apply_pending(slf.py(), *state)?;
         Ok(state)
     }
 }
@@ -145,7 +62,7 @@ impl InstanceState {
     /// The class manager.
     #[getter]
     fn manager<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        match slf.get().state() {
+        match Living::of(slf) {
             Some(state) => Ok(state.manager().object(slf.py()).into_any()),
             None => slf.get().class(slf.py()).into_pyobject(slf.py())?.getattr(names::sa_class_manager(slf.py())),
         }
@@ -158,8 +75,8 @@ impl InstanceState {
     /// The object's `__dict__`; an empty dict once it is gone.
     #[getter]
     fn dict<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        match slf.get().state() {
-            Some(state) => dict_of(slf.py(), state),
+        match Living::of(slf) {
+            Some(state) => dict_of(slf.py(), *state),
             None => Ok(PyDict::new(slf.py()).into_any()),
         }
     }
@@ -169,11 +86,11 @@ impl InstanceState {
     /// The identity key, or None.
     #[getter]
     fn key<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        slf.get().state().map_or(Ok(None), |state| identity_key(slf.py(), state))
+        Living::of(slf).filter(|state| state.has_key()).map(|state| identity_key::of(slf.py(), *state)).transpose()
     }
     #[setter]
     fn set_key(slf: &Bound<'_, Self>, key: Option<Bound<'_, PyTuple>>) -> PyResult<()> {
-        set_identity_key(Self::living(slf)?, key)
+        identity_key::set(*Self::living(slf)?, key)
     }
     #[deleter]
     fn delete_key(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -187,16 +104,16 @@ impl InstanceState {
     /// The primary key as a tuple, or None.
     #[getter(identity)]
     fn py_identity<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyTuple>>> {
-        slf.get().state().map_or(Ok(None), |state| identity(slf.py(), state))
+        Living::of(slf).map_or(Ok(None), |state| identity_key::primary_key(slf.py(), *state))
     }
     /// The identity token, or None.
     #[getter]
     fn identity_token<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(get_rare(slf.py(), expect_state(slf.as_any())?, |rare| rare.identity_token))
+        Ok(expect_state(slf.as_any())?.rare_object(slf.py(), |rare| rare.identity_token))
     }
     #[setter]
     fn set_identity_token<'py>(slf: &Bound<'py, Self>, token: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        set_extra(expect_state(slf.as_any())?, token, |extra| &mut rare(extra).identity_token);
+        expect_state(slf.as_any())?.put_rare(token, |rare| &mut rare.identity_token);
         Ok(())
     }
     /// Has an identity key?
@@ -309,13 +226,13 @@ impl InstanceState {
     #[getter]
     fn _expired_columns<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
         let state = Self::living(slf)?;
-        key_set(slf.py(), state, |attr| state.slot(attr.index()).is_expired())
+        key_set(slf.py(), *state, |attr| state.slot(attr.index()).is_expired())
     }
     /// Names of attributes without a value.
     #[getter]
     fn unloaded<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
         let state = Self::living(slf)?;
-        key_set(slf.py(), state, |attr| {
+        key_set(slf.py(), *state, |attr| {
             let slot = state.slot(attr.index());
             slot.value().is_null() && !slot.is_modified()
         })
@@ -324,7 +241,7 @@ impl InstanceState {
     #[getter]
     fn _unloaded_non_object<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
         let state = Self::living(slf)?;
-        key_set(slf.py(), state, |attr| {
+        key_set(slf.py(), *state, |attr| {
             let slot = state.slot(attr.index());
             slot.value().is_null() && !slot.is_modified() && attr.accepts_scalar_loader.get()
         })
@@ -333,7 +250,7 @@ impl InstanceState {
     #[getter]
     fn unmodified<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySet>> {
         let state = Self::living(slf)?;
-        key_set(slf.py(), state, |attr| !state.slot(attr.index()).is_modified())
+        key_set(slf.py(), *state, |attr| !state.slot(attr.index()).is_modified())
     }
     /// Those of `keys` that are attributes without changes.
     fn unmodified_intersection<'py>(slf: &Bound<'py, Self>, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PySet>> {
@@ -354,8 +271,7 @@ impl InstanceState {
         passive: u32,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let state = Self::living(slf)?;
-        let _held = state.object(slf.py());
-        history::tuple_of(slf.py(), state, state.manager().expect_attr(key)?, passive)
+        history::tuple_of(slf.py(), *state, state.manager().expect_attr(key)?, passive)
     }
     /// Does the object have a parent along a relationship of another class?
     #[pyo3(signature = (manager, key, optimistic=false))]
@@ -367,7 +283,7 @@ impl InstanceState {
     ) -> PyResult<bool> {
         let state = Self::living(slf)?;
         let attr = ManagerCore::of(manager).expect_attr(key)?;
-        Ok(relationship::has_parent(state, attr.token.get(), optimistic))
+        Ok(relationship::has_parent(*state, attr.token.get(), optimistic))
     }
     /// Records that the object has, or lost, a parent along a relationship.
     fn _set_has_parent(
@@ -379,57 +295,58 @@ impl InstanceState {
     ) -> PyResult<()> {
         let state = Self::living(slf)?;
         let attr = ManagerCore::of(manager).expect_attr(key)?;
-        relationship::set_has_parent(slf.py(), attr, state, expect_state(parent)?, value)
+        relationship::set_has_parent(slf.py(), attr, *state, *expect_state(parent)?, value)
     }
     /// Per-state loaders by attribute name.
     #[getter]
     fn callables<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let state = expect_state(slf.as_any())?;
-        if let Some(callables) = get_rare(slf.py(), state, |rare| rare.callables) {
+        if let Some(callables) = state.rare_object(slf.py(), |rare| rare.callables) {
             return Ok(callables);
         }
         let callables = PyDict::new(slf.py()).into_any();
-        set_extra(state, Some(callables.clone()), |extra| &mut rare(extra).callables);
+        state.put_rare(Some(callables.clone()), |rare| &mut rare.callables);
         Ok(callables)
     }
     #[setter]
     fn set_callables<'py>(slf: &Bound<'py, Self>, value: Bound<'py, PyDict>) -> PyResult<()> {
-        set_extra(expect_state(slf.as_any())?, Some(value.into_any()), |extra| &mut rare(extra).callables);
+        expect_state(slf.as_any())?.put_rare(Some(value.into_any()), |rare| &mut rare.callables);
         Ok(())
     }
     /// Loader options of the statement that loaded the object.
     #[getter]
     fn load_options<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(get_extra(slf.py(), expect_state(slf.as_any())?, |extra| extra.load_options)
+        Ok(expect_state(slf.as_any())?
+            .extra_object(slf.py(), |extra| extra.load_options)
             .unwrap_or_else(|| PyTuple::empty(slf.py()).into_any()))
     }
     #[setter]
     fn set_load_options<'py>(slf: &Bound<'py, Self>, value: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        set_extra(expect_state(slf.as_any())?, value, |extra| &mut extra.load_options);
+        expect_state(slf.as_any())?.put_extra(value, |extra| &mut extra.load_options);
         Ok(())
     }
     /// Path under which the object was loaded.
     #[getter]
     fn load_path<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        match get_extra(slf.py(), expect_state(slf.as_any())?, |extra| extra.load_path) {
+        match expect_state(slf.as_any())?.extra_object(slf.py(), |extra| extra.load_path) {
             Some(path) => Ok(path),
             None => slf.py().import("rustalchemy.orm.path_registry")?.getattr("PathRegistry")?.getattr("root"),
         }
     }
     #[setter]
     fn set_load_path<'py>(slf: &Bound<'py, Self>, value: Option<Bound<'py, PyAny>>) -> PyResult<()> {
-        set_extra(expect_state(slf.as_any())?, value, |extra| &mut extra.load_path);
+        expect_state(slf.as_any())?.put_extra(value, |extra| &mut extra.load_path);
         Ok(())
     }
     /// The user's own dictionary.
     #[getter]
     fn info<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let state = expect_state(slf.as_any())?;
-        if let Some(info) = get_rare(slf.py(), state, |rare| rare.info) {
+        if let Some(info) = state.rare_object(slf.py(), |rare| rare.info) {
             return Ok(info);
         }
         let info = PyDict::new(slf.py()).into_any();
-        set_extra(state, Some(info.clone()), |extra| &mut rare(extra).info);
+        state.put_rare(Some(info.clone()), |rare| &mut rare.info);
         Ok(info)
     }
 
@@ -443,7 +360,7 @@ impl InstanceState {
         _modified: Option<Bound<'py, PyAny>>,
     ) -> PyResult<()> {
         let state = Self::living(slf)?;
-        expiry::expire(slf.py(), state)
+        expiry::expire(slf.py(), *state)
     }
     /// The object, while its session holds it because of unsaved changes.
     #[getter]
@@ -500,9 +417,9 @@ impl InstanceState {
         let state = Self::living(slf)?;
         for key in attribute_names.try_iter()? {
             let key = key?.cast_into::<PyString>()?;
-            expiry::expire_attribute(slf.py(), state, state.manager().expect_attr(&key)?, no_loader)?;
+            expiry::expire_attribute(slf.py(), *state, state.manager().expect_attr(&key)?, no_loader)?;
         }
-        expiry::fire(slf.py(), state, Some(attribute_names))
+        expiry::fire(slf.py(), *state, Some(attribute_names))
     }
     /// Marks attributes as expired without touching their values.
     fn _expire_unloaded<'py>(slf: &Bound<'py, Self>, keys: &Bound<'py, PyAny>) -> PyResult<()> {
@@ -524,7 +441,7 @@ impl InstanceState {
         if passive & flags::passive::SQL_OK == 0 {
             return Ok(names::PASSIVE_NO_RESULT.get(slf.py()));
         }
-        expiry::load_expired(slf.py(), state, passive)
+        expiry::load_expired(slf.py(), *state, passive)
     }
     /// Takes values and loaders of an attribute away.
     fn _reset<'py>(slf: &Bound<'py, Self>, _dict: &Bound<'py, PyAny>, key: &Bound<'py, PyString>) -> PyResult<()> {
@@ -533,13 +450,13 @@ impl InstanceState {
         let slot = state.slot(attr.index());
         // SAFETY: owned by the slot.
         if let Some(old) = unsafe { Bound::from_borrowed_ptr_or_opt(slf.py(), slot.value()) } {
-            crate::attribute::take(state, attr);
+            crate::attribute::take(*state, attr);
             if attr.kind == AttrKind::Collection {
                 crate::collection::invalidate(&old)?;
             }
         }
         state.set_slot_flags(attr.index(), state.slot(attr.index()).flags() & !slots::EXPIRED);
-        expiry::forget_callable(slf.py(), state, attr)
+        expiry::forget_callable(slf.py(), *state, attr)
     }
     /// Some attributes are committed as they are.
     fn _commit<'py>(slf: &Bound<'py, Self>, _dict: &Bound<'py, PyAny>, keys: &Bound<'py, PyAny>) -> PyResult<()> {
@@ -549,7 +466,7 @@ impl InstanceState {
             let attr = state.manager().expect_attr(&key)?;
             state.commit(attr.index());
             if !state.slot(attr.index()).value().is_null() {
-                expiry::forget_callable(slf.py(), state, attr)?;
+                expiry::forget_callable(slf.py(), *state, attr)?;
             }
         }
         state.clear_flags(flags::EXPIRED);
@@ -565,7 +482,7 @@ impl InstanceState {
         let state = Self::living(slf)?;
         if state.is_attached() && identity_map.is_some_and(|map| !map.is_none()) {
             // SAFETY: a unit of work clears `owner` of its states before it goes away.
-            let held = unsafe { UowRef::from_ptr(state.owner()) }.leave_dirty(state);
+            let held = unsafe { UowRef::from_ptr(state.owner()) }.leave_dirty(*state);
             state.commit_all();
             drop(held);
         } else {

@@ -116,7 +116,7 @@ impl EventToken {
     /// Does the state have a parent along this attribute?
     fn hasparent(&self, state: &Bound<'_, PyAny>) -> PyResult<bool> {
         let state = crate::instance_state::expect_state(state)?;
-        Ok(crate::relationship::has_parent(state, self.attr.token.get(), false))
+        Ok(crate::relationship::has_parent(*state, self.attr.token.get(), false))
     }
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
         other.cast::<Self>().is_ok_and(|other| std::ptr::eq(other.get().attr, self.attr) && other.get().op == self.op)

@@ -5,6 +5,7 @@
 use std::rc::Rc;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use pyo3::prelude::*;
 
 use crate::bridge as attribute;
@@ -28,6 +29,37 @@ pub struct Frame {
     pub key_switches: HashMap<usize, (Rc<Tombstone>, Py<PyAny>)>,
     /// States flushed in it that had been flushed before it in the same transaction, with the serial of that flush.
     pub flushed_before: Vec<(Rc<Tombstone>, u32)>,
+}
+
+/// What a frame does not need to remember any more. Keys are among it: letting go of one may run Python code.
+type Left = (Vec<(Rc<Tombstone>, Py<PyAny>)>, Vec<Rc<Tombstone>>);
+
+impl Frame {
+    /// A savepoint inside of this one was released: what it remembers is remembered here.
+    fn take_over(&mut self, inner: Self) -> Left {
+        self.new_count += inner.new_count;
+        self.expunged.extend(inner.expunged);
+        let (mut switches, mut handles) = Left::default();
+        for (state, switch) in inner.key_switches {
+            match self.key_switches.entry(state) {
+                Entry::Occupied(_) => switches.push(switch),
+                Entry::Vacant(place) => {
+                    place.insert(switch);
+                }
+            }
+        }
+        for (tombstone, serial) in inner.flushed_before {
+            if serial < self.serial {
+                self.flushed_before.push((tombstone, serial));
+            } else {
+                if let Some(held) = alive(&tombstone) {
+                    held.state().add_flags(flags::CHANGED_BEFORE_DELETE);
+                }
+                handles.push(tombstone);
+            }
+        }
+        (switches, handles)
+    }
 }
 
 impl UowRef {
@@ -92,18 +124,8 @@ impl UowRef {
         let Some(frame) = self.pop() else { return Ok(()) };
         if frame.is_nested {
             if let Some(outer) = self.core().frames.last_mut() {
-                outer.new_count += frame.new_count;
-                outer.expunged.extend(frame.expunged);
-                for (state, switch) in frame.key_switches {
-                    outer.key_switches.entry(state).or_insert(switch);
-                }
-                for (tombstone, serial) in frame.flushed_before {
-                    if serial < outer.serial {
-                        outer.flushed_before.push((tombstone, serial));
-                    } else if let Some(held) = alive(&tombstone) {
-                        held.state().add_flags(flags::CHANGED_BEFORE_DELETE);
-                    }
-                }
+                let left = outer.take_over(frame);
+                drop(left);
             }
             return Ok(());
         }

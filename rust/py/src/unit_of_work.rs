@@ -17,7 +17,7 @@ use crate::held::Held;
 use crate::hydrate::HydrateOptions;
 use crate::identity::LookedUp;
 use crate::identity_view::IdentityMapView;
-use crate::instance_state::InstanceState;
+use crate::instance_state::Living;
 use crate::load_context::LoadContext;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::merge;
@@ -45,14 +45,6 @@ fn mapped_state(instance: &Bound<'_, PyAny>) -> PyResult<StateRef> {
         state.manager().object(py).getattr("mapper")?;
     }
     Ok(state)
-}
-
-/// The state that an `InstanceState`, or an object, stands for.
-fn named_state(object: &Bound<'_, PyAny>) -> Option<StateRef> {
-    match object.cast::<InstanceState>() {
-        Ok(view) => view.get().state(),
-        Err(_) => state_of(object),
-    }
 }
 
 /// A fresh `sqlalchemy.util.IdentitySet` of these objects.
@@ -313,16 +305,16 @@ impl UnitOfWork {
         holder: &Bound<'py, ClassManager>,
         attr: u32,
     ) -> PyResult<Bound<'py, PyList>> {
-        match named_state(state) {
-            Some(state) => peers::of(slf.py(), Self::handle(slf), state, ManagerCore::of(holder), attr),
+        match Living::named_by(state) {
+            Some(state) => peers::of(slf.py(), Self::handle(slf), *state, ManagerCore::of(holder), attr),
             None => Ok(PyList::empty(slf.py())),
         }
     }
     /// Persistent objects that are wholly expired like this state's and would be loaded by the same statement, itself among
     /// them.
     fn _uow_expired_peers<'py>(slf: &Bound<'py, Self>, state: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        match named_state(state) {
-            Some(state) => peers::expired(slf.py(), Self::handle(slf), state),
+        match Living::named_by(state) {
+            Some(state) => peers::expired(slf.py(), Self::handle(slf), *state),
             None => Ok(PyList::empty(slf.py())),
         }
     }
@@ -393,10 +385,10 @@ impl UnitOfWork {
     fn _uow_register_altered(slf: &Bound<'_, Self>, states: &Bound<'_, PyAny>) -> PyResult<()> {
         let uow = Self::handle(slf);
         for state in states.try_iter()? {
-            if let Some(state) = named_state(&state?)
+            if let Some(state) = Living::named_by(&state?)
                 && state.new_tx() < uow.serial().max(1)
             {
-                uow.mark_flushed(state);
+                uow.mark_flushed(*state);
             }
         }
         Ok(())
@@ -405,16 +397,16 @@ impl UnitOfWork {
     fn _uow_register_deleted(slf: &Bound<'_, Self>, states: &Bound<'_, PyAny>) -> PyResult<()> {
         let (py, uow) = (slf.py(), Self::handle(slf));
         for state in states.try_iter()? {
-            if let Some(state) = named_state(&state?) {
-                uow.newly_deleted(py, state)?;
+            if let Some(state) = Living::named_by(&state?) {
+                uow.newly_deleted(py, *state)?;
             }
         }
         Ok(())
     }
     /// Loads related objects of an object that is not persistent, as if it were.
     fn _uow_enable_relationship_loading(slf: &Bound<'_, Self>, state: &Bound<'_, PyAny>) -> PyResult<()> {
-        match named_state(state) {
-            Some(state) => Self::handle(slf).attach_for_loading(slf.py(), state),
+        match Living::named_by(state) {
+            Some(state) => Self::handle(slf).attach_for_loading(slf.py(), *state),
             None => Err(errors::unmapped_instance(slf.py(), state)),
         }
     }

@@ -11,6 +11,7 @@ use crate::flags;
 use crate::held::Held;
 use crate::identity::IdentityMap;
 use crate::listeners::Heard;
+use crate::raw;
 use crate::state::StateRef;
 use crate::transaction::Frame;
 use crate::usage::User;
@@ -254,8 +255,8 @@ impl UowRef {
     }
     /// The session object.
     pub fn session(self, py: Python<'_>) -> Option<Bound<'_, PyAny>> {
-        // SAFETY: the pointer is cleared before the session goes.
-        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.core().session.0) }
+        // SAFETY: the pointer is cleared before the session is freed.
+        unsafe { raw::living(py, self.core().session.0) }
     }
 }
 

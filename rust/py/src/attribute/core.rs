@@ -150,7 +150,7 @@ impl AttrCore {
     /// None beyond holding the GIL: the pointer is cleared when the descriptor goes.
     pub unsafe fn object<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         // SAFETY: cleared by the descriptor's deallocation.
-        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.object.get()) }
+        unsafe { raw::living(py, self.object.get()) }
     }
     /// Is this Python-level event listened to?
     #[inline]

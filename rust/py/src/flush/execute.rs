@@ -7,12 +7,13 @@ use rustalchemy_core::flush::{Action, StatementKind};
 use rustalchemy_core::ids::{MapperId, StateId};
 use rustalchemy_core::schema::Direction;
 
-use crate::attach::{state_identity_key, state_str};
+use crate::attach::state_str;
 use crate::bridge as attribute;
 use crate::errors;
 use crate::flags;
 use crate::held::Held;
 use crate::identity::base_of_manager;
+use crate::identity_key;
 use crate::imports;
 use crate::listeners::Firing;
 use crate::mapper::{ColumnDescriptor, Equated, MapperDescriptor, RowEvent};
@@ -195,7 +196,7 @@ impl Flush {
                     &format!(
                         "New instance {} with identity key {} conflicts with persistent instance {}",
                         state_str(py, state),
-                        state_identity_key(py, existing.state())?.repr()?,
+                        identity_key::of(py, existing.state())?.repr()?,
                         state_str(py, existing.state()),
                     ),
                 )?;

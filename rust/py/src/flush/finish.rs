@@ -6,11 +6,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rustalchemy_core::ids::StateId;
 
-use crate::attach::{SessionEvent, identity_key, state_str};
+use crate::attach::{SessionEvent, state_str};
 use crate::bridge as attribute;
 use crate::errors;
 use crate::flags;
 use crate::held::Held;
+use crate::identity_key;
 use crate::imports;
 use crate::mapper::MapperDescriptor;
 use crate::state::StateRef;
@@ -115,7 +116,7 @@ impl Flush {
                 &format!(
                     "Identity map already had an identity for {}, replacing it with newly flushed object.   Are there load \
                      operations occurring inside of an event handler within the flush?",
-                    identity_key(py, state.manager(), state.key(), state.identity_token())?.repr()?
+                    identity_key::of(py, state)?.repr()?
                 ),
             )?;
         }

@@ -33,7 +33,7 @@ impl<'py> RowProcessor<'py> {
         is_root: bool,
     ) -> PyResult<Option<Found<'py>>> {
         if is_root
-            && let Some(state) = self.refresh_state
+            && let Some(state) = self.refresh_state.as_deref().copied()
             && let Some(object) = state.object(self.py)
         {
             return Ok(Some(Found { object, state, is_new: false }));

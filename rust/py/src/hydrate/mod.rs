@@ -15,13 +15,13 @@ use smallvec::SmallVec;
 
 use crate::errors;
 use crate::flags;
-use crate::instance_state::InstanceState;
+use crate::instance_state::Living;
 use crate::load_context::{LoadContext, LoadMemory};
 use crate::loaded_values;
 use crate::manager::ManagerCore;
 use crate::mapper::InstanceEvent;
 use crate::row_plan::{EagerPlan, EntityPlan, RowItem, RowPlan, index};
-use crate::state::{self, StateRef};
+use crate::state::StateRef;
 use crate::unit_of_work_core::UnitOfWorkCore;
 
 use announce::has_event;
@@ -72,7 +72,7 @@ struct RowProcessor<'py> {
     py: Python<'py>,
     core: *mut UnitOfWorkCore,
     options: HydrateOptions<'py>,
-    refresh_state: Option<StateRef>,
+    refresh_state: Option<Living<'py>>,
     memory: LoadMemory,
     /// The managers of the last entity and of its base mapper.
     base: Option<(*const ManagerCore, *const ManagerCore)>,
@@ -80,13 +80,18 @@ struct RowProcessor<'py> {
 
 impl<'py> RowProcessor<'py> {
     fn new(py: Python<'py>, core: *mut UnitOfWorkCore, options: HydrateOptions<'py>, memory: LoadMemory) -> Self {
-        let refresh_state = options.refresh_state.as_ref().and_then(state_named_by);
+        let refresh_state = options.refresh_state.as_ref().and_then(Living::named_by);
         Self { py, core, options, refresh_state, memory, base: None }
     }
 
     fn uow(&self) -> &UnitOfWorkCore {
         // SAFETY: the core lives in a box of the session, which the caller of `hydrate` keeps alive.
         unsafe { &*self.core }
+    }
+
+    /// Whether the rows belong to this object.
+    fn is_refreshed(&self, state: StateRef) -> bool {
+        self.refresh_state.as_deref() == Some(&state)
     }
 
     fn chunk(&mut self, plan: &RowPlan, rows: &Bound<'py, PyList>) -> PyResult<Bound<'py, PyList>> {
@@ -157,9 +162,7 @@ impl<'py> RowProcessor<'py> {
         let Some(found) = self.find_or_build(plan, row, is_root)? else { return Ok(None) };
         let Found { object, state, is_new } = found;
         let overwrite = !is_new
-            && (self.options.populate_existing
-                || always_refresh(state)
-                || (is_root && self.refresh_state == Some(state)));
+            && (self.options.populate_existing || always_refresh(state) || (is_root && self.is_refreshed(state)));
         let mut is_first = is_new;
         if overwrite {
             is_first = self.memory.is_first_sight(state);
@@ -247,14 +250,6 @@ fn warn_of_second_value(py: Python<'_>, state: StateRef, attr: u32) -> PyResult<
     let class = manager.class(py)?.name()?;
     let name = manager.attr(attr).map_or_else(String::new, |attr| format!("{class}.{}", attr.key(py)));
     errors::warn(py, &format!("Multiple rows returned with uselist=False for eagerly-loaded attribute '{name}' "))
-}
-
-/// The state an object or its `InstanceState` stands for.
-fn state_named_by(object: &Bound<'_, PyAny>) -> Option<StateRef> {
-    match object.cast::<InstanceState>() {
-        Ok(view) => view.get().state(),
-        Err(_) => state::state_of(object),
-    }
 }
 
 fn always_refresh(state: StateRef) -> bool {

@@ -2,6 +2,7 @@
 use std::rc::Rc;
 
 use pyo3::ffi;
+use pyo3::prelude::*;
 use smallvec::SmallVec;
 
 use crate::pending::PendingMutations;
@@ -104,5 +105,53 @@ impl StateRef {
     /// The rarely needed part, made when missing. Not to be kept across Python calls.
     pub fn rare_mut(self) -> &'static mut RareExtra {
         self.extra_mut().rare.get_or_insert_default()
+    }
+
+    // ---- single objects of these parts -----------------------------------------------------------------------------
+
+    /// An object of the extra part.
+    pub fn extra_object<'py>(
+        self,
+        py: Python<'py>,
+        field: fn(&StateExtra) -> *mut ffi::PyObject,
+    ) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: owned by the state, or null.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.extra().map_or(std::ptr::null_mut(), field)) }
+    }
+    /// An object of the rare part.
+    pub fn rare_object<'py>(
+        self,
+        py: Python<'py>,
+        field: fn(&RareExtra) -> *mut ffi::PyObject,
+    ) -> Option<Bound<'py, PyAny>> {
+        // SAFETY: owned by the state, or null.
+        unsafe { Bound::from_borrowed_ptr_or_opt(py, self.rare().map_or(std::ptr::null_mut(), field)) }
+    }
+    /// Puts an object, or `None` for nothing, into a field of the extra part.
+    pub fn put_extra(self, value: Option<Bound<'_, PyAny>>, field: fn(&mut StateExtra) -> &mut *mut ffi::PyObject) {
+        self.put(value, self.extra().is_some(), |state| field(state.extra_mut()));
+    }
+    /// As `put_extra`, for a field of the rare part.
+    pub fn put_rare(self, value: Option<Bound<'_, PyAny>>, field: fn(&mut RareExtra) -> &mut *mut ffi::PyObject) {
+        self.put(value, self.rare().is_some(), |state| field(state.rare_mut()));
+    }
+    /// What stood in the field goes last: that may run Python code.
+    fn put(
+        self,
+        value: Option<Bound<'_, PyAny>>,
+        has_field: bool,
+        field: impl FnOnce(Self) -> &'static mut *mut ffi::PyObject,
+    ) {
+        let value = value.filter(|value| !value.is_none());
+        if value.is_none() && !has_field {
+            return;
+        }
+        if let Some(value) = &value {
+            self.track(value.as_ptr());
+        }
+        let new = value.map_or(std::ptr::null_mut(), Bound::into_ptr);
+        let old = std::mem::replace(field(self), new);
+        // SAFETY: the field owned it.
+        unsafe { ffi::Py_XDECREF(old) }
     }
 }

@@ -76,7 +76,7 @@ unsafe fn adopt_external(py: Python<'_>, object: *mut ffi::PyObject, found: *mut
         found.cast::<InstanceState>().ok()?.get().state()?;
         let object = Bound::from_borrowed_ptr(py, object);
         let state = instance_state::attach_carrier(&object, &*manager).ok()?;
-        match pickling::adopt(&object, state, &found) {
+        match pickling::adopt(state, &found) {
             Ok(()) => Some(state),
             Err(error) => {
                 error.write_unraisable(py, Some(&object));

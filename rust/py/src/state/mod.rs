@@ -19,6 +19,7 @@ use crate::flags;
 use crate::instance::InstanceObject;
 use crate::instance_state;
 use crate::manager::ManagerCore;
+use crate::raw;
 use crate::slots::Slot;
 use crate::unit_of_work_core::UnitOfWorkCore;
 
@@ -175,11 +176,13 @@ impl StateRef {
             }
         }
     }
-    /// The mapped object, borrowed; null when an external object is gone.
+    /// The mapped object, borrowed; null when it is gone or on its way.
     #[inline]
     pub fn object_ptr(self) -> *mut ffi::PyObject {
         if self.has(flags::INLINE) {
-            self.carrier()
+            let carrier = self.carrier();
+            // SAFETY: the carrier of a state is not freed yet.
+            if unsafe { raw::is_living(carrier) } { carrier } else { ptr::null_mut() }
         } else {
             // SAFETY: the core is embedded in an external carrier.
             unsafe { instance_state::object_of(self.0.as_ptr()) }

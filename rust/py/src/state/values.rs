@@ -70,9 +70,11 @@ impl StateRef {
     }
     /// Stores a value as committed: no flags, no old value kept. Takes over the reference.
     pub fn set_committed(self, index: u32, value: *mut ffi::PyObject) -> PyResult<()> {
-        self.store(index, value, 0)?;
-        self.forget_committed(index);
-        Ok(())
+        let before = self.take_committed(index);
+        let stored = self.store(index, value, 0);
+        // SAFETY: the entry owned its value.
+        unsafe { ffi::Py_XDECREF(before) };
+        stored
     }
     /// Stores a value that the database made while a flush runs; what was changed stays changed until it succeeded.
     pub fn set_made(self, index: u32, value: *mut ffi::PyObject) -> PyResult<()> {
