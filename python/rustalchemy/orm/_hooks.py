@@ -69,10 +69,6 @@ class _Hooks:
     def unmapped_instance(obj: object) -> Exception:
         return orm_exc.UnmappedInstanceError(obj)
 
-    @staticmethod
-    def session_of(uow: Any) -> Any:
-        return uow
-
 
 def _is_loaded_with(manager: Any, key: str, has_options: bool) -> bool:
     """Whether an expired attribute comes along when others are loaded: columns do, and eager relationships."""

@@ -50,7 +50,6 @@ class PreparedSelect:
         "_plans",
         "_statement",
         "dialect",
-        "parameter_keys",
         "sql",
     )
 
@@ -69,8 +68,6 @@ class PreparedSelect:
         }
         self.dialect = dialect
         self.sql: str = compiled.string
-        #: names of the parameters, in their order
-        self.parameter_keys = [payload for kind, payload, _ in places if kind == _BY_NAME]
 
     @classmethod
     def of(

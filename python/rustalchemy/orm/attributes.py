@@ -352,10 +352,12 @@ def get_history(obj: object, key: str, passive: Any = PASSIVE_OFF) -> History:
 
 
 def get_state_history(state: Any, key: str, passive: Any = PASSIVE_OFF) -> History:
+    """As `get_history`, for an `InstanceState`."""
     return state.get_history(key, passive)
 
 
 def has_parent(cls: type[Any], obj: object, key: str, optimistic: bool = False) -> bool:
+    """Whether an object has a parent along a relationship; `optimistic`: what counts when that is not known."""
     return manager_of_class(cls).has_parent(instance_state(obj), key, optimistic)
 
 
@@ -450,6 +452,7 @@ def init_collection(obj: object, key: str) -> Any:
 
 
 def init_state_collection(state: Any, dict_: Any, key: str) -> Any:
+    """As `init_collection`, for an `InstanceState`."""
     return _core.init_collection(state.obj(), key)
 
 

@@ -160,6 +160,7 @@ def _assertions(*assertions: Any) -> Callable[[_F], _F]:
 
 
 def manager_of_class(cls: type[Any]) -> ClassManager[Any]:
+    """The manager of an instrumented class; `UnmappedClassError` for any other."""
     try:
         return cls.__dict__[DEFAULT_MANAGER_ATTR]
     except KeyError as error:
@@ -167,6 +168,7 @@ def manager_of_class(cls: type[Any]) -> ClassManager[Any]:
 
 
 def opt_manager_of_class(cls: Any) -> ClassManager[Any] | None:
+    """The manager of an instrumented class, or None."""
     # inspect() asks for objects too: their __dict__ is a view that need not be made for that
     return cls.__dict__.get(DEFAULT_MANAGER_ATTR) if isinstance(cls, type) else None
 
@@ -176,30 +178,36 @@ instance_dict: Callable[[Any], dict[str, Any]] = operator.attrgetter("__dict__")
 
 
 def instance_str(instance: object) -> str:
+    """An object as messages print it: `<User at 0x…>`."""
     return state_str(instance_state(instance))
 
 
 def state_str(state: Any) -> str:
+    """As `instance_str`, for an `InstanceState`."""
     if state is None:
         return "None"
     return f"<{state.class_.__name__} at 0x{id(state.obj()):x}>"
 
 
 def state_class_str(state: Any) -> str:
+    """The class of an object as messages print it: `<User>`."""
     if state is None:
         return "None"
     return f"<{state.class_.__name__}>"
 
 
 def attribute_str(instance: object, attribute: str) -> str:
+    """An attribute of an object as messages print it."""
     return f"{instance_str(instance)}.{attribute}"
 
 
 def state_attribute_str(state: Any, attribute: str) -> str:
+    """As `attribute_str`, for an `InstanceState`."""
     return f"{state_str(state)}.{attribute}"
 
 
 def entity_str(entity: Any) -> str:
+    """A class, alias or attribute as messages print it."""
     return inspection.inspect(entity).path_string()
 
 

@@ -37,11 +37,6 @@ def _with_populate_existing(execution_options: Any, options: Any) -> Any:
     return execution_options.union({"_sa_orm_load_options": load_options + {"_populate_existing": True}})
 
 
-def _values_of(table: Any, values: dict[Any, Any]) -> dict[Any, Any]:
-    """Those of the user's values whose columns belong to one table of the mapper."""
-    return {column: value for column, value in values.items() if getattr(column, "table", None) is table}
-
-
 def _as_rows(params: Any) -> list[dict[str, Any]]:
     return [params] if isinstance(params, dict) else params
 

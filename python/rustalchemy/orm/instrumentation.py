@@ -415,10 +415,12 @@ def register_class(
 
 
 def unregister_class(class_: type[Any]) -> None:
+    """Take the instrumentation of a class away."""
     _instrumentation_factory.unregister(class_)
 
 
 def is_instrumented(instance: object, key: str) -> bool:
+    """Whether a name is an instrumented attribute of an object, inherited ones included."""
     return manager_of_class(instance.__class__).is_instrumented(key, search=True)
 
 

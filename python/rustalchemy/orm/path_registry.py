@@ -194,6 +194,7 @@ class PathRegistry(HasCacheKey):
 
 
 def orm_base_is_property(element: Any) -> bool:
+    """Whether an element of a path is a mapper's property."""
     return bool(getattr(element, "is_property", False))
 
 
@@ -449,8 +450,10 @@ class _CachingEntityRegistry(_AbstractEntityRegistry):
 
 
 def path_is_entity(path: PathRegistry) -> bool:
+    """Whether a path ends in a class or alias."""
     return path.is_entity
 
 
 def path_is_property(path: PathRegistry) -> bool:
+    """Whether a path ends in an attribute."""
     return path.is_property

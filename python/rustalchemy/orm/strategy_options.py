@@ -333,65 +333,80 @@ def _generate_from_keys(
 
 
 def contains_eager(*keys: Any, **kw: Any) -> _AbstractLoad:
+    """Fill relationships from columns that the statement joins anyway."""
     return _generate_from_keys(_AbstractLoad.contains_eager, keys, True, kw)
 
 
 def load_only(*attrs: Any, raiseload: bool = False) -> _AbstractLoad:
+    """Load these columns only; the others are deferred."""
     attrs = _expand_column_strategy_attrs(attrs)
     return Load(_parse_attr_argument(attrs[0])[1]).load_only(*attrs, raiseload=raiseload)
 
 
 def joinedload(*keys: Any, **kw: Any) -> _AbstractLoad:
+    """Load relationships in the same statement, by outer joins."""
     return _generate_from_keys(_AbstractLoad.joinedload, keys, False, kw)
 
 
 def subqueryload(*keys: Any) -> _AbstractLoad:
+    """Load relationships in one more statement each, which repeats the first one as a subquery."""
     return _generate_from_keys(_AbstractLoad.subqueryload, keys, False, {})
 
 
 def selectinload(*keys: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None) -> _AbstractLoad:
+    """Load relationships in one more statement each, by the keys that were loaded."""
     return _generate_from_keys(
         _AbstractLoad.selectinload, keys, False, {"recursion_depth": recursion_depth, "chunksize": chunksize}
     )
 
 
 def lazyload(*keys: Any) -> _AbstractLoad:
+    """Load relationships when they are asked for."""
     return _generate_from_keys(_AbstractLoad.lazyload, keys, False, {})
 
 
 def immediateload(*keys: Any, recursion_depth: Optional[int] = None) -> _AbstractLoad:
+    """Load relationships at once, with a statement for each object."""
     return _generate_from_keys(_AbstractLoad.immediateload, keys, False, {"recursion_depth": recursion_depth})
 
 
 def noload(*keys: Any) -> _AbstractLoad:
+    """Load nothing: relationships are empty."""
     return _generate_from_keys(_AbstractLoad.noload, keys, False, {})
 
 
 def raiseload(*keys: Any, **kw: Any) -> _AbstractLoad:
+    """Refuse to load relationships when they are asked for."""
     return _generate_from_keys(_AbstractLoad.raiseload, keys, False, kw)
 
 
 def defaultload(*keys: Any) -> _AbstractLoad:
+    """Leave the way an attribute is loaded as it is: a step towards options of what it leads to."""
     return _generate_from_keys(_AbstractLoad.defaultload, keys, False, {})
 
 
 def defer(key: Any, *, raiseload: bool = False) -> _AbstractLoad:
+    """Load a column when it is asked for, or refuse to with `raiseload`."""
     return _generate_from_keys(_AbstractLoad.defer, (key,), False, {"raiseload": raiseload} if raiseload else {})
 
 
 def undefer(key: Any) -> _AbstractLoad:
+    """Load a deferred column with the others."""
     return _generate_from_keys(_AbstractLoad.undefer, (key,), False, {})
 
 
 def undefer_group(name: str) -> _AbstractLoad:
+    """Load the deferred columns of a group with the others."""
     return _WildcardLoad().undefer_group(name)
 
 
 def with_expression(key: Any, expression: Any) -> _AbstractLoad:
+    """What a `query_expression()` attribute is filled with."""
     return _generate_from_keys(_AbstractLoad.with_expression, (key,), False, {"expression": expression})
 
 
 def selectin_polymorphic(base_cls: Any, classes: Iterable[type[Any]]) -> _AbstractLoad:
+    """Load the columns of these subclasses in one more statement each."""
     return Load(base_cls).selectin_polymorphic(classes)
 
 
