@@ -289,6 +289,15 @@ class Listener:
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 @final
+class Validator:
+    """A validation method as it listens to one event of an attribute."""
+
+    def __new__(
+        cls, method: Callable[..., Any], key: str, event: str, *, include_removes: bool, include_backrefs: bool
+    ) -> Self: ...
+    def __call__(self, state: Any, value: Any, *others: Any, **_keys: Any) -> Any: ...
+
+@final
 class MergePlan:
     """What a merge has to look at in objects of one mapper, by attribute number."""
 
@@ -394,6 +403,12 @@ def _forget_committed(state: InstanceState, key: str) -> None: ...
 def set_declarative_constructor(constructor: object) -> None:
     """Classes instrumented later whose ``__init__`` this is are constructed natively."""
 
+def construct_sessions_natively(session: type[UnitOfWork], factory: type[Any]) -> None:
+    """Calling these runs their Python ``__init__`` and ``__call__`` only for arguments that are more than stored."""
+
+def live_sessions() -> list[Any]:
+    """The sessions that are alive, oldest first."""
+
 def install_hooks(hooks: Any) -> None: ...
 def mappers_changed() -> None: ...
 def symbol(name: str) -> Any: ...
@@ -432,6 +447,7 @@ __all__ = [
     "RowStream",
     "ScalarPlan",
     "UnitOfWork",
+    "Validator",
     "__opt_level__",
     "_committed_values",
     "_describe_state",
@@ -447,6 +463,7 @@ __all__ = [
     "collection_append_wo_mutation_event",
     "collection_pre_remove_event",
     "collection_remove_event",
+    "construct_sessions_natively",
     "del_attribute",
     "flag_dirty",
     "flag_modified",
@@ -457,6 +474,7 @@ __all__ = [
     "install_hooks",
     "instance_dict",
     "instance_state",
+    "live_sessions",
     "make_transient",
     "make_transient_to_detached",
     "mappers_changed",
@@ -480,6 +498,11 @@ class UnitOfWork:
     """The native base of ``Session``."""
 
     def __new__(cls, *args: Any, **kw: Any) -> Self: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, type_: Any, value: Any, traceback: Any) -> None: ...
+    def close(self) -> None: ...
+    @property
+    def hash_key(self) -> int: ...
     def add(self, instance: object, *, _warn: bool = True) -> None: ...
     def add_all(self, instances: Iterable[object]) -> None: ...
     def delete(self, instance: object) -> None: ...
@@ -513,6 +536,10 @@ class UnitOfWork:
         loaded: LoadContext | None = None,
         only_attributes: bool = False,
     ) -> list[Any]: ...
+    @property
+    def _identity_epoch(self) -> int: ...
+    _uow_closes_for_good: bool
+    def _uow_open(self) -> None: ...
     def _uow_begin(self, nested: bool = False) -> int: ...
     def _uow_commit(self, expire: bool = True) -> None: ...
     def _uow_rollback(self) -> None: ...

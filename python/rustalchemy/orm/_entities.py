@@ -8,8 +8,9 @@ from sqlalchemy import event, sql, util
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.sql import coercions, roles
 
+from .._core import Validator
 from .._sa import _quote_ddl_expr
-from .attributes import OP_BULK_REPLACE, QueryableAttribute
+from .attributes import QueryableAttribute
 from .base import class_mapper, instance_state, object_mapper
 
 if TYPE_CHECKING:
@@ -175,36 +176,6 @@ def _validator_events(
     desc: Any, key: str, validator: Callable[..., Any], include_removes: bool, include_backrefs: bool
 ) -> None:
     """Listen to an attribute's events with a ``@validates`` method."""
-
-    def applies(state: Any, initiator: Any) -> bool:
-        # a change that arrives through the reverse side has that side as its initiator
-        return include_backrefs or initiator.impl is state.manager[key].impl
-
-    # the method gets a third argument, is_remove, only if it asked for removals
-    trailing: tuple[bool, ...] = (False,) if include_removes else ()
-
-    def on_append(state: Any, value: Any, initiator: Any) -> Any:
-        # a bulk replacement was validated as a whole
-        if initiator.op is OP_BULK_REPLACE or not applies(state, initiator):
-            return value
-        return validator(state.obj(), key, value, *trailing)
-
-    def on_bulk_replace(state: Any, values: list[Any], initiator: Any) -> None:
-        if applies(state, initiator):
-            obj = state.obj()
-            values[:] = [validator(obj, key, value, *trailing) for value in values]
-
-    def on_set(state: Any, value: Any, oldvalue: Any, initiator: Any) -> Any:
-        if not applies(state, initiator):
-            return value
-        return validator(state.obj(), key, value, *trailing)
-
-    def on_remove(state: Any, value: Any, initiator: Any) -> None:
-        if applies(state, initiator):
-            validator(state.obj(), key, value, True)
-
-    event.listen(desc, "append", on_append, raw=True, retval=True)
-    event.listen(desc, "bulk_replace", on_bulk_replace, raw=True)
-    event.listen(desc, "set", on_set, raw=True, retval=True)
-    if include_removes:
-        event.listen(desc, "remove", on_remove, raw=True, retval=True)
+    for name in ("append", "bulk_replace", "set", *(("remove",) if include_removes else ())):
+        listener = Validator(validator, key, name, include_removes=include_removes, include_backrefs=include_backrefs)
+        event.listen(desc, name, listener, raw=True, retval=True, include_key=True)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, exc
 
-from .._core import Listener
-from ._live_sessions import live_sessions
+from .._core import Listener, live_sessions
 from .scoping import scoped_session
 from .session import Session, sessionmaker
 

@@ -57,11 +57,15 @@ _PROXIED_READABLE = (
     "dirty",
     "enable_baked_queries",
     "expire_on_commit",
+    "hash_key",
     "info",
     "is_active",
     "join_transaction_mode",
     "new",
     "no_autoflush",
+    "on_expired",
+    "on_lazy",
+    "read_only",
     "twophase",
 )
 _PROXIED_WRITABLE = ("autoflush", "bind", "binds", "execution_options", "identity_map")

@@ -8,7 +8,6 @@ statements.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
@@ -22,8 +21,6 @@ from . import attributes, exc
 from ._execute_state import ORMExecuteState
 from ._expired_peers import OnExpired, is_batch
 from ._listeners import collections_of
-from ._live_sessions import SessionReference, live_sessions
-from ._live_sessions import references as _sessions
 from ._on_lazy import OnLazy, watch_lazy_loads
 from ._session_bulk import BulkOperations
 from ._session_loading import ObjectLoading
@@ -71,8 +68,6 @@ __all__ = [
 JoinTransactionMode = Literal["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
 _JOIN_TRANSACTION_MODES = frozenset(JoinTransactionMode.__args__)  # type: ignore[attr-defined]
 
-_new_sessionid = itertools.count(1).__next__
-
 
 def _instance_state(instance: object) -> InstanceState:
     try:
@@ -117,9 +112,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
 
     _is_asyncio = False
     dispatch: Any
-    hash_key: int
 
-    # Defaults live in the class: a new session then only stores what differs, and its number.
+    # Defaults live in the class: a new session then only stores what differs.
     bind: Engine | Connection | None = None
     binds: Mapping[Any, Engine | Connection] = util.EMPTY_DICT
     autobegin: bool = True
@@ -137,8 +131,6 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     _flush_members: dict[Any, list[Any]] | None = None
     # what happens where an attribute would be loaded lazily
     on_lazy: OnLazy = "load"
-    # how often all objects were expunged
-    _identity_epoch: int = 0
     _warn_on_events: bool = False
     _transaction: SessionTransaction | None = None
     _nested_transaction: SessionTransaction | None = None
@@ -196,6 +188,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
             self.execution_options = util.immutabledict({**self.execution_options, **execution_options})
         if not close_resets_only:
             self._close_state = _SessionCloseState.ACTIVE
+            self._uow_closes_for_good = True
         if query_cls is not None:
             self._given_query_cls = query_cls
         if info:
@@ -203,16 +196,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         if binds is not None:
             for key, bound in binds.items():
                 self._add_bind(key, bound)
-        if self._event_bits:
-            self._uow_set_events(self._event_bits)
-        self.hash_key = _new_sessionid()
-        _sessions.add(SessionReference(self, _sessions.discard))
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(self, type_: Any, value: Any, traceback: Any) -> None:
-        self.close()
+        self._uow_open()
 
     @contextmanager
     def _maker_context_manager(self) -> Iterator[Session]:
@@ -300,10 +284,6 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
 
     # --- end of use ------------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Expunge all objects and release the connections; the session may be used again unless told otherwise."""
-        self._close_impl(invalidate=False)
-
     def reset(self) -> None:
         """As ``close()``, but the session may always be used again."""
         self._close_impl(invalidate=False, is_reset=True)
@@ -312,15 +292,9 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         """As ``close()``, and the connections are not given back to their pool but dropped."""
         self._close_impl(invalidate=True)
 
-    def expunge_all(self) -> None:
-        """Take all objects out of the session; results not fetched yet cannot bring new ones in any more."""
-        self._identity_epoch += 1
-        super().expunge_all()
-
     def _close_impl(self, invalidate: bool, is_reset: bool = False) -> None:
         if not is_reset and self._close_state is _SessionCloseState.ACTIVE:
             self._close_state = _SessionCloseState.CLOSED
-        self._identity_epoch += 1
         self._uow_close()
         if self._transaction is not None:
             for transaction in self._transaction._iterate_self_and_parents():
@@ -474,9 +448,12 @@ class sessionmaker(_SessionClassMethods, Generic[_S]):
         return f"{self.__class__.__name__}(class_={self.class_.__name__!r}, {arguments})"
 
 
+_core.construct_sessions_natively(Session, sessionmaker)
+
+
 def close_all_sessions() -> None:
     """Close every session that is alive."""
-    for session in live_sessions():
+    for session in _core.live_sessions():
         session.close()
 
 

@@ -39,10 +39,9 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
 
     @session_id.setter
     def session_id(self, number: int) -> None:
-        from ._live_sessions import live_session
-
+        sessions = {session.hash_key: session for session in _core.live_sessions()}
         before = self._load_pending
-        live_session(number)._uow_enable_relationship_loading(self)
+        sessions[number]._uow_enable_relationship_loading(self)
         self._load_pending = before
 
     @property

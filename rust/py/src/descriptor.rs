@@ -62,6 +62,22 @@ fn checked_state(object: &Bound<'_, PyAny>, attr: &AttrCore) -> PyResult<StateRe
     )))
 }
 
+/// The state of an object of exactly the class the attribute was bound to, if that has the inline layout.
+///
+/// # Safety
+/// `descriptor` is an `AttributeDescriptor`.
+unsafe fn own_state(descriptor: &Bound<'_, PyAny>, object: &Bound<'_, PyAny>) -> Option<(StateRef, &'static AttrCore)> {
+    // SAFETY: promised by the caller; cores are never freed; `fast_class` says what the object's struct is.
+    unsafe {
+        let attr = (*descriptor.as_ptr().cast::<DescriptorObject>()).core.as_ref()?;
+        if ffi::Py_TYPE(object.as_ptr()) != attr.fast_class.get() {
+            return None;
+        }
+        let state = instance::inline_state(object.as_ptr());
+        (attr.index() < u32::from((*state.as_ptr()).slot_len)).then_some((state, attr))
+    }
+}
+
 unsafe extern "C" fn descr_get(
     descriptor: *mut ffi::PyObject,
     object: *mut ffi::PyObject,
@@ -167,7 +183,7 @@ unsafe extern "C" fn descr_set(
     }
 }
 
-#[cold]
+#[inline(never)]
 unsafe fn descr_set_slow(
     descriptor: *mut ffi::PyObject,
     object: *mut ffi::PyObject,
@@ -178,10 +194,15 @@ unsafe fn descr_set_slow(
         guarded(|py| {
             let descriptor = Bound::from_borrowed_ptr(py, descriptor);
             let object = Bound::from_borrowed_ptr(py, object);
-            attribute::related_state(&object)?;
-            let attr = core_of(&descriptor)?;
-            let state = checked_state(&object, attr)?;
-            let attr = state.manager().attr(attr.index()).unwrap_or(attr);
+            let (state, attr) = match own_state(&descriptor, &object) {
+                Some(found) => found,
+                None => {
+                    attribute::related_state(&object)?;
+                    let attr = core_of(&descriptor)?;
+                    let state = checked_state(&object, attr)?;
+                    (state, state.manager().attr(attr.index()).unwrap_or(attr))
+                }
+            };
             match Bound::from_borrowed_ptr_or_opt(py, value) {
                 Some(value) => attribute::set(py, state, attr, &value, None)?,
                 None => attribute::delete(py, state, attr)?,

@@ -41,6 +41,7 @@ pub mod instance_state;
 pub mod lane;
 pub mod list;
 mod listeners;
+mod live_sessions;
 pub mod load_batch;
 pub mod load_context;
 pub mod loaded_values;
@@ -60,6 +61,7 @@ pub mod relationship;
 pub mod result_rows;
 pub mod row_plan;
 pub mod scalar_object;
+pub mod session_construction;
 pub mod slots;
 pub mod state;
 pub mod state_view;
@@ -68,6 +70,7 @@ pub mod transaction;
 pub mod unit_of_work;
 pub mod unit_of_work_core;
 pub mod usage;
+pub mod validator;
 pub mod write_only;
 
 /// The native core of rustalchemy.
@@ -105,6 +108,8 @@ mod _core {
     #[pymodule_export]
     use crate::listeners::Listener;
     #[pymodule_export]
+    use crate::live_sessions::live_sessions;
+    #[pymodule_export]
     use crate::load_batch::{group_rows, read_loaded, store_loaded, store_synchronized};
     #[pymodule_export]
     use crate::load_context::LoadContext;
@@ -129,10 +134,14 @@ mod _core {
     #[pymodule_export]
     use crate::row_plan::{EagerPlan, EntityPlan, RowPlan, ScalarPlan};
     #[pymodule_export]
+    use crate::session_construction::construct_sessions_natively;
+    #[pymodule_export]
     use crate::token::EventToken;
 
     #[pymodule_export]
     use crate::unit_of_work::{UnitOfWork, make_transient, make_transient_to_detached};
+    #[pymodule_export]
+    use crate::validator::Validator;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -13,6 +13,8 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::raw;
 use crate::state::StateRef;
+use crate::token;
+use crate::validator::Validator;
 
 /// A program's function in the form its event calls it in: what the options of `listen()` say.
 #[pyclass(frozen, weakref, module = "rustalchemy._core")]
@@ -85,6 +87,9 @@ impl<'py> Firing<'_, 'py> {
     pub fn call(&self, listener: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = listener.py();
         let Ok(listener) = listener.cast_exact::<Listener>() else {
+            if let (Ok(validator), Some(value)) = (listener.cast_exact::<Validator>(), self.others.first()) {
+                return validator.get().validate(Some(self.state), value, token::initiator(self.others.last()));
+            }
             return self.pass(listener, self.state.view(py)?, true).map(Some);
         };
         let listener = listener.get();

@@ -279,6 +279,7 @@ impl UowRef {
     /// Takes everything out of the session but what is neither pending nor in the map: deleted objects stay.
     pub fn expunge_all(self, py: Python<'_>) -> PyResult<()> {
         let core = self.core();
+        core.identity_epoch = core.identity_epoch.wrapping_add(1);
         let mut all = core.identity.held(|_| true);
         all.extend(core.new.iter().filter_map(Held::new));
         self.expunge_as(py, all, false, flags::DETACHED_CLOSED)

@@ -23,13 +23,14 @@ use crate::manager::{ClassManager, ManagerCore};
 use crate::merge;
 use crate::peers;
 use crate::prepared;
+use crate::raw;
 use crate::row_plan::RowPlan;
 use crate::state::{StateRef, state_of};
 use crate::unit_of_work_core::{SessionPtr, UnitOfWorkCore, UowRef};
 
 /// The unit of work of one session.
 #[pyclass(subclass, frozen, weakref, module = "rustalchemy._core")]
-pub struct UnitOfWork(UnsafeCell<Box<UnitOfWorkCore>>);
+pub struct UnitOfWork(UnsafeCell<UnitOfWorkCore>);
 
 // SAFETY: the module declares `gil_used`; the core is only touched with the GIL held.
 unsafe impl Send for UnitOfWork {}
@@ -50,22 +51,41 @@ fn mapped_state(instance: &Bound<'_, PyAny>) -> PyResult<StateRef> {
 /// A fresh `sqlalchemy.util.IdentitySet` of these objects.
 fn identity_set<'py>(py: Python<'py>, objects: Vec<Held>) -> PyResult<Bound<'py, PyAny>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let list = PyList::new(py, objects.iter().map(|held| held.object(py)))?;
-    CLASS.import(py, "sqlalchemy.util", "IdentitySet")?.call1((list,))
+    let class = CLASS.import(py, "sqlalchemy.util", "IdentitySet")?;
+    if objects.is_empty() {
+        return class.call0();
+    }
+    class.call1((PyList::new(py, objects.iter().map(|held| held.object(py)))?,))
 }
 
 impl UnitOfWork {
     /// The handle on a session's core.
     #[inline]
     pub fn handle(slf: &Bound<'_, Self>) -> UowRef {
-        let core: *mut Box<UnitOfWorkCore> = slf.get().0.get();
-        // SAFETY: the box lives as long as the object; learning the session's address is idempotent.
+        let core: *mut UnitOfWorkCore = slf.get().0.get();
+        // SAFETY: the core is part of the object, which does not move; learning the session's address is idempotent.
         unsafe {
             if (*core).session.0.is_null() {
                 (*core).session = SessionPtr(slf.as_ptr());
             }
-            UowRef::from_ptr(&raw mut **core)
+            UowRef::from_ptr(core)
         }
+    }
+
+    /// A session begins its life: it gets its number and learns which events have listeners already.
+    pub fn open(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.enter_living();
+        // SAFETY: a living type and a string; a borrowed result, of which we take a reference at once.
+        let bits = unsafe {
+            let bits = raw::_PyType_Lookup(slf.get_type_ptr(), pyo3::intern!(py, "_event_bits").as_ptr());
+            Bound::from_borrowed_ptr_or_opt(py, bits)
+        };
+        match bits.map_or(Ok(0), |bits| bits.extract::<u32>())? {
+            0 => {}
+            bits => uow.core().events.expect(bits),
+        }
+        Ok(())
     }
 }
 
@@ -74,7 +94,35 @@ impl UnitOfWork {
     #[new]
     #[pyo3(signature = (*_args, **_kw))]
     fn new(_args: &Bound<'_, PyTuple>, _kw: Option<&Bound<'_, PyDict>>) -> Self {
-        Self(UnsafeCell::new(Box::default()))
+        Self(UnsafeCell::default())
+    }
+
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> Bound<'py, Self> {
+        slf.clone()
+    }
+    #[pyo3(signature = (type_, value, traceback))]
+    #[allow(unused_variables)] // SQLAlchemy's names
+    fn __exit__(
+        slf: &Bound<'_, Self>,
+        type_: &Bound<'_, PyAny>,
+        value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        slf.call_method0(pyo3::intern!(slf.py(), "close")).map(drop)
+    }
+    /// Expunges all objects and releases the connections; the session may be used again unless told otherwise.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        let has_transaction = !slf.getattr(pyo3::intern!(py, "_transaction"))?.is_none();
+        if has_transaction || uow.core().closes_for_good {
+            return slf.call_method1(pyo3::intern!(py, "_close_impl"), (false,)).map(drop);
+        }
+        Self::_uow_close(slf)
+    }
+    /// A number that no other session of this process has.
+    #[getter]
+    fn hash_key(slf: &Bound<'_, Self>) -> u64 {
+        Self::handle(slf).core().place.number
     }
 
     // ---- objects in and out ----------------------------------------------------------------------------------------------
@@ -255,6 +303,24 @@ impl UnitOfWork {
 
     // ---- used by orm.session -----------------------------------------------------------------------------------------------
 
+    /// The session is made: it counts as alive.
+    fn _uow_open(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::open(slf)
+    }
+    /// `close()` is final.
+    #[setter(_uow_closes_for_good)]
+    fn set_closes_for_good(slf: &Bound<'_, Self>, value: bool) {
+        Self::handle(slf).core().closes_for_good = value;
+    }
+    #[getter]
+    fn _uow_closes_for_good(slf: &Bound<'_, Self>) -> bool {
+        Self::handle(slf).core().closes_for_good
+    }
+    /// How often all objects were expunged.
+    #[getter]
+    fn _identity_epoch(slf: &Bound<'_, Self>) -> u32 {
+        Self::handle(slf).core().identity_epoch
+    }
     /// A transaction or savepoint begins.
     #[pyo3(signature = (nested = false))]
     fn _uow_begin(slf: &Bound<'_, Self>, nested: bool) -> PyResult<u32> {
@@ -444,7 +510,7 @@ impl UnitOfWork {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: traversal runs with the GIL held and no Python code; nothing else borrows the core meanwhile.
-        let core = unsafe { &**self.0.get() };
+        let core = unsafe { &*self.0.get() };
         for held in core.new.holds().chain(core.dirty.holds()).chain(core.deleted.holds()) {
             held.traverse(&visit)?;
         }
@@ -457,7 +523,7 @@ impl UnitOfWork {
 
 impl Drop for UnitOfWork {
     fn drop(&mut self) {
-        let core: *mut UnitOfWorkCore = &raw mut **self.0.get_mut();
+        let core: *mut UnitOfWorkCore = self.0.get_mut();
         // SAFETY: objects are deallocated with the GIL held; the core is alive until this returns.
         unsafe { UowRef::from_ptr(core).tear_down(Python::assume_attached()) };
     }

@@ -11,12 +11,13 @@ use crate::flags;
 use crate::held::Held;
 use crate::identity::IdentityMap;
 use crate::listeners::Heard;
+use crate::live_sessions::Place;
 use crate::raw;
 use crate::state::StateRef;
 use crate::transaction::Frame;
 use crate::usage::User;
 
-/// What a session owns natively. Lives in a `Box` of the `_core.UnitOfWork` object, so its address is stable.
+/// What a session owns natively. Lives in the `_core.UnitOfWork` object, so its address is stable.
 #[derive(Default)]
 pub struct UnitOfWorkCore {
     /// States whose generation differs have all their values expired.
@@ -51,6 +52,12 @@ pub struct UnitOfWorkCore {
     pub refreshes_peers: bool,
     /// Who is inside.
     pub user: User,
+    /// Where it stands among the living sessions.
+    pub place: Place,
+    /// How often all objects were expunged: results not fetched yet cannot bring new ones in after that.
+    pub identity_epoch: u32,
+    /// `close()` is final (`Session(close_resets_only=False)`).
+    pub closes_for_good: bool,
 }
 
 impl UnitOfWorkCore {
@@ -336,6 +343,7 @@ impl UnitOfWorkCore {
 impl UowRef {
     /// The session goes: its objects are detached. Values that were to be expired are dropped, which may run Python code.
     pub fn tear_down(self, py: Python<'_>) {
+        self.leave_living();
         let core = self.core();
         core.session = SessionPtr::default();
         let mut states = core.identity.held(|_| true);

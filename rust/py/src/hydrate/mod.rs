@@ -85,7 +85,7 @@ impl<'py> RowProcessor<'py> {
     }
 
     fn uow(&self) -> &UnitOfWorkCore {
-        // SAFETY: the core lives in a box of the session, which the caller of `hydrate` keeps alive.
+        // SAFETY: the core is part of the session, which the caller of `hydrate` keeps alive.
         unsafe { &*self.core }
     }
 
