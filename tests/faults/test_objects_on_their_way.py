@@ -103,3 +103,13 @@ def test_a_collection_asks_for_the_state_that_is_being_made(orm: Any, item: Any,
         del one
         assert all(other is state for other in seen)
         assert state.obj() is None
+
+
+def test_lists_of_lists(orm: Any) -> None:
+    nested = innermost = orm.collections.InstrumentedList()
+    gone: list[str] = []
+    innermost.append(Last(lambda: gone.append("innermost")))
+    for _ in range(200_000):
+        nested = orm.collections.InstrumentedList([nested])
+    del nested, innermost
+    assert gone == ["innermost"]

@@ -278,10 +278,7 @@ fn take_pending(state: StateRef, index: u32) -> Option<PendingMutations> {
 /// Forgets what is queued on an attribute.
 pub fn drop_pending(state: StateRef, index: u32) {
     if let Some(mutations) = take_pending(state, index) {
-        for object in mutations.added.into_iter().chain(mutations.removed) {
-            // SAFETY: queued objects are owned.
-            unsafe { ffi::Py_DECREF(object) }
-        }
+        mutations.release();
     }
 }
 

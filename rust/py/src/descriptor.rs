@@ -415,35 +415,23 @@ fn set_loader(
     Ok(slf.py().None())
 }
 
-fn set_compare(
-    slf: &Bound<'_, PyAny>,
-    args: &Bound<'_, PyTuple>,
-    _kw: Option<&Bound<'_, PyDict>>,
-) -> PyResult<Py<PyAny>> {
-    let old = core_of(slf)?.compare.replace(optional_argument(args)?);
-    drop(old);
-    Ok(slf.py().None())
+/// A method that puts its argument, or nothing for None, into a field of the attribute.
+macro_rules! setter {
+    ($method:ident, $field:ident) => {
+        fn $method(
+            slf: &Bound<'_, PyAny>,
+            args: &Bound<'_, PyTuple>,
+            _kw: Option<&Bound<'_, PyDict>>,
+        ) -> PyResult<Py<PyAny>> {
+            let old = core_of(slf)?.$field.replace(optional_argument(args)?);
+            drop(old);
+            Ok(slf.py().None())
+        }
+    };
 }
-
-fn set_default(
-    slf: &Bound<'_, PyAny>,
-    args: &Bound<'_, PyTuple>,
-    _kw: Option<&Bound<'_, PyDict>>,
-) -> PyResult<Py<PyAny>> {
-    let old = core_of(slf)?.default.replace(optional_argument(args)?);
-    drop(old);
-    Ok(slf.py().None())
-}
-
-fn set_collection_factory(
-    slf: &Bound<'_, PyAny>,
-    args: &Bound<'_, PyTuple>,
-    _kw: Option<&Bound<'_, PyDict>>,
-) -> PyResult<Py<PyAny>> {
-    let old = core_of(slf)?.collection_factory.replace(optional_argument(args)?);
-    drop(old);
-    Ok(slf.py().None())
-}
+setter!(set_compare, compare);
+setter!(set_default, default);
+setter!(set_collection_factory, collection_factory);
 
 fn set_listeners(
     slf: &Bound<'_, PyAny>,

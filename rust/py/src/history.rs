@@ -117,19 +117,28 @@ fn unchanged<'py>(current: Bound<'py, PyAny>) -> History<'py> {
     History { unchanged: vec![current], ..History::default() }
 }
 
+/// The present value, loaded as `passive` allows; nothing where that is not enough.
+fn present<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &'static AttrCore,
+    passive: u32,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    // SAFETY: owned by the slot, or null.
+    if let Some(value) = unsafe { Bound::from_borrowed_ptr_or_opt(py, state.slot(attr.index()).value()) } {
+        return Ok(Some(value));
+    }
+    let value = attribute::get(py, state, attr, passive & !passive::INIT_OK)?;
+    Ok((!names::PASSIVE_NO_RESULT.is(value.as_ptr())).then_some(value))
+}
+
 fn scalar<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<History<'py>> {
-    let value = state.slot(attr.index()).value();
-    // SAFETY: owned by the slot.
-    let current = match unsafe { Bound::from_borrowed_ptr_or_opt(py, value) } {
-        Some(value) => value,
-        None if state.slot(attr.index()).is_modified() => names::NO_VALUE.get(py),
-        None => {
-            let value = attribute::get(py, state, attr, passive & !passive::INIT_OK)?;
-            if names::PASSIVE_NO_RESULT.is(value.as_ptr()) {
-                return Ok(History::default());
-            }
-            value
-        }
+    let slot = state.slot(attr.index());
+    let current = if slot.is_modified() && slot.value().is_null() {
+        names::NO_VALUE.get(py)
+    } else {
+        let Some(current) = present(py, state, attr, passive)? else { return Ok(History::default()) };
+        current
     };
     let has_value = !names::NO_VALUE.is(current.as_ptr());
     let Some(original) = original(py, state, attr) else {
@@ -142,18 +151,7 @@ fn scalar<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passiv
 }
 
 fn object<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore, passive: u32) -> PyResult<History<'py>> {
-    let value = state.slot(attr.index()).value();
-    // SAFETY: owned by the slot.
-    let current = match unsafe { Bound::from_borrowed_ptr_or_opt(py, value) } {
-        Some(value) => value,
-        None => {
-            let value = attribute::get(py, state, attr, passive & !passive::INIT_OK)?;
-            if names::PASSIVE_NO_RESULT.is(value.as_ptr()) {
-                return Ok(History::default());
-            }
-            value
-        }
-    };
+    let Some(current) = present(py, state, attr, passive)? else { return Ok(History::default()) };
     let has_value = !names::NO_VALUE.is(current.as_ptr());
     let Some(mut original) = original(py, state, attr) else {
         return Ok(if has_value { unchanged(current) } else { History::default() });

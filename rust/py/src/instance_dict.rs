@@ -11,7 +11,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
-use crate::attribute::AttrCore;
+use crate::attribute::{self, AttrCore};
 use crate::instance::InstanceObject;
 use crate::state::{StateRef, state_of};
 use crate::{expiry, flags, instance, names, pickling};
@@ -115,16 +115,7 @@ fn store(dict: &Bound<'_, InstanceDict>, key: &Bound<'_, PyAny>, value: &Bound<'
     }
     expiry::apply_pending(py, state)?;
     if let Some(attr) = mapped(state, key) {
-        let index = attr.index();
-        let slot_flags = state.slot(index).flags() & crate::slots::MODIFIED;
-        let old = state.replace_slot(index, value.clone().into_ptr(), slot_flags).map_err(|value| {
-            // SAFETY: the reference came back to us.
-            unsafe { ffi::Py_DECREF(value) };
-            pyo3::exceptions::PyMemoryError::new_err(())
-        })?;
-        // SAFETY: the slot owned it.
-        unsafe { ffi::Py_XDECREF(old) };
-        return Ok(());
+        return attribute::store(state, attr, value.clone());
     }
     match extras(object, true)? {
         Some(extras) => extras.set_item(key, value),

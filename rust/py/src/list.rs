@@ -1,5 +1,6 @@
 //! `InstrumentedList`: the list of a relationship, whose mutators fire events. A raw type, because PyO3 cannot derive from
 //! `list`.
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 use std::ptr;
@@ -444,10 +445,45 @@ unsafe extern "C" fn clear_references(object: *mut ffi::PyObject) -> c_int {
     }
 }
 
+/// How many lists may be deallocated one inside of the other: more would take the stack.
+const DEEPEST: u32 = 50;
+
+thread_local! {
+    /// How many lists this thread is deallocating now, one inside of the other.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// Lists found too deep inside: the outermost deallocation sees to them.
+    static WAITING: RefCell<Vec<*mut ffi::PyObject>> = const { RefCell::new(Vec::new()) };
+}
+
 unsafe extern "C" fn dealloc(object: *mut ffi::PyObject) {
-    // SAFETY: the last reference is gone; `list`'s own function frees members and memory, then the type loses its instance.
+    // SAFETY: the last reference is gone. A list that waits is whole, unknown to the collector, and nobody's any more.
     unsafe {
         ffi::PyObject_GC_UnTrack(object.cast());
+        let depth = DEPTH.get();
+        let has_waited = depth >= DEEPEST
+            && ffi::Py_TYPE(object) == list_type() // a derived class is deallocated by CPython, which has a limit of its own
+            && WAITING.try_with(|waiting| waiting.borrow_mut().push(object)).is_ok();
+        if has_waited {
+            return;
+        }
+        DEPTH.set(depth + 1);
+        free(object);
+        while depth == 0
+            && let Some(next) = WAITING.try_with(|waiting| waiting.borrow_mut().pop()).ok().flatten()
+        {
+            free(next);
+        }
+        DEPTH.set(depth);
+    }
+}
+
+/// Lets go of everything, members and memory included.
+///
+/// # Safety
+/// The last reference to the list is gone, and the collector does not know it.
+unsafe fn free(object: *mut ffi::PyObject) {
+    // SAFETY: promised by the caller; `list`'s own function frees members and memory, then the type loses its instance.
+    unsafe {
         let list = object.cast::<ListObject>();
         if !(*list).weakrefs.is_null() {
             ffi::PyObject_ClearWeakRefs(object);

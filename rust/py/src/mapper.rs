@@ -1,4 +1,4 @@
-//! Mapper descriptors: the plain data a configured mapper hands over once (the contract's section 4).
+//! Mapper descriptors: the plain data a configured mapper hands over once.
 use std::cell::OnceCell;
 use std::sync::Arc;
 

@@ -13,6 +13,16 @@ pub struct PendingMutations {
     pub removed: IdentityList,
 }
 
+impl PendingMutations {
+    /// Lets go of all objects: that may run Python code.
+    pub fn release(self) {
+        for object in self.added.into_iter().chain(self.removed) {
+            // SAFETY: queued objects are owned.
+            unsafe { ffi::Py_DECREF(object) }
+        }
+    }
+}
+
 /// Objects by identity, each once, in the order in which they came. Owns a reference to each; whoever takes the list apart
 /// takes the references over.
 #[derive(Default)]

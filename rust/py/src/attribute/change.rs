@@ -101,19 +101,7 @@ pub fn dereferenced_class(py: Python<'_>, class: Option<&Bound<'_, PyType>>, att
 /// Stores a changed value: the slot keeps its `MODIFIED` bit and is no longer expired.
 pub fn store(state: StateRef, attr: &AttrCore, value: Bound<'_, PyAny>) -> PyResult<()> {
     let index = attr.index();
-    let keep = state.slot(index).flags() & slots::MODIFIED;
-    match state.replace_slot(index, value.into_ptr(), keep) {
-        Ok(old) => {
-            // SAFETY: the slot owned it.
-            unsafe { ffi::Py_XDECREF(old) };
-            Ok(())
-        }
-        Err(value) => {
-            // SAFETY: the reference came back.
-            unsafe { ffi::Py_DECREF(value) };
-            Err(PyMemoryError::new_err(()))
-        }
-    }
+    state.store(index, value.into_ptr(), state.slot(index).flags() & slots::MODIFIED)
 }
 
 /// Empties a slot, keeping its flags; tells whether it had a value.

@@ -432,18 +432,18 @@ fn set_column(py: Python<'_>, state: StateRef, index: u32, value: &Bound<'_, PyA
             }
         }
     };
-    if !old.is_null() {
-        if slot.is_modified() {
-            // SAFETY: the slot owned it.
-            unsafe { ffi::Py_DECREF(old) };
-        } else {
-            state.keep_committed(index, old);
-        }
+    let is_first = !slot.is_modified() && !old.is_null();
+    if is_first {
+        state.keep_committed(index, old);
     }
     state.add_flags(flags::MODIFIED);
     if !state.owner().is_null() && state.has(flags::IN_MAP) {
         // SAFETY: a unit of work clears `owner` of its states before it goes away.
         unsafe { crate::unit_of_work_core::UnitOfWorkCore::register_dirty(state.owner(), state) };
+    }
+    if !is_first {
+        // SAFETY: the slot owned it. It goes last: that may run Python code.
+        unsafe { ffi::Py_XDECREF(old) };
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use crate::instance_state;
 use crate::slots;
 
 use super::StateCore;
-use super::values::drop_pending;
 
 impl StateCore {
     /// As `traverse`, for a class made by PyO3.
@@ -113,7 +112,9 @@ impl StateCore {
                     for (_, value) in rare.empty_collections.into_iter().chain(rare.last_known) {
                         ffi::Py_XDECREF(value);
                     }
-                    drop_pending(rare.pending);
+                    for (_, mutations) in rare.pending {
+                        mutations.release();
+                    }
                     for object in [rare.callables, rare.info, rare.identity_token] {
                         ffi::Py_XDECREF(object);
                     }

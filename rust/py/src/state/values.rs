@@ -5,7 +5,6 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::flags;
-use crate::pending::PendingMutations;
 use crate::slots::{self, Slot};
 
 use super::StateRef;
@@ -175,17 +174,9 @@ impl StateRef {
                 // SAFETY: the entry owned its value.
                 unsafe { ffi::Py_DECREF(value) }
             }
-            drop_pending(pending);
-        }
-    }
-}
-
-/// Lets go of queued collection changes.
-pub(super) fn drop_pending(pending: Vec<(u32, PendingMutations)>) {
-    for (_, mutations) in pending {
-        for object in mutations.added.into_iter().chain(mutations.removed) {
-            // SAFETY: queued objects are owned.
-            unsafe { ffi::Py_DECREF(object) }
+            for (_, mutations) in pending {
+                mutations.release();
+            }
         }
     }
 }
