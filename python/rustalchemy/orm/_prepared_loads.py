@@ -145,8 +145,13 @@ def _get_template(mapper: Any, dialect: Any) -> tuple[Optional[PreparedSelect], 
     return (None, (), ()) if prepared is None else (prepared, *prepared.layout(names))
 
 
-def refresh_state(session: Any, mapper: Any, state: Any, names: Any, autoflush: bool) -> Any:
-    """Whether the row of a persistent state was there and loaded into it; NO_LANE if Core has to be asked."""
+def refresh_state(
+    session: Any, mapper: Any, state: Any, names: Any, autoflush: bool, *, is_user_refresh: bool = False
+) -> Any:
+    """Whether the row of a persistent state was there and loaded into it; NO_LANE if Core has to be asked.
+
+    ``is_user_refresh``: by ``Session.refresh()``, which loads relationships that are named as well.
+    """
     identity = state.key[1]
     if None in identity or state.identity_token is not None or state.load_options or not plain_session(session):
         return NO_LANE
@@ -166,12 +171,14 @@ def refresh_state(session: Any, mapper: Any, state: Any, names: Any, autoflush: 
         statement._compile_options = options + {"_only_load_props": only} if only else options
         return PreparedSelect.of(statement, dialect, names=tuple(values))
 
-    prepared = cached(dialect, ("refresh", mapper, only), make)
+    prepared = cached(dialect, ("refresh", mapper, only, is_user_refresh), make)
     parameters = prepared.parameters((), values) if prepared is not None else None
     if prepared is None or parameters is None:
         return NO_LANE
     is_wholly_expired = state.expired
-    found = prepared.refresh(session, lane, parameters, state)
+    found = prepared.refresh(session, lane, parameters, state, is_user_refresh)
+    if is_user_refresh:
+        return found
     if only and is_wholly_expired:
         _keep_refresh(mapper, prepared, list(values), only)
     return found

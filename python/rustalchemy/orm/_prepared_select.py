@@ -226,8 +226,10 @@ class PreparedSelect:
         context = QueryContext(self._compiled.compile_state, statement, statement, None, session, options)
         return RowLoad(context, self._plan(context, _FOLLOWING, description)).rows(rows)
 
-    def refresh(self, session: Any, lane: Any, parameters: Sequence[Any], state: Any) -> bool:
-        """Load the row of ``state`` into it; False if the row is gone."""
+    def refresh(
+        self, session: Any, lane: Any, parameters: Sequence[Any], state: Any, is_user_refresh: bool = False
+    ) -> bool:
+        """Load the row of ``state`` into it; False if the row is gone. Each kind has a statement of its own."""
         rows, description = session._uow_use(lane.fetch, self.sql, parameters)
         if not rows:
             return False
@@ -238,7 +240,7 @@ class PreparedSelect:
                 plan.row_plan, rows, refresh_state=state, only_attributes=bool(plan.only_load_props), loaded=None
             )
             return True
-        options = DEFAULT_OPTIONS + {"_refresh_state": state}
+        options = DEFAULT_OPTIONS + {"_refresh_state": state, "_is_user_refresh": is_user_refresh}
         context = QueryContext(self._compiled.compile_state, self._statement, self._statement, None, session, options)
         RowLoad(context, self._plan(context, REFRESH, description)).rows(rows)
         return True

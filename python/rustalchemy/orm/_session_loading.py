@@ -12,7 +12,7 @@ from sqlalchemy import inspect, sql, util
 from .. import _sa
 from .._core import MergePlan
 from . import _concurrent_use, attributes, context, descriptor_props, exc, loading
-from ._prepared_loads import get_by_key
+from ._prepared_loads import NO_LANE, get_by_key, refresh_state
 from ._session_execution import StatementExecution
 from ._statement_cache import plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
@@ -217,18 +217,25 @@ class ObjectLoading(StatementExecution):
                 "A blank dictionary is ambiguous."
             )
         state = attributes.instance_state(instance)
-        loaded = loading._load_on_ident(
-            self,  # type: ignore[arg-type]
-            sql.select(object_mapper(instance)),
-            state.key,
-            refresh_state=state,
-            with_for_update=_sa.for_update_from_argument(with_for_update),
-            only_load_props=attribute_names,
-            require_pk_cols=True,
-            no_autoflush=True,
-            is_user_refresh=True,
-        )
-        if loaded is None:
+        mapper = object_mapper(instance)
+        found: Any = NO_LANE
+        if with_for_update is None and state.key is not None:
+            names = loading._props_with_primary_key(state, attribute_names) if attribute_names else None
+            found = refresh_state(self, mapper, state, names, False, is_user_refresh=True)
+        if found is NO_LANE:
+            loaded = loading._load_on_ident(
+                self,  # type: ignore[arg-type]
+                sql.select(mapper),
+                state.key,
+                refresh_state=state,
+                with_for_update=_sa.for_update_from_argument(with_for_update),
+                only_load_props=attribute_names,
+                require_pk_cols=True,
+                no_autoflush=True,
+                is_user_refresh=True,
+            )
+            found = loaded is not None
+        if not found:
             raise sa_exc.InvalidRequestError(f"Could not refresh instance '{instance_str(instance)}'")
 
     # --- merge -----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from ._context_entities import _setup_entity_query
 from ._load_object import _load_on_ident as _load_on_ident
 from ._load_object import _load_on_pk_identity as _load_on_pk_identity
 from ._load_object import _load_scalar_attributes as _load_scalar_attributes
+from ._load_object import _props_with_primary_key as _props_with_primary_key
 from ._load_object import get_from_identity
 from ._merge_result import merge_frozen_result, merge_result
 from ._results import FetchedResult, Uniquing, chunked_result, result_metadata
