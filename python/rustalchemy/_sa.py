@@ -89,6 +89,9 @@ from sqlalchemy.sql.selectable import Select
 # sql.selectable -----------------------------------------------------------------------------------------------------
 # Joins that were made before with_entities(), and the base of what has FROM elements.
 from sqlalchemy.sql.selectable import _MemoizedSelectEntities as _MemoizedSelectEntities
+
+# The parameter of LIMIT and OFFSET.
+from sqlalchemy.sql.selectable import _OffsetLimitParam as _OffsetLimitParam
 from sqlalchemy.sql.selectable import _SelectFromElements as _SelectFromElements
 
 # sql.sqltypes -------------------------------------------------------------------------------------------------------

@@ -81,21 +81,24 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
     lane = None if subject is None else session._lane(subject.mapper)
     if lane is None:
         return None
-    dialect = lane.dialect
+    prepared, parameters = _prepared(statement, lane.dialect)
+    return None if prepared is None else prepared.result(session, lane, parameters, params, statement, load_options)
+
+
+def _prepared(statement: Any, dialect: Any) -> tuple[Optional[PreparedSelect], list[Any]]:
+    """What was prepared for statements like this one, and this one's parameters; None if it has to go through Core."""
     shape = statement_shape(statement)
     if shape is not None:
         known = dialect.__dict__.get(_SHAPES, _NO_SHAPES).get(shape[0])
         if known is not None:
-            return known[0].result(session, lane, shape[1], params, statement, load_options)
+            return known[0], shape[1]
     cache_key = statement._generate_cache_key()
     if cache_key is None:
-        return None
+        return None, []
     prepared = cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
-    if prepared is None:
-        return None
-    if shape is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
+    if prepared is not None and shape is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
         _remember_shape(dialect, shape[0], prepared, statement)
-    return prepared.result(session, lane, cache_key.bindparams, params, statement, load_options)
+    return prepared, cache_key.bindparams
 
 
 def execute_with_options(
@@ -108,17 +111,13 @@ def execute_with_options(
         or not CORE_OPTIONS.isdisjoint(statement._execution_options)
     ):
         return None
-    cache_key = statement._generate_cache_key()
-    if cache_key is None:
-        return None
-    dialect = lane.dialect
-    prepared = cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
+    prepared, parameters = _prepared(statement, lane.dialect)
     if prepared is None:
         return None
     return prepared.result(
         session,
         lane,
-        cache_key.bindparams,
+        parameters,
         params,
         statement,
         execution_options.get("_sa_orm_load_options", DEFAULT_OPTIONS),

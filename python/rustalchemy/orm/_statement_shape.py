@@ -1,43 +1,289 @@
-"""A cheap key for the commonest SELECTs: ``select(User).where(User.id == 5)`` and its like.
+"""A cheap key for the commonest SELECTs: entities, columns and functions, comparisons, joins, ORDER BY, LIMIT, options.
 
-Core's cache key walks the whole statement. Where a statement is nothing but columns or entities and comparisons of
-attributes with values, the parts are objects that live as long as their classes (an attribute's expression, a mapper's
-table), so that their identities and the operators say as much.
+Core's cache key walks every element by a description of its parts, and two equal ones are compared in full. Most of a
+statement is objects that live as long as their classes (an attribute's expression, a mapper's table, a relationship),
+so that their identities say as much; what is made anew each time has few kinds. A statement with anything else in it
+has no shape, and Core's key is taken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Optional
 
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter
+from sqlalchemy import Column
+from sqlalchemy.sql import functions
+from sqlalchemy.sql.annotation import Annotated
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    ClauseList,
+    ColumnClause,
+    ExpressionClauseList,
+    False_,
+    Grouping,
+    Label,
+    Null,
+    True_,
+    UnaryExpression,
+)
+from sqlalchemy.sql.selectable import FromClause
 
-# What Select.__dict__ has when only entities and WHERE were given.
+from .._sa import _OffsetLimitParam
+from ._load_elements import _AttributeStrategyLoad, _TokenStrategyLoad
+from .attributes import InstrumentedAttribute
+from .strategy_options import Load
+
+# What Select.__dict__ may have in it. What a Query leaves there for itself says nothing about the SQL, and neither do
+# execution options.
+_KNOWN = frozenset(
+    {
+        "_compile_options",
+        "_distinct",
+        "_execution_options",
+        "_fetch_clause",
+        "_fetch_clause_options",
+        "_from_obj",
+        "_group_by_clauses",
+        "_having_criteria",
+        "_label_style",
+        "_limit_clause",
+        "_offset_clause",
+        "_order_by_clauses",
+        "_propagate_attrs",
+        "_raw_columns",
+        "_setup_joins",
+        "_symbolic",
+        "_where_criteria",
+        "_with_options",
+        "dispatch",
+    }
+)
+
+# What it has when only entities and WHERE were given.
 _PLAIN = frozenset({"_label_style", "_propagate_attrs", "_raw_columns", "_where_criteria"})
 
+# Parts with elements in them, in the order in which Core's cache key comes to their parameters.
+_BEFORE_JOINS = ("_from_obj", "_where_criteria", "_having_criteria", "_order_by_clauses", "_group_by_clauses")
+_LIMITS = ("_limit_clause", "_offset_clause")
 
-def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], list[BindParameter[Any]]]]:
+_OPERATORS = frozenset({FunctionType, BuiltinFunctionType})
+_SIMPLE = frozenset({bool, int, str, type(None)})
+
+_Parameters = list[BindParameter[Any]]
+
+
+class _NoShape(Exception):
+    """A part that has no cheap key."""
+
+
+def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]]:
     """A key, and the statement's parameters in order; None when Core's cache key is needed.
 
     The key has identities in it: whoever keeps it keeps a statement of this shape, and with it the objects, alive.
     """
     state = statement.__dict__
-    if not _PLAIN.issuperset(state):
+    if not _KNOWN.issuperset(state):
         return None
     key: list[Any] = [state["_label_style"]]
-    key.extend(map(id, state["_raw_columns"]))
-    parameters: list[BindParameter[Any]] = []
-    for criterion in state.get("_where_criteria", ()):
-        if type(criterion) is not BinaryExpression or criterion.modifiers:
-            return None
-        right = criterion.right
-        if (
-            type(right) is not BindParameter
-            or not right.unique
-            or right.callable is not None
-            or right.expanding
-            or right.literal_execute
-        ):
-            return None
-        key += (id(criterion.left), criterion.operator, id(right.type), right.required)
-        parameters.append(right)
+    parameters: _Parameters = []
+    try:
+        for column in state["_raw_columns"]:
+            _add(column, key, parameters)
+        for name in _BEFORE_JOINS:
+            if name in state:
+                key.append(name)
+                for element in state[name]:
+                    _add(element, key, parameters)
+        if not _PLAIN.issuperset(state):
+            _add_others(state, key, parameters)
+    except _NoShape:
+        return None
     return tuple(key), parameters
+
+
+def _add_others(state: dict[str, Any], key: list[Any], parameters: _Parameters) -> None:
+    for target, condition, source, flags in state.get("_setup_joins", ()):
+        if source is not None:
+            raise _NoShape
+        key += ("_setup_joins", flags["isouter"], flags["full"])
+        _add(target, key, parameters)
+        if condition is None:
+            key.append(None)
+        else:
+            _add(condition, key, parameters)
+    for name in _LIMITS:
+        limit = state.get(name)
+        if limit is not None:
+            key.append(name)
+            _add(limit, key, parameters)
+    if state.get("_fetch_clause") is not None:
+        raise _NoShape
+    if "_distinct" in state:
+        key += ("_distinct", state["_distinct"])
+    if "_compile_options" in state:
+        options = state["_compile_options"]
+        # a class where nothing was said
+        key += ("_compile_options", *(() if isinstance(options, type) else options.__dict__.items()))
+    for option in state.get("_with_options", ()):
+        _add_option(option, key)
+
+
+def _add(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    try:
+        add = _ADD[type(element)]
+    except KeyError:
+        add = _ADD[type(element)] = _add_for(type(element))
+    add(element, key, parameters)
+
+
+# kinds of elements -------------------------------------------------------------------------------------------------
+
+
+def _identity(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    key.append(id(element))
+
+
+def _kind(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    key.append(type(element))
+
+
+def _refuse(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    raise _NoShape
+
+
+def _binary(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    operator = element.operator
+    if type(operator) not in _OPERATORS:
+        raise _NoShape
+    key += (BinaryExpression, operator, id(element.type))
+    if element.modifiers:
+        for name, value in element.modifiers.items():
+            if type(value) not in _SIMPLE:
+                raise _NoShape
+            key += (name, value)
+    _add(element.left, key, parameters)
+    _add(element.right, key, parameters)
+
+
+def _bind(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    if not element.unique or element.callable is not None or element.literal_execute or element.isoutparam:
+        raise _NoShape
+    key += (type(element), id(element.type), element.required, element.expanding, element.expand_op)
+    parameters.append(element)
+
+
+def _unary(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    key += (UnaryExpression, element.operator, element.modifier, id(element.type))
+    _add(element.element, key, parameters)
+
+
+def _clauses(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    clauses = element.clauses
+    key += (type(element), element.operator, element.group, len(clauses))
+    for clause in clauses:
+        _add(clause, key, parameters)
+
+
+def _grouping(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    key.append(Grouping)
+    _add(element.element, key, parameters)
+
+
+def _label(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    if type(element.name) is not str:
+        # anonymous: another name each time
+        raise _NoShape
+    key += (Label, element.name, id(element.type))
+    _add(element.element, key, parameters)
+
+
+def _function(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    more = element.__dict__.keys() - _FUNCTION_PARTS
+    if more and not more.issubset(element.__dict__.get("_memoized_keys", ())):
+        raise _NoShape
+    key += (type(element), element.name, element.packagenames, id(element.type))
+    _add(element.clause_expr, key, parameters)
+
+
+# What functions have that are no more than a name and arguments.
+_FUNCTION_PARTS = frozenset(
+    {
+        "_has_args",
+        "_memoized_keys",
+        "_propagate_attrs",
+        "clause_expr",
+        "description",
+        "monotonic",
+        "name",
+        "packagenames",
+        "type",
+    }
+)
+
+
+def _column_clause(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    if element.table is not None:
+        raise _NoShape
+    key += (ColumnClause, element.name, element.is_literal, id(element.type))
+
+
+_ADD: dict[type[Any], Callable[[Any, list[Any], _Parameters], None]] = {
+    BinaryExpression: _binary,
+    BindParameter: _bind,
+    _OffsetLimitParam: _bind,
+    UnaryExpression: _unary,
+    BooleanClauseList: _clauses,
+    ClauseList: _clauses,
+    ExpressionClauseList: _clauses,
+    ColumnClause: _column_clause,
+    Grouping: _grouping,
+    Label: _label,
+    functions.Function: _function,
+    Null: _kind,
+    True_: _kind,
+    False_: _kind,
+    Column: _identity,
+    InstrumentedAttribute: _identity,
+}
+
+
+def _add_for(kind: type[Any]) -> Callable[[Any, list[Any], _Parameters], None]:
+    """What to do with a class of elements that is seen for the first time."""
+    if issubclass(kind, Annotated) and issubclass(kind, (Column, FromClause)):
+        # of a mapped class, or an alias of it
+        return _identity
+    if issubclass(kind, functions.GenericFunction) and kind.__module__ == functions.__name__:
+        return _function
+    return _refuse
+
+
+# loader options ----------------------------------------------------------------------------------------------------
+
+
+def _add_option(option: Any, key: list[Any]) -> None:
+    if type(option) is not Load or option.additional_source_entities:
+        raise _NoShape
+    key += (Load, option.path.path, option.propagate_to_loaders)
+    for element in option.context:
+        kind = type(element)
+        if kind is _AttributeStrategyLoad:
+            if element._of_type is not None or element._path_with_polymorphic_path is not None:
+                raise _NoShape
+        elif kind is not _TokenStrategyLoad:
+            raise _NoShape
+        if element._extra_criteria:
+            raise _NoShape
+        key += (
+            kind,
+            element.path.path,
+            element.strategy,
+            element.propagate_to_loaders,
+            element._reconcile_to_other,
+        )
+        for name, value in element.local_opts.items():
+            if type(value) not in _SIMPLE:
+                raise _NoShape
+            key += (name, value)
