@@ -229,3 +229,68 @@ def test_load_events() -> None:
         return heard
 
     BOTH.check(scenario)
+
+
+def _union(m: SimpleNamespace, n: int) -> Any:
+    return select(m.User).where(m.User.id == n).union(select(m.User).where(m.User.name == "fred"))
+
+
+GIVEN: dict[str, Callable[[SimpleNamespace, int], Any]] = {
+    "select": lambda m, n: select(m.User).where(m.User.id > n),
+    "select of columns": lambda m, n: select(m.User.name, m.User.id).where(m.User.id > n),
+    "columns that lack": lambda m, n: select(m.User.id).where(m.User.id > n),
+    "no key": lambda m, n: select(m.User.name).where(m.User.id > n),
+    "table": lambda m, n: m.User.__table__.select().where(m.User.__table__.c.id > n),
+    "columns of the table": lambda m, n: select(m.User.__table__.c.name, m.User.__table__.c.id),
+    "labels": lambda m, n: select(m.User.id.label("id"), func.upper(m.User.name).label("name")).order_by(m.User.id),
+    "other labels": lambda m, n: select(m.User.id.label("a"), m.User.name.label("b")),
+    "functions": lambda m, n: select(func.max(m.User.id), func.max(m.User.name)),
+    "union": _union,
+    "union of others": lambda m, n: select(m.User.id, m.User.name).union_all(select(m.Address.id, m.Address.email)),
+    "alias": lambda m, n: select(_union(m, n).subquery("anonymous")),
+    "entity twice": lambda m, n: select(m.User, m.Address).join(m.User.addresses),
+    "text": lambda m, n: text("SELECT name, id FROM users WHERE id > :n ORDER BY id").bindparams(n=n),
+    "text, its columns": lambda m, n: (
+        text("SELECT id, name FROM users WHERE id > :n").bindparams(n=n).columns(m.User.id, m.User.name)
+    ),
+    "text, other order": lambda m, n: text("SELECT name, id FROM users").columns(m.User.name, m.User.id),
+    "cte": lambda m, n: select(select(m.User).where(m.User.id > n).cte("c")),
+    "update": lambda m, n: (
+        m.User.__table__.update().where(m.User.__table__.c.id == 8).values(name=f"n{n}").returning(m.User.__table__)
+    ),
+}
+
+
+@pytest.mark.parametrize("options", ["none", "loader", "populate_existing", "parameter", "yield_per"])
+@pytest.mark.parametrize("name", GIVEN)
+def test_from_statement(name: str, options: str) -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        outcomes = []
+        for n in (7, 8, 7):
+
+            def work(n: int = n) -> Any:
+                statement = select(m.User)
+                if options == "loader":
+                    statement = statement.options(m.orm.selectinload(m.User.addresses))
+                statement = statement.from_statement(GIVEN[name](m, n))
+                if options == "populate_existing":
+                    statement = statement.execution_options(populate_existing=True)
+                elif options == "yield_per":
+                    statement = statement.execution_options(yield_per=2)
+                users = session.scalars(statement, {"n": 8} if options == "parameter" else None).all()
+                return sorted(
+                    (user.id, user.name, [a.id for a in user.__dict__.get("addresses", ())]) for user in users
+                )
+
+            try:
+                outcomes.append(traced(session, work))
+            except Exception as error:
+                outcomes.append((type(error).__name__, str(error).split(" at 0x")[0].split("(Background")[0]))
+            try:
+                outcomes.append([user.name for user in session.query(m.User).from_statement(GIVEN[name](m, n))])
+            except Exception as error:
+                outcomes.append(type(error).__name__)
+            session.expunge_all()
+        return outcomes
+
+    BOTH.check(scenario)

@@ -30,6 +30,7 @@ from .util import ORMStatementAdapter, _TraceAdaptRole
 class _ORMFromStatementCompileState(_ORMCompileState):
     """``select(...).from_statement(stmt)`` and RETURNING: rows of a statement that is given, read as entities."""
 
+    runs_on_lane = True
     statement_container: Any
     requested_statement: Any
     dml_table: Any = None

@@ -91,7 +91,10 @@ class PreparedSelect:
         if compiled.post_compile_params and not (cache_key is not None and _lists_are_plain(compiled)):
             return None
         compile_state = compiled.compile_state
-        if compile_state is None or compile_state.compile_options._is_star or not compiled._ordered_columns:
+        if compile_state is None or compile_state.compile_options._is_star or compile_state.is_dml_returning:
+            return None
+        if compiled._textual_ordered_columns or not compiled._ordered_columns:
+            # what the columns of text are, only its rows can say
             return None
         places = _places(compiled, cache_key, names)
         return None if places is None else cls(compiled, statement, places, dialect)

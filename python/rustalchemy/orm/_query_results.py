@@ -41,11 +41,7 @@ class _QueryResults(_QueryCriteria):
         session = self.session
         options = self.load_options
         result: Any = None
-        if (
-            options is _QueryCriteria.load_options
-            and is_plain(session)
-            and may_be_cached(session, statement, self._params)
-        ):
+        if options is _QueryCriteria.load_options and is_plain(session) and may_be_cached(statement, self._params):
             session._autoflush()
             result = execute_cached(session, statement, self._params, options)
             if result is None:

@@ -12,7 +12,7 @@ from sqlalchemy.sql import coercions, roles
 from .. import _sa
 from ._execute_state import ORMExecuteState
 from ._session_binds import SessionBinds
-from ._statement_cache import execute_cached, execute_with_options, may_be_cached
+from ._statement_cache import execute_cached, execute_with_options, is_core_statement, may_be_cached, plain_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,14 +108,17 @@ class StatementExecution(SessionBinds):
         _scalar_result: bool = False,
     ) -> Any:
         is_flushed = False
-        if not (execution_options or bind_arguments or _parent_execute_state or _add_event) and may_be_cached(
-            self, statement, params
-        ):
-            self._autoflush()
-            is_flushed = True
-            result = execute_cached(self, statement, params)
-            if result is not None:
-                return result.scalar() if _scalar_result else result
+        if not (execution_options or bind_arguments or _parent_execute_state or _add_event) and plain_session(self):
+            if may_be_cached(statement, params):
+                self._autoflush()
+                is_flushed = True
+                result = execute_cached(self, statement, params)
+                if result is not None:
+                    return result.scalar() if _scalar_result else result
+            elif is_core_statement(statement) and not (self._uow_read_only and statement.is_dml):
+                self._autoflush()
+                connection = self._connection_for_bind(self.get_bind(clause=statement))
+                return self._uow_use(connection.scalar if _scalar_result else connection.execute, statement, params)
 
         statement = coercions.expect(roles.StatementRole, statement)
         if self._uow_read_only and (statement.is_dml or isinstance(statement, ExecutableDDLElement)):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Optional
 from weakref import WeakSet
 
+from sqlalchemy.sql import roles
 from sqlalchemy.sql.selectable import Select
 
 from ._lane import CORE_OPTIONS
@@ -58,14 +59,20 @@ def forget_statements() -> None:
         dialect.__dict__.pop(_SHAPES, None)
 
 
-def may_be_cached(session: Any, statement: Any, params: Any) -> bool:
-    """Whether to ask :func:`execute_cached` for a statement, after a flush: a plain SELECT of ours, nobody watching."""
+def may_be_cached(statement: Any, params: Any) -> bool:
+    """Whether to ask :func:`execute_cached` for a statement of a plain session that was flushed: a SELECT of ours."""
     return (
         type(statement) is Select
         and not statement._execution_options
         and not isinstance(params, (list, tuple))
         and statement._propagate_attrs.get("compile_state_plugin") == PLUGIN
-        and plain_session(session)
+    )
+
+
+def is_core_statement(statement: Any) -> bool:
+    """Whether Core alone has to do with a statement."""
+    return (
+        isinstance(statement, roles.StatementRole) and statement._propagate_attrs.get("compile_state_plugin") != PLUGIN  # type: ignore[attr-defined]
     )
 
 
@@ -87,7 +94,7 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
 
 def _prepared(statement: Any, dialect: Any) -> tuple[Optional[PreparedSelect], list[Any]]:
     """What was prepared for statements like this one, and this one's parameters; None if it has to go through Core."""
-    shape = statement_shape(statement)
+    shape = statement_shape(statement) if type(statement) is Select else None
     if shape is not None:
         known = dialect.__dict__.get(_SHAPES, _NO_SHAPES).get(shape[0])
         if known is not None:

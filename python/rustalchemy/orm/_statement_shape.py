@@ -87,10 +87,10 @@ def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Paramete
     state = statement.__dict__
     if not _KNOWN.issuperset(state):
         return None
-    key: list[Any] = [state["_label_style"]]
+    key: list[Any] = [statement._label_style]
     parameters: _Parameters = []
     try:
-        for column in state["_raw_columns"]:
+        for column in statement._raw_columns:
             _add(column, key, parameters)
         for name in _BEFORE_JOINS:
             if name in state:
@@ -269,7 +269,7 @@ def _add_option(option: Any, key: list[Any]) -> None:
     key += (Load, option.path.path, option.propagate_to_loaders)
     for element in option.context:
         kind = type(element)
-        if kind is _AttributeStrategyLoad:
+        if isinstance(element, _AttributeStrategyLoad):
             if element._of_type is not None or element._path_with_polymorphic_path is not None:
                 raise _NoShape
         elif kind is not _TokenStrategyLoad:
