@@ -350,7 +350,7 @@ class _BulkUDCompileState(_ORMDMLState):
                     f"Attribute name not found, can't be synchronized back to objects: {key!r}"
                 )
             try:
-                attr = mapper._columntoproperty[key]
+                attr = mapper._columntoproperty.of(key)
             except orm_exc.UnmappedColumnError:
                 continue
             values.append((attr.key, value))

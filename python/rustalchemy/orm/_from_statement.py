@@ -88,6 +88,24 @@ class _ORMFromStatementCompileState(_ORMCompileState):
             )
         return self
 
+    @classmethod
+    def orm_setup_cursor_result(
+        cls,
+        session: Any,
+        statement: Any,
+        params: Any,
+        execution_options: Any,
+        bind_arguments: Any,
+        result: Any,
+    ) -> Any:
+        found = super().orm_setup_cursor_result(session, statement, params, execution_options, bind_arguments, result)
+        if isinstance(statement, FromStatement) and statement.element._is_textual:
+            # needs the compile states, which are made here
+            from ._statement_cache import remember_text
+
+            remember_text(statement, execution_options, result)
+        return found
+
     def _expect_text_columns(self, compiler: Any) -> None:
         """text() has no columns: announce those of our entities and have them matched by name."""
         for entity in self._entities:

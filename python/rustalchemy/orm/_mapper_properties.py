@@ -24,10 +24,21 @@ if TYPE_CHECKING:
 class _ColumnMapping(dict[Any, Any]):
     """Column → property; a miss says whether another property took the column's name."""
 
-    __slots__ = ("mapper",)
+    __slots__ = ("_by_hash", "mapper")
 
     def __init__(self, mapper: Any) -> None:
         self.mapper = mapper
+        self._by_hash: dict[int, Any] = {}
+
+    def __setitem__(self, column: Any, prop: Any) -> None:
+        super().__setitem__(column, prop)
+        self._by_hash[hash(column)] = prop
+
+    def of(self, column: Any) -> Any:
+        """As ``[column]``, for the expressions of attributes: these hash as their columns do, and a dictionary that
+        compares the two makes an expression each time."""
+        prop = self._by_hash.get(hash(column))
+        return self[column] if prop is None else prop
 
     def __missing__(self, column: Any) -> Any:
         prop = self.mapper._props.get(column)
@@ -409,7 +420,8 @@ class _MapperProperties(HasMemoized):
             ) from error
 
     def get_property_by_column(self, column: Any) -> MapperProperty[Any]:
-        return self._columntoproperty[column]
+        prop: MapperProperty[Any] = self._columntoproperty.of(column)
+        return prop
 
     @HasMemoized.memoized_attribute
     def columns(self) -> Any:

@@ -385,7 +385,7 @@ class _MapperTables(HasMemoized):
     # --- values of a state by column
 
     def _impl_for(self, state: Any, column: Any) -> Any:
-        return state.manager[self._columntoproperty[column].key].impl
+        return state.manager[self._columntoproperty.of(column).key].impl
 
     def _get_state_attr_by_column(
         self, state: Any, dict_: Any, column: Any, passive: Any = PassiveFlag.PASSIVE_RETURN_NO_VALUE

@@ -50,6 +50,8 @@ class PreparedSelect:
         "_plans",
         "_statement",
         "dialect",
+        "is_text",
+        "parameter_keys",
         "sql",
     )
 
@@ -67,7 +69,11 @@ class PreparedSelect:
             if compiled.binds[name] in compiled.post_compile_params
         }
         self.dialect = dialect
+        #: rows can be read only by plans that an execution through Core has made
+        self.is_text = bool(compiled._textual_ordered_columns or not compiled._ordered_columns)
         self.sql: str = compiled.string
+        #: names of the parameters that are given by name
+        self.parameter_keys = frozenset(payload for kind, payload, _ in places if kind == _BY_NAME)
 
     @classmethod
     def of(
@@ -86,15 +92,21 @@ class PreparedSelect:
             for_executemany=False,
             linting=dialect.compiler_linting | WARN_LINTING,
         )
+        prepared = cls.of_compiled(compiled, statement, dialect, cache_key, names)
+        # what the columns of text are, only its rows can say
+        return None if prepared is None or prepared.is_text else prepared
+
+    @classmethod
+    def of_compiled(
+        cls, compiled: Any, statement: Any, dialect: Any, cache_key: Any, names: Sequence[str] = ()
+    ) -> Optional[PreparedSelect]:
+        """A statement that is compiled, with ``cache_key`` if there is one; arguments and result as of :meth:`of`."""
         if compiled.literal_execute_params or compiled.positiontup is None:
             return None
         if compiled.post_compile_params and not (cache_key is not None and _lists_are_plain(compiled)):
             return None
         compile_state = compiled.compile_state
         if compile_state is None or compile_state.compile_options._is_star or compile_state.is_dml_returning:
-            return None
-        if compiled._textual_ordered_columns or not compiled._ordered_columns:
-            # what the columns of text are, only its rows can say
             return None
         places = _places(compiled, cache_key, names)
         return None if places is None else cls(compiled, statement, places, dialect)
@@ -213,6 +225,14 @@ class PreparedSelect:
         )
         return self._plan(context, variant, description), context
 
+    def _has_plan(self, statement: Any, load_options: Any) -> bool:
+        """Whether rows can be read without knowing anything about the cursor."""
+        return (
+            not statement._with_options
+            and load_options._identity_token is None
+            and plan_variant(load_options) in self._compiled.compile_state.__dict__.get("_row_plans", ())
+        )
+
     def rows_after(
         self, session: Any, lane: Any, extracted: Sequence[Any], given: Mapping[str, Any], statement: Any, top: Any
     ) -> Optional[list[Any]]:
@@ -269,6 +289,8 @@ class PreparedSelect:
         call: Call = NO_CALL,
     ) -> Any:
         """A Result of all rows; None if the parameters need Core."""
+        if self.is_text and not self._has_plan(statement, load_options):
+            return None
         sql = self.sql
         try:
             if self._lists:

@@ -13,7 +13,7 @@ from weakref import WeakSet
 from sqlalchemy.sql import roles
 from sqlalchemy.sql.selectable import Select
 
-from ._lane import CORE_OPTIONS
+from ._lane import CORE_OPTIONS, Lane
 from ._prepared_select import DEFAULT_OPTIONS, Call, PreparedSelect
 from ._statement_shape import statement_shape
 from .context import PLUGIN
@@ -130,6 +130,24 @@ def execute_with_options(
         execution_options.get("_sa_orm_load_options", DEFAULT_OPTIONS),
         Call(params, execution_options, bind_arguments),
     )
+
+
+def remember_text(statement: Any, execution_options: Any, result: Any) -> None:
+    """Prepare a statement of text that went through Core and whose columns are known therefore."""
+    connection, compiled = result.connection, result.context.compiled
+    if (
+        not CORE_OPTIONS.isdisjoint(execution_options)
+        or not CORE_OPTIONS.isdisjoint(statement._execution_options)
+        or Lane.of(connection) is None
+    ):
+        return
+    cache_key = statement._generate_cache_key()
+    if cache_key is None or compiled.cache_key is None:
+        return
+    cache = _kept(connection.dialect, _PREPARED)
+    if not cache.get(cache_key.key):
+        prepared = PreparedSelect.of_compiled(compiled, statement, connection.dialect, cache_key)
+        cache[cache_key.key] = False if prepared is None else prepared
 
 
 def _remember_shape(dialect: Any, key: Any, prepared: PreparedSelect, statement: Any) -> None:

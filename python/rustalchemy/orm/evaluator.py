@@ -189,7 +189,7 @@ class _EvaluatorCompiler:
             raise UnevaluatableError(f"Can't evaluate criteria against alternate class {mapper.class_}")
         mapper._check_configure()
         try:
-            key = mapper._columntoproperty[clause].key
+            key = mapper._columntoproperty.of(clause).key
         except orm_exc.UnmappedColumnError as err:
             raise UnevaluatableError(f"Cannot evaluate expression: {err}") from err
         get = _core.get_attribute
