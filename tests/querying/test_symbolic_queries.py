@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from comparison import Comparison
 from orm_models import make_database, make_models
-from sqlalchemy import and_, func, literal, or_
+from sqlalchemy import and_, desc, event, func, literal, or_, text
 
 BOTH = Comparison(make_models, make_database)
 
@@ -78,5 +78,131 @@ def test_values_of_other_types_are_other_shapes() -> None:
         return [
             [user.id for user in session.query(m.User).filter(m.User.id == value)] for value in (8, "8", 8.0, "x", 9)
         ]
+
+    BOTH.check(scenario)
+
+
+ORDERS = {
+    "attribute": lambda m: (m.User.name,),
+    "down": lambda m: (m.User.name.desc(),),
+    "up": lambda m: (m.User.id.asc(),),
+    "two": lambda m: (m.User.name.desc(), m.User.id),
+    "function desc": lambda m: (desc(m.User.id),),
+    "nulls": lambda m: (m.User.name.desc().nulls_last(),),
+    "text": lambda m: (text("id DESC"),),
+    "string": lambda m: ("name",),
+    "table column": lambda m: (m.User.__table__.c.name.desc(),),
+    "alias": lambda m: (m.orm.aliased(m.User).name,),
+    "other entity": lambda m: (m.Address.id,),
+    "expression": lambda m: (func.length(m.User.name), m.User.id),
+    "none": lambda m: (None,),
+    "false": lambda m: (False,),
+    "nothing": lambda m: (),
+    "synonym of a relationship": lambda m: (m.User.addresses,),
+}
+
+FETCHES = {
+    "all": lambda query: [user.id for user in query.all()],
+    "iterate": lambda query: [user.id for user in query],
+    "left early": lambda query: next(iter(query)).id,
+    "first": lambda query: (user := query.first()) and user.id,
+    "count": lambda query: query.count(),
+    "one": lambda query: query.one().id,
+    "one_or_none": lambda query: (user := query.one_or_none()) and user.id,
+    "scalar": lambda query: (user := query.scalar()) and user.id,
+    "get": lambda query: query.get(8).id,
+    "slice": lambda query: [user.id for user in query[1:3]],
+    "slice from 0": lambda query: [user.id for user in query[:2]],
+    "index": lambda query: query[1].id,
+    "filter": lambda query: [user.id for user in query.filter_by(name="ed")],
+    "join": lambda query: query.join(query.column_descriptions[0]["entity"].addresses).count(),
+    "subquery": lambda query: str(query.subquery()),
+    "exists": lambda query: query.session.query(query.exists()).scalar(),
+    "distinct": lambda query: [user.id for user in query.distinct()],
+    "order again": lambda query: [user.id for user in query.order_by(None)],
+    "update": lambda query: query.update({"name": "x"}),
+    "from self": lambda query: [user.id for user in query.union(query)],
+    "statement": lambda query: str(query.statement),
+    "string": lambda query: str(query),
+    "parts": lambda query: (len(query._order_by_clauses), query._limit_clause is None, query._offset_clause is None),
+}
+
+LIMITS = {
+    "none": lambda query, n: query,
+    "limit": lambda query, n: query.limit(n),
+    "offset": lambda query, n: query.offset(n),
+    "both": lambda query, n: query.limit(n + 1).offset(n - 1),
+    "turned": lambda query, n: query.offset(1).limit(n),
+    "twice": lambda query, n: query.limit(1).limit(n),
+    "taken back": lambda query, n: query.limit(n).limit(None),
+    "slice": lambda query, n: query.slice(0, n),
+    "slices": lambda query, n: query.slice(1, 9).slice(0, n),
+    "zero": lambda query, n: query.limit(0),
+    "negative": lambda query, n: query.limit(-n),
+    "string": lambda query, n: query.limit(str(n)),
+    "expression": lambda query, n: query.limit(literal(n)),
+}
+
+
+def _fetched(query: Any, fetch: str) -> Any:
+    try:
+        return FETCHES[fetch](query)
+    except Exception as error:
+        return type(error).__name__, str(error).split(" at 0x")[0]
+    finally:
+        query.session.rollback()
+        query.session.expunge_all()
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_order(name: str) -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        found = []
+        for n in (7, 8):
+            session.query(m.User)  # known from here on
+            try:
+                query = session.query(m.User).filter(m.User.id >= n).order_by(*ORDERS[name](m))
+                again = query.order_by(m.User.id)
+            except Exception as error:
+                found.append(type(error).__name__)
+                continue
+            for fetch in ("all", "first", "count", "string", "filter", "slice", "parts"):
+                found += [_fetched(query, fetch), _fetched(again, fetch)]
+        return found
+
+    BOTH.check(scenario)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits(name: str) -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        found = []
+        for n in (1, 2, 3):
+            session.query(m.User)  # known from here on
+            try:
+                query = LIMITS[name](session.query(m.User).filter(m.User.id > 6).order_by(m.User.id), n)
+            except Exception as error:
+                found.append(type(error).__name__)
+                continue
+            for fetch in FETCHES:
+                found += [_fetched(query, fetch), _fetched(query, fetch)]
+        return found
+
+    BOTH.check(scenario)
+
+
+def test_count_flushes_and_sees_listeners() -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        seen = []
+        session.query(m.User).count()
+        session.add(m.User(id=50, name="new"))
+        seen.append(session.query(m.User).count())
+        with session.no_autoflush:
+            session.add(m.User(id=51, name="newer"))
+            seen.append(session.query(m.User).filter_by(name="newer").count())
+        event.listen(session, "do_orm_execute", lambda state: seen.append(str(state.statement)))
+        seen.append(session.query(m.User).filter_by(name="newer").count())
+        seen.append(session.query(m.User).order_by(m.User.id).limit(2).count())
+        return seen
 
     BOTH.check(scenario)

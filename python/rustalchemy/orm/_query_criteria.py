@@ -81,9 +81,16 @@ class _QueryCriteria(_QueryState):
         entity = self._filter_by_zero()
         return self.filter(*[_entity_namespace_key(entity, key) == value for key, value in kwargs.items()])
 
-    @_generative
     def order_by(self, __first: Any = _NoArg.NO_ARG, /, *clauses: Any) -> Self:
         """Add to ORDER BY; a single None or False takes all ordering away."""
+        if self._symbolic is not None:
+            symbolic = self._with_order((__first, *clauses))
+            if symbolic is not None:
+                return symbolic
+        return self._full_order_by(__first, *clauses)
+
+    @_generative
+    def _full_order_by(self, __first: Any, /, *clauses: Any) -> Self:
         self._check_clause_list("order_by")
         self._order_by_clauses = self._clause_list(roles.OrderByRole, self._order_by_clauses, __first, clauses)
         return self
@@ -223,24 +230,44 @@ class _QueryCriteria(_QueryState):
 
     # -- LIMIT, OFFSET, DISTINCT, FOR UPDATE --------------------------------------------------------------------------
 
-    @_generative
-    @_assertions(_no_statement)
     def slice(self, start: Any, stop: Any) -> Self:
         """Set LIMIT and OFFSET from the bounds of a Python slice."""
+        symbolic = self._symbolic
+        if symbolic is not None and not symbolic.is_limited and type(start) is int and type(stop) is int:
+            return self._with_limits(stop - start, start or None)  # type: ignore[return-value]
+        return self._full_slice(start, stop)
+
+    @_generative
+    @_assertions(_no_statement)
+    def _full_slice(self, start: Any, stop: Any) -> Self:
         self._limit_clause, self._offset_clause = _make_slice(self._limit_clause, self._offset_clause, start, stop)
         return self
 
-    @_generative
-    @_assertions(_no_statement)
     def limit(self, limit: Any) -> Self:
         """Set LIMIT."""
-        self._limit_clause = _offset_or_limit_clause(limit)
-        return self
+        if self._symbolic is not None:
+            symbolic = self._with_limits(limit, self._symbolic.offset)
+            if symbolic is not None:
+                return symbolic
+        return self._full_limit(limit)
 
     @_generative
     @_assertions(_no_statement)
+    def _full_limit(self, limit: Any) -> Self:
+        self._limit_clause = _offset_or_limit_clause(limit)
+        return self
+
     def offset(self, offset: Any) -> Self:
         """Set OFFSET."""
+        if self._symbolic is not None:
+            symbolic = self._with_limits(self._symbolic.limit, offset)
+            if symbolic is not None:
+                return symbolic
+        return self._full_offset(offset)
+
+    @_generative
+    @_assertions(_no_statement)
+    def _full_offset(self, offset: Any) -> Self:
         self._offset_clause = _offset_or_limit_clause(offset)
         return self
 

@@ -1,10 +1,11 @@
 """The short way of ``session.query(User).filter_by(name="x").first()``: no statement is built when its shape is known.
 
-Such a Query stays symbolic: an entity, and the values that its columns are compared with. A column is named by its key
-where it has to be equal, else by key and operator. The first one of a shape (entity, columns, types of the values,
-LIMIT 1 or not) is built and compiled like any other; its PreparedSelect is kept with the class and run again with other
-values. Any method but ``filter_by()``, ``filter()`` of such comparisons and those that fetch makes a full Query of it,
-and so does whatever the lane cannot do: a listener, another Query class, a value that is not a plain constant.
+Such a Query stays symbolic: an entity, the values that its columns are compared with, the columns it is ordered by,
+LIMIT and OFFSET. A column is named by its key where it has to be equal, else by key and operator. The first one of a
+shape (entity, columns, types of the values, order, what is fetched) is built and compiled like any other; its
+PreparedSelect is kept with the class and run again with other values. Any other method, and ``filter()`` or
+``order_by()`` of anything else, makes a full Query of it, and so does whatever the lane cannot do: a listener, another
+Query class, a value that is not a plain constant.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import decimal
 import functools
 import uuid
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, UnaryExpression
 
 from .._sa import _entity_namespace_key
 from ._prepared_select import PreparedSelect
@@ -40,10 +41,32 @@ _COMPARISONS = frozenset((operators.eq, operators.ne, operators.lt, operators.le
 _LIMIT = 200
 
 
+# what is fetched: all rows, the first one, their number
+ALL, FIRST, COUNT = range(3)
+
+_DIRECTIONS = frozenset((operators.asc_op, operators.desc_op))
+
+
+class Symbolic(NamedTuple):
+    """A query that is not built yet."""
+
+    lane: _QueryLane
+    # by name of the column, or name and operator
+    values: dict[Any, Any]
+    # name of a column, and None or the direction
+    order: tuple[tuple[str, Any], ...] = ()
+    limit: int | None = None
+    offset: int | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        return self.limit is not None or self.offset is not None
+
+
 class _QueryLane:
     """The known shapes of queries for one mapped class."""
 
-    __slots__ = ("_columns", "class_", "keys", "mapper", "shapes")
+    __slots__ = ("_attributes", "_columns", "class_", "keys", "mapper", "shapes")
 
     def __init__(self, mapper: Mapper[Any]) -> None:
         self.mapper = mapper
@@ -53,6 +76,8 @@ class _QueryLane:
         self.keys = frozenset(prop.key for prop in mapper.column_attrs)
         # what stands left of the operator in `User.name == "x"`, by identity; held, so that an id stays its own
         self._columns: dict[int, tuple[str, Any]] = {}
+        # the attributes themselves, likewise
+        self._attributes: dict[int, tuple[str, Any]] = {}
         for key in self.keys:
             attribute = getattr(self.class_, key, None)
             if attribute is None:
@@ -60,6 +85,7 @@ class _QueryLane:
                 continue
             column = getattr(attribute.comparator, "__clause_element__", lambda: None)()
             self._columns[id(column)] = (key, column)
+            self._attributes[id(attribute)] = (key, attribute)
 
     @classmethod
     def of(cls, entities: Any) -> _QueryLane | None:
@@ -114,6 +140,23 @@ class _QueryLane:
             values[name] = bound.value
         return values
 
+    def order_of(self, clauses: tuple[Any, ...]) -> tuple[tuple[str, Any], ...] | None:
+        """The columns and directions of ORDER BY; None if there is anything else among the clauses."""
+        order: list[tuple[str, Any]] = []
+        for clause in clauses:
+            if type(clause) is UnaryExpression:
+                column = self._columns.get(id(clause.element))
+                direction = clause.modifier
+                if column is None or clause.operator is not None or direction not in _DIRECTIONS:
+                    return None
+                order.append((column[0], direction))
+            else:
+                attribute = self._attributes.get(id(clause))
+                if attribute is None:
+                    return None
+                order.append((attribute[0], None))
+        return tuple(order)
+
     @staticmethod
     def criteria_of(entity: Any, values: Mapping[Any, Any]) -> list[Any]:
         """The criteria in full."""
@@ -123,19 +166,31 @@ class _QueryLane:
             criteria.append(compare(_entity_namespace_key(entity, key), value))
         return criteria
 
-    def rows(self, query: Any, values: Mapping[str, Any], first: bool) -> list[Any] | None:
-        """The objects that a symbolic query finds; None if it has to take the ordinary way."""
+    @staticmethod
+    def clauses_of(entity: Any, order: tuple[tuple[str, Any], ...]) -> list[Any]:
+        """The clauses of ORDER BY in full."""
+        columns = [(_entity_namespace_key(entity, key), direction) for key, direction in order]
+        return [column if direction is None else direction(column) for column, direction in columns]
+
+    def rows(self, query: Any, symbolic: Symbolic, fetched: int) -> list[Any] | None:
+        """The objects that a symbolic query finds, or a row with their number; None if it has to take the ordinary
+        way."""
         session = query.session
         if not is_plain(session):
             return None
+        values, limit, offset = symbolic.values, symbolic.limit, symbolic.offset
         given = tuple(values.values())
-        key = (first, *values, *map(type, given))
+        key = (fetched, symbolic.order, limit is None, offset is None, *values, *map(type, given))
+        if limit is not None and fetched != FIRST:
+            given += (limit,)
+        if offset is not None:
+            given += (offset,)
         try:
             shape = self.shapes[key]
         except KeyError:
             if len(self.shapes) >= _LIMIT:
                 self.shapes.clear()
-            shape = self.shapes[key] = _Shape.of(query, len(given), first)
+            shape = self.shapes[key] = _Shape.of(query, len(given), fetched)
         return None if shape is None else shape.rows(session, self.mapper, given)
 
 
@@ -154,10 +209,10 @@ class _Shape:
         self._fills: list[tuple[int, int, Any]] = []
 
     @classmethod
-    def of(cls, query: Any, count: int, first: bool) -> _Shape | None:
+    def of(cls, query: Any, count: int, fetched: int) -> _Shape | None:
         # of a copy: the query itself stays symbolic
         full = query._copy()
-        full = full.limit(1) if first else full._generate()
+        full = full.limit(1) if fetched == FIRST else full._generate()
         names = []
         for criterion in full._where_criteria:
             if not isinstance(criterion, BinaryExpression) or criterion.operator not in _COMPARISONS:
@@ -166,8 +221,12 @@ class _Shape:
             if not isinstance(bound, BindParameter) or bound.callable is not None or bound.expanding:
                 return None
             names.append(bound.key)
+        limits = [full._offset_clause] if fetched == FIRST else [full._limit_clause, full._offset_clause]
+        names += [bound.key for bound in limits if bound is not None]
         if len(names) != count or len(set(names)) != count:
             return None
+        if fetched == COUNT:
+            full = full._counting()
         return cls(full._statement_20(), names)
 
     def rows(self, session: Session, mapper: Mapper[Any], values: tuple[Any, ...]) -> list[Any] | None:
@@ -195,9 +254,12 @@ class _Shape:
 
     def _prepare(self, dialect: Any) -> None:
         self._dialect = weakref.ref(dialect)
-        self._prepared = prepared = PreparedSelect.of(self._statement, dialect, names=self._names)
-        if prepared is None:
+        prepared = PreparedSelect.of(self._statement, dialect, names=self._names)
+        if prepared is None or not set(self._names).issubset(prepared.parameter_keys):
+            # a value that is no parameter of the statement would stay what it was
+            self._prepared = None
             return
+        self._prepared = prepared
         self._template, self._fills = prepared.layout(self._names)
 
 

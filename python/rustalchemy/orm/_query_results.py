@@ -12,7 +12,7 @@ from sqlalchemy.sql.selectable import LABEL_STYLE_TABLENAME_PLUS_COL
 from . import loading
 from ._entities import _getitem
 from ._query_criteria import _QueryCriteria
-from ._query_lane import is_plain, unique
+from ._query_lane import ALL, COUNT, FIRST, is_plain, unique
 from ._statement_cache import execute_cached, may_be_cached
 from .context import QueryContext, _column_descriptions
 
@@ -55,6 +55,10 @@ class _QueryResults(_QueryCriteria):
         return result
 
     def __iter__(self) -> Iterator[Any]:
+        rows = self._lane_rows()
+        if rows is not None:
+            yield from unique(rows)
+            return
         result = self._iter()
         try:
             yield from result
@@ -71,12 +75,10 @@ class _QueryResults(_QueryCriteria):
                 return symbolic
         return super().filter(*criterion)
 
-    def _lane_rows(self, first: bool = False) -> list[Any] | None:
-        """The objects found, if the short way can be taken; None if not."""
-        if self._symbolic is None or self._has_listeners:
-            return None
-        lane, values = self._symbolic
-        return lane.rows(self, values, first)
+    def _lane_rows(self, fetched: int = ALL) -> list[Any] | None:
+        """The objects found, or a row with their number, if the short way can be taken; None if not."""
+        symbolic = self._symbolic
+        return None if symbolic is None or self._has_listeners else symbolic.lane.rows(self, symbolic, fetched)
 
     def all(self) -> list[Any]:
         """Return everything as a list."""
@@ -88,7 +90,7 @@ class _QueryResults(_QueryCriteria):
 
     def first(self) -> Any:
         """Return the first object or row, or None; the statement gets LIMIT 1."""
-        rows = self._lane_rows(first=True)
+        rows = self._lane_rows(FIRST)
         if rows is not None:
             return rows[0] if rows else None
         query = self if self._statement is not None else self.limit(1)
@@ -136,9 +138,14 @@ class _QueryResults(_QueryCriteria):
 
     def count(self) -> int:
         """Return how many rows the statement has, by SELECT count(*) around it."""
-        count_all = sql.func.count(sql.literal_column("*"))
-        number: int = self._legacy_from_self(count_all).enable_eagerloads(False).scalar()
+        rows = self._lane_rows(COUNT)
+        number: int = self._counting().scalar() if rows is None else rows[0][0]
         return number
+
+    def _counting(self) -> Self:
+        """A query for the number of rows."""
+        count_all = sql.func.count(sql.literal_column("*"))
+        return self._legacy_from_self(count_all).enable_eagerloads(False)
 
     def __getitem__(self, item: Any) -> Any:
         return _getitem(self, item)
@@ -148,8 +155,9 @@ class _QueryResults(_QueryCriteria):
     )
     def get(self, ident: Any) -> Any:
         """Return the object with this primary key, or None: from the session if it is there."""
-        if self._symbolic is not None and not self._symbolic[1]:
-            return self.session._get_impl(self._symbolic[0].mapper, ident, loading._load_on_pk_identity)
+        symbolic = self._symbolic
+        if symbolic is not None and not symbolic.values and not symbolic.is_limited:
+            return self.session._get_impl(symbolic.lane.mapper, ident, loading._load_on_pk_identity)
         self._no_criterion_assertion("get", order_by=False, distinct=False)
         return self._get_impl(ident, loading._load_on_pk_identity)
 

@@ -27,11 +27,12 @@ from .._sa import (
     COMPILE_STATE_FUNCS,
     COMPILE_STATE_PLUGIN,
     _generative,
+    _offset_or_limit_clause,
     _SelectFromElements,
     create_raw_select,
     plugin_class_for,
 )
-from ._query_lane import _QueryLane, are_plain
+from ._query_lane import Symbolic, _QueryLane, are_plain
 from .context import FromStatement, QueryContext, _determine_last_joined_entity, _ORMCompileState
 from .interfaces import ORMColumnsClauseRole
 
@@ -75,17 +76,17 @@ class _QueryState(
 ):
     """The attributes of a Query, its checks, and the statement made from them."""
 
-    # a query that is still only a class and keyword values: see _query_lane
-    _symbolic: tuple[_QueryLane, dict[Any, Any]] | None = None
+    # a query that is not built yet: see _query_lane
+    _symbolic: Symbolic | None = None
 
     _raw_columns: Any = _Deferred()
     _where_criteria: Any = _Deferred(())
     _propagate_attrs: Any = _Deferred(util.EMPTY_DICT)
     _having_criteria: tuple[ColumnElement[Any], ...] = ()
-    _order_by_clauses: tuple[ColumnElement[Any], ...] = ()
+    _order_by_clauses: Any = _Deferred(())
     _group_by_clauses: tuple[ColumnElement[Any], ...] = ()
-    _limit_clause: ColumnElement[Any] | None = None
-    _offset_clause: ColumnElement[Any] | None = None
+    _limit_clause: Any = _Deferred()
+    _offset_clause: Any = _Deferred()
     _distinct: bool = False
     _distinct_on: tuple[ColumnElement[Any], ...] = ()
     _for_update_arg: ForUpdateArg | None = None
@@ -108,7 +109,7 @@ class _QueryState(
         self.session = session  # type: ignore[assignment]  # a query may get its session later
         lane = _QueryLane.of(entities) if self._may_be_symbolic else None
         if lane is not None:
-            self._symbolic = (lane, {})
+            self._symbolic = Symbolic(lane, {})
         else:
             self._set_entities(entities)
             if self._may_be_symbolic:
@@ -125,32 +126,60 @@ class _QueryState(
         if symbolic is None:
             return
         self._symbolic = None
-        lane, values = symbolic
+        lane, values, order, limit, offset = symbolic
         self._set_entities(lane.class_)
+        entity = self._raw_columns[0]
         if values:
             self._where_criteria = tuple(
                 coercions.expect(roles.WhereHavingRole, criterion, apply_propagate_attrs=self)
-                for criterion in lane.criteria_of(self._raw_columns[0], values)
+                for criterion in lane.criteria_of(entity, values)
             )
+        if order:
+            self._order_by_clauses = tuple(
+                coercions.expect(roles.OrderByRole, clause) for clause in lane.clauses_of(entity, order)
+            )
+        if limit is not None:
+            self._limit_clause = _offset_or_limit_clause(limit)
+        if offset is not None:
+            self._offset_clause = _offset_or_limit_clause(offset)
 
     def _with_values(self, values: dict[str, Any]) -> Self | None:
         """A symbolic copy with more keyword values; None if this has to be a full query."""
-        lane, known = self._symbolic  # type: ignore[misc]  # the caller saw that it is symbolic
-        if not are_plain(values) or not lane.knows(values) or not known.keys().isdisjoint(values):
+        symbolic: Symbolic = self._symbolic  # type: ignore[assignment]  # the caller saw that it is symbolic
+        if not are_plain(values) or not symbolic.lane.knows(values):
             return None
-        return self._with_more(lane, known, values)
+        return self._with_more(symbolic, values)
 
     def _with_criteria(self, criteria: tuple[Any, ...]) -> Self | None:
         """A symbolic copy with more comparisons; None if this has to be a full query."""
-        lane, known = self._symbolic  # type: ignore[misc]  # the caller saw that it is symbolic
-        values = lane.values_of(criteria)
-        if not values or not known.keys().isdisjoint(values):
-            return None
-        return self._with_more(lane, known, values)
+        symbolic: Symbolic = self._symbolic  # type: ignore[assignment]  # the caller saw that it is symbolic
+        values = symbolic.lane.values_of(criteria)
+        return self._with_more(symbolic, values) if values else None
 
-    def _with_more(self, lane: _QueryLane, known: dict[Any, Any], values: dict[Any, Any]) -> Self:
+    def _with_more(self, symbolic: Symbolic, values: dict[Any, Any]) -> Self | None:
+        lane, known, order, limit, offset = symbolic
+        if not known.keys().isdisjoint(values) or limit is not None or offset is not None:
+            return None
+        return self._symbolic_copy(Symbolic(lane, {**known, **values} if known else values, order))
+
+    def _with_order(self, clauses: tuple[Any, ...]) -> Self | None:
+        """A symbolic copy that is ordered by more columns; None if this has to be a full query."""
+        symbolic: Symbolic = self._symbolic  # type: ignore[assignment]  # the caller saw that it is symbolic
+        order = symbolic.lane.order_of(clauses)
+        if not order or symbolic.is_limited:
+            return None
+        return self._symbolic_copy(Symbolic(symbolic.lane, symbolic.values, symbolic.order + order))
+
+    def _with_limits(self, limit: Any, offset: Any) -> Self | None:
+        """A symbolic copy with LIMIT and OFFSET in place of its own; None if this has to be a full query."""
+        lane, values, order, _, _ = self._symbolic  # type: ignore[misc]  # the caller saw that it is symbolic
+        if not ((limit is None or type(limit) is int) and (offset is None or type(offset) is int)):
+            return None
+        return self._symbolic_copy(Symbolic(lane, values, order, limit, offset))
+
+    def _symbolic_copy(self, symbolic: Symbolic) -> Self:
         query = self._copy()
-        query._symbolic = (lane, {**known, **values} if known else values)
+        query._symbolic = symbolic
         return query
 
     def _copy(self) -> Self:

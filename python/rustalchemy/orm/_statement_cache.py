@@ -72,7 +72,7 @@ def may_be_cached(statement: Any, params: Any) -> bool:
 def is_core_statement(statement: Any) -> bool:
     """Whether Core alone has to do with a statement."""
     return (
-        isinstance(statement, roles.StatementRole) and statement._propagate_attrs.get("compile_state_plugin") != PLUGIN  # type: ignore[attr-defined]
+        isinstance(statement, roles.StatementRole) and statement._propagate_attrs.get("compile_state_plugin") != PLUGIN
     )
 
 
