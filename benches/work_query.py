@@ -259,6 +259,122 @@ class QueryFilter:
         same_users(n, result)
 
 
+@workload("page and count", "page", 500)
+class PageAndCount:
+    """What a list in a web page takes: the number of matching rows, and ten of them in order."""
+
+    @staticmethod
+    def raw(env: Environment, n: int) -> Work:
+        seed_users(env, n)
+
+        def work() -> Any:
+            found = []
+            for i in range(n):
+                count = env.connection.execute("SELECT count(*) FROM (SELECT id FROM users WHERE id > ?)", (i,))
+                (total,) = count.fetchone()
+                rows = env.connection.execute(
+                    "SELECT id, a, b, c, d FROM users WHERE id > ? ORDER BY id LIMIT ? OFFSET ?", (i, 10, 0)
+                )
+                found.append((total, [RawUser(*row) for row in rows.fetchall()]))
+            return found
+
+        return work
+
+    @staticmethod
+    def orm(env: Environment, n: int) -> Work:
+        seed_users(env, n)
+        User = env.m.User
+
+        def page(session: Any, i: int) -> Any:
+            query = session.query(User).filter(User.id > i)
+            return query.count(), query.order_by(User.id).limit(10).offset(0).all()
+
+        page(env.session(), 0)
+        env.kept = session = env.session()  # type: ignore[attr-defined]
+        return lambda: [page(session, i) for i in range(n)]
+
+    @staticmethod
+    def verify(env: Environment, n: int, result: Any) -> None:
+        assert [total for total, _ in result] == list(range(n, 0, -1))
+        assert [user.id for user in result[0][1]] == list(range(1, 11))
+        assert [user.id for user in result[-1][1]] == [n]
+
+
+@workload("refresh", "object", 1_000)
+class Refresh:
+    """session.refresh(user) for one object after the other."""
+
+    @staticmethod
+    def raw(env: Environment, n: int) -> Work:
+        users = raw_loaded_users(env, n)
+        env.connection.execute("UPDATE users SET a = 'changed'")
+
+        def work() -> Any:
+            for user in users:
+                row = env.connection.execute("SELECT a, b, c, d FROM users WHERE id = ?", (user.id,)).fetchone()
+                user.a, user.b, user.c, user.d = row
+            return users
+
+        return work
+
+    @staticmethod
+    def orm(env: Environment, n: int) -> Work:
+        users, session = orm_loaded_users(env, n)
+        env.connection.execute("UPDATE users SET a = 'changed'")
+        env.kept = session  # type: ignore[attr-defined]
+
+        def work() -> Any:
+            for user in users:
+                session.refresh(user)
+            return users
+
+        return work
+
+    @staticmethod
+    def verify(env: Environment, n: int, result: Any) -> None:
+        assert len(result) == n
+        assert {user.a for user in result} == {"changed"}
+
+
+@workload("update by criteria", "statement", 500)
+class UpdateByCriteria:
+    """session.execute(update(User).where(User.id == i).values(c=…)), ten objects in the session."""
+
+    @staticmethod
+    def raw(env: Environment, n: int) -> Work:
+        users = raw_loaded_users(env, n)
+
+        def work() -> Any:
+            for user in users:
+                env.connection.execute("UPDATE users SET c = ? WHERE id = ?", (-user.id, user.id))
+                user.c = -user.id
+            return users[:10]
+
+        return work
+
+    @staticmethod
+    def orm(env: Environment, n: int) -> Work:
+        users, session = orm_loaded_users(env, n)
+        User, update = env.m.User, sa.update
+        # others than these are no longer in the session: each statement looks at all that are
+        few = users[:10]
+        keys = [user.id for user in users]
+        users.clear()
+        env.kept = session  # type: ignore[attr-defined]
+
+        def work() -> Any:
+            for i in keys:
+                session.execute(update(User).where(User.id == i).values(c=-i))
+            return few
+
+        return work
+
+    @staticmethod
+    def verify(env: Environment, n: int, result: Any) -> None:
+        assert all(user.c == -user.id for user in result)
+        assert env.connection.execute("SELECT count(*) FROM users WHERE c = -id").fetchone() == (n,)
+
+
 def _rows(n: int) -> list[dict[str, Any]]:
     return [{"id": i, "a": f"a{i}", "b": "b", "c": i, "d": i / 2} for i in range(1, n + 1)]
 
