@@ -6,7 +6,7 @@ statement needs more than text and parameters, the answer is None and the caller
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 from weakref import WeakSet
 
@@ -92,7 +92,7 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
     return None if prepared is None else prepared.result(session, lane, parameters, params, statement, load_options)
 
 
-def _prepared(statement: Any, dialect: Any) -> tuple[Optional[PreparedSelect], list[Any]]:
+def _prepared(statement: Any, dialect: Any) -> tuple[Optional[PreparedSelect], Sequence[Any]]:
     """What was prepared for statements like this one, and this one's parameters; None if it has to go through Core."""
     shape = statement_shape(statement) if type(statement) is Select else None
     if shape is not None:
