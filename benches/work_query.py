@@ -346,8 +346,9 @@ class UpdateByCriteria:
 
         def work() -> Any:
             for user in users:
-                env.connection.execute("UPDATE users SET c = ? WHERE id = ?", (-user.id, user.id))
-                user.c = -user.id
+                c = -user.id  # type: ignore[operator]
+                env.connection.execute("UPDATE users SET c = ? WHERE id = ?", (c, user.id))
+                user.c = c
             return users[:10]
 
         return work

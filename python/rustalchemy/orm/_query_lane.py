@@ -255,7 +255,7 @@ class _Shape:
     def _prepare(self, dialect: Any) -> None:
         self._dialect = weakref.ref(dialect)
         prepared = PreparedSelect.of(self._statement, dialect, names=self._names)
-        if prepared is None or not set(self._names).issubset(prepared.parameter_keys):
+        if prepared is None or not prepared.parameter_keys.issuperset(self._names):
             # a value that is no parameter of the statement would stay what it was
             self._prepared = None
             return
