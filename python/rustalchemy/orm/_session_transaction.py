@@ -19,15 +19,17 @@ from . import exc
 from ._transaction_connections import TransactionConnections
 from ._transaction_states import (
     ACTIVE,
+    BEGIN_NESTED,
     CLOSED,
     COMMITTED,
     DEACTIVE,
     PREPARED,
     PROVISIONING_CONNECTION,
+    SESSION_CLOSED,
+    SUBTRANSACTION,
     SessionTransactionOrigin,
-    _SessionCloseState,
 )
-from .state_changes import _StateChange, _StateChangeState, _StateChangeStates
+from .state_changes import ANY, CHANGE_IN_PROGRESS, NO_CHANGE, _StateChange, _StateChangeState
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.base import TwoPhaseTransaction
@@ -48,18 +50,19 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
         origin: SessionTransactionOrigin,
         parent: SessionTransaction | None = None,
     ) -> None:
-        session._check_context()
+        if session._trans_context_manager is not None:
+            session._check_context()
 
         self.session = session
         self._entries = []
         self._connections = {}
         self._parent = parent
-        self.nested = nested = origin is SessionTransactionOrigin.BEGIN_NESTED
+        self.nested = nested = origin is BEGIN_NESTED
         self.origin = origin
         # the parent's boundary: a flush begins inside of a root, a SAVEPOINT, or another flush's transaction
         self._outer_boundary = None if nested or parent is None else (parent._outer_boundary or parent)
 
-        if session._close_state is _SessionCloseState.CLOSED:
+        if session._close_state is SESSION_CLOSED:
             raise sa_exc.InvalidRequestError(
                 "This Session has been permanently closed and is unable to handle any more transaction requests."
             )
@@ -69,13 +72,13 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
                     "Can't start a SAVEPOINT transaction when no existing transaction is in progress"
                 )
             self._previous_nested_transaction = session._nested_transaction
-        elif origin is SessionTransactionOrigin.SUBTRANSACTION:
+        elif origin is SUBTRANSACTION:
             assert parent is not None
         else:
             assert parent is None
 
         self._state = ACTIVE
-        if origin is not SessionTransactionOrigin.SUBTRANSACTION:
+        if origin is not SUBTRANSACTION:
             self._take_snapshot()
         # listeners may ask the session for its transaction
         session._transaction = self
@@ -125,9 +128,9 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
     def _is_transaction_boundary(self) -> bool:
         return self.nested or not self._parent
 
-    @_StateChange.declare_states((ACTIVE,), _StateChangeStates.NO_CHANGE)
+    @_StateChange.declare_states((ACTIVE,), NO_CHANGE)
     def _begin(self, nested: bool = False) -> SessionTransaction:
-        origin = SessionTransactionOrigin.BEGIN_NESTED if nested else SessionTransactionOrigin.SUBTRANSACTION
+        origin = BEGIN_NESTED if nested else SUBTRANSACTION
         return SessionTransaction(self.session, origin, self)
 
     def _begin_inside(self, origin: SessionTransactionOrigin) -> SessionTransaction:
@@ -140,7 +143,7 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
         session = self.session
         if session._event_bits or not session._uow_is_clean():
             return self._begin(nested=True)
-        return self._begin_inside(SessionTransactionOrigin.BEGIN_NESTED)
+        return self._begin_inside(BEGIN_NESTED)
 
     def _end_flush(self) -> None:
         """``commit()`` of a subtransaction; at once if nobody listens and nobody has ended it meanwhile."""
@@ -266,11 +269,11 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
             session._event_bits
             or self._state is not ACTIVE
             or self._outer_boundary is not None
-            or self._next_state is not _StateChangeStates.ANY
+            or self._next_state is not ANY
             or session.twophase
         ):
             return False
-        self._next_state = _StateChangeStates.CHANGE_IN_PROGRESS
+        self._next_state = CHANGE_IN_PROGRESS
         try:
             if not session._uow_is_clean() and not session._flushing:
                 self._current_fn = SessionTransaction._prepare_impl
@@ -299,7 +302,7 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
                     lane.release()
             self._state = CLOSED
         finally:
-            self._next_state = _StateChangeStates.ANY
+            self._next_state = ANY
             self._current_fn = None
         if session._event_bits:
             session.dispatch.after_transaction_end(session, self)
@@ -366,7 +369,7 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
         if _to_root and self._parent:
             self._parent.rollback(_to_root=True)
 
-    @_StateChange.declare_states(_StateChangeStates.ANY, CLOSED)
+    @_StateChange.declare_states(ANY, CLOSED)
     def close(self, invalidate: bool = False) -> None:
         session = self.session
         self._leave_session()

@@ -230,6 +230,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             elif self.use_get and self._native is not None:
                 answer = self._native.known(state, passive)
                 if answer is not NO_LANE:
+                    # from now on the native core looks for itself
+                    state.manager[self.key]._set_known(self._native, self._load_at_class_level)
                     return answer
             return self._load_for_state(state, passive)
         strategy, option = override

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from ._lane import Lane
 from ._lane_savepoint import ConnectionSavepoint, LaneSavepoint, begin_nested
 from ._transaction_states import ACTIVE, PROVISIONING_CONNECTION
-from .state_changes import _StateChange, _StateChangeStates
+from .state_changes import NO_CHANGE, _StateChange
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -129,7 +129,7 @@ class TransactionConnections(_StateChange):
 
     # --- connections -----------------------------------------------------------------------------------------------
 
-    @_StateChange.declare_states((ACTIVE,), _StateChangeStates.NO_CHANGE)
+    @_StateChange.declare_states((ACTIVE,), NO_CHANGE)
     def connection(
         self,
         bindkey: Any,
@@ -139,7 +139,7 @@ class TransactionConnections(_StateChange):
         bind = self.session.get_bind(bindkey, **kwargs)
         return self._connection_for_bind(bind, execution_options)
 
-    @_StateChange.declare_states((ACTIVE,), _StateChangeStates.NO_CHANGE)
+    @_StateChange.declare_states((ACTIVE,), NO_CHANGE)
     def _connection_for_bind(
         self,
         bind: Engine | Connection,

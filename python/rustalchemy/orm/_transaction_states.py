@@ -37,9 +37,16 @@ class SessionTransactionOrigin(Enum):
     """the internal transaction around a flush"""
 
 
+# by name: until Python 3.12 a member that is asked from its class runs a descriptor of several hundred instructions
+AUTOBEGIN, BEGIN, BEGIN_NESTED, SUBTRANSACTION = tuple(SessionTransactionOrigin)
+
+
 class _SessionCloseState(Enum):
     """Whether a Session may be used after ``close()``."""
 
     ACTIVE = 1
     CLOSED = 2
     CLOSE_IS_RESET = 3
+
+
+SESSION_ACTIVE, SESSION_CLOSED, SESSION_CLOSE_IS_RESET = tuple(_SessionCloseState)

@@ -59,8 +59,9 @@ class FlushExecutor:
         self._flush_context = flush_context
         self._transaction = transaction
         self._targets: dict[Mapper[Any], _Target] = {}
-        # with their objects, which nobody else may hold once the flush is over
-        self._written: list[tuple[Any, object]] = []
+        # states with values that the database made, to be loaded before the flush ends; with their objects, which
+        # nobody else may hold once it is over
+        self.written: list[tuple[Any, object]] = []
 
     # --- called by the native core -----------------------------------------------------------------------------------
 
@@ -143,17 +144,13 @@ class FlushExecutor:
             for state in batch.states():
                 _expire_readonly(state)
         if shape.loads_now:
-            self._written += [(state, state.obj()) for state in batch.states()]
-
-    @property
-    def has_defaults_to_load(self) -> bool:
-        return bool(self._written)
+            self.written += [(state, state.obj()) for state in batch.states()]
 
     def load_defaults(self) -> None:
         """Load values the database made and did not return, where the mapper wants them at once."""
         from . import loading
 
-        for state, _ in self._written:
+        for state, _ in self.written:
             mapper = state.mapper
             names = []
             if mapper.base_mapper.eager_defaults is True:
@@ -167,7 +164,7 @@ class FlushExecutor:
             if mapper.version_id_generator is False and mapper._version_id_prop is not None:
                 if state.dict[mapper._version_id_prop.key] is None:
                     raise exc.FlushError("Instance does not contain a non-NULL version value")
-        self._written.clear()
+        self.written.clear()
 
     # --- connections and shapes --------------------------------------------------------------------------------------
 

@@ -27,11 +27,16 @@ from ._session_loading import ObjectLoading
 from ._session_transaction import SessionTransaction
 from ._transaction_states import (
     ACTIVE,
+    AUTOBEGIN,
+    BEGIN,
     CLOSED,
     COMMITTED,
     DEACTIVE,
     PREPARED,
     PROVISIONING_CONNECTION,
+    SESSION_ACTIVE,
+    SESSION_CLOSE_IS_RESET,
+    SESSION_CLOSED,
     SessionTransactionOrigin,
     SessionTransactionState,
     _SessionCloseState,
@@ -125,7 +130,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     execution_options: Mapping[str, Any] = util.EMPTY_DICT
     connection_callable: Any = None
     _given_query_cls: type[Query[Any]] | None = None
-    _close_state: _SessionCloseState = _SessionCloseState.CLOSE_IS_RESET
+    _close_state: _SessionCloseState = SESSION_CLOSE_IS_RESET
     _flushing: bool = False
     # what a flush looked up of dynamic collections: (state, attribute) -> members
     _flush_members: dict[Any, list[Any]] | None = None
@@ -187,7 +192,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         if execution_options:
             self.execution_options = util.immutabledict({**self.execution_options, **execution_options})
         if not close_resets_only:
-            self._close_state = _SessionCloseState.ACTIVE
+            self._close_state = SESSION_ACTIVE
             self._uow_closes_for_good = True
         if query_cls is not None:
             self._given_query_cls = query_cls
@@ -251,7 +256,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
             raise sa_exc.InvalidRequestError(
                 "Autobegin is disabled on this Session; please call session.begin() to start a new transaction"
             )
-        return SessionTransaction(self, SessionTransactionOrigin.BEGIN if begin else SessionTransactionOrigin.AUTOBEGIN)
+        return SessionTransaction(self, BEGIN if begin else AUTOBEGIN)
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         """Begin a transaction, or a SAVEPOINT; the result is a context manager."""
@@ -293,8 +298,8 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         self._close_impl(invalidate=True)
 
     def _close_impl(self, invalidate: bool, is_reset: bool = False) -> None:
-        if not is_reset and self._close_state is _SessionCloseState.ACTIVE:
-            self._close_state = _SessionCloseState.CLOSED
+        if not is_reset and self._close_state is SESSION_ACTIVE:
+            self._close_state = SESSION_CLOSED
         self._uow_close()
         if self._transaction is not None:
             for transaction in self._transaction._iterate_self_and_parents():

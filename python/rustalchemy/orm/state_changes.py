@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar
 
 from sqlalchemy import exc as sa_exc
 
@@ -28,7 +28,12 @@ class _StateChangeStates(_StateChangeState):
     CHANGE_IN_PROGRESS = 3
 
 
-_IN_PROGRESS = (_StateChangeStates.NO_CHANGE, _StateChangeStates.CHANGE_IN_PROGRESS)
+# by name: until Python 3.12 a member that is asked from its class runs a descriptor of several hundred instructions
+ANY: Final = _StateChangeStates.ANY
+NO_CHANGE: Final = _StateChangeStates.NO_CHANGE
+CHANGE_IN_PROGRESS: Final = _StateChangeStates.CHANGE_IN_PROGRESS
+
+_IN_PROGRESS = (NO_CHANGE, CHANGE_IN_PROGRESS)
 
 
 def _illegal(message: str) -> sa_exc.IllegalStateChangeError:
@@ -38,8 +43,8 @@ def _illegal(message: str) -> sa_exc.IllegalStateChangeError:
 class _StateChange:
     """Mix-in with a current state, the state that is expected next, and the method that is under way."""
 
-    _next_state: _StateChangeState = _StateChangeStates.ANY
-    _state: _StateChangeState = _StateChangeStates.NO_CHANGE
+    _next_state: _StateChangeState = ANY
+    _state: _StateChangeState = NO_CHANGE
     _current_fn: Callable[..., Any] | None = None
 
     def _raise_for_prerequisite_state(self, operation_name: str, state: _StateChangeState) -> NoReturn:
@@ -61,8 +66,8 @@ class _StateChange:
         """
         assert prerequisite_states, "no prerequisite states sent"
         # a tuple: members are found by identity, without hashing
-        allowed = None if prerequisite_states is _StateChangeStates.ANY else prerequisite_states
-        changes = moves_to is not _StateChangeStates.NO_CHANGE
+        allowed = None if prerequisite_states is ANY else prerequisite_states
+        changes = moves_to is not NO_CHANGE
 
         def decorate(fn: _F) -> _F:
             fn.__name__ = called = name or fn.__name__
@@ -76,7 +81,7 @@ class _StateChange:
                 expected_by_caller = self._next_state
                 outer = self._current_fn
                 target = moves_to if changes else before
-                if changes and expected_by_caller is not _StateChangeStates.ANY and expected_by_caller is not target:
+                if changes and expected_by_caller is not ANY and expected_by_caller is not target:
                     self._before_refusal()
                     if outer is not None and expected_by_caller in _IN_PROGRESS:
                         raise _illegal(
@@ -89,7 +94,7 @@ class _StateChange:
                     )
 
                 self._current_fn = fn
-                self._next_state = _StateChangeStates.CHANGE_IN_PROGRESS
+                self._next_state = CHANGE_IN_PROGRESS
                 try:
                     result = fn(self, *args, **kw)
                     after = self._state
@@ -113,7 +118,7 @@ class _StateChange:
 
     def _expect_state(self, expected: _StateChangeState) -> _Expectation:
         """Allow one nested state change, to ``expected``, inside a declared method."""
-        assert self._next_state is _StateChangeStates.CHANGE_IN_PROGRESS, (
+        assert self._next_state is CHANGE_IN_PROGRESS, (
             "Unexpected call to _expect_state outside of state-changing method"
         )
         return _Expectation(self, expected)
@@ -132,6 +137,6 @@ class _Expectation:
         self._subject._next_state = self._expected
 
     def __exit__(self, type_: Any, value: Any, traceback: Any) -> None:
-        self._subject._next_state = _StateChangeStates.CHANGE_IN_PROGRESS
+        self._subject._next_state = CHANGE_IN_PROGRESS
         if type_ is None and self._subject._state is not self._expected:
             raise _illegal(f"Unexpected state change to {self._subject._state!r}")

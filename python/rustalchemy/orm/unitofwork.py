@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import util
 
-from ._transaction_states import SessionTransactionOrigin
+from ._transaction_states import SUBTRANSACTION
 from .persistence import FlushExecutor
 
 if TYPE_CHECKING:
@@ -36,16 +36,24 @@ class UOWTransaction:
             if session._uow_is_clean():
                 return
 
-        self.transaction = transaction = session._autobegin_t()._begin_inside(SessionTransactionOrigin.SUBTRANSACTION)
+        outer = session._transaction or session._autobegin_t()
+        self.transaction = transaction = outer._begin_inside(SUBTRANSACTION)
         try:
             session._warn_on_events = session._uow_warn_on_events = True
             try:
-                plan, executor = self._execute(objects, transaction)
+                self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
+                # not kept: the executor knows this object, and both should go when the flush ends
+                executor = FlushExecutor(session, transaction, self)
+                session._uow_execute(plan, executor)
             finally:
                 session._warn_on_events = session._uow_warn_on_events = False
             if session._event_bits:
                 session.dispatch.after_flush(session, self)
-            self._finish(plan, executor)
+            reset = session._uow_finish(plan)
+            if executor.written:
+                executor.load_defaults()
+            if reset:
+                _warn_of_reset(reset)
             if session._event_bits:
                 session.dispatch.after_flush_postexec(session, self)
             transaction._end_flush()
@@ -56,23 +64,10 @@ class UOWTransaction:
                     session._uow_abort(self.plan)
                 transaction.rollback(_capture_exception=True)
 
-    def _execute(
-        self, objects: Sequence[Any] | None, transaction: SessionTransaction
-    ) -> tuple[_core.OrderedFlush, FlushExecutor]:
-        session = self.session
-        self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
-        # not kept: the executor knows this object, and both should go when the flush ends
-        executor = FlushExecutor(session, transaction, self)
-        session._uow_execute(plan, executor)
-        return plan, executor
 
-    def _finish(self, plan: _core.OrderedFlush, executor: FlushExecutor) -> None:
-        reset = self.session._uow_finish(plan)
-        if executor.has_defaults_to_load:
-            executor.load_defaults()
-        if reset:
-            util.warn(
-                f"Attribute history events accumulated on {reset} previously clean instances within inner-flush event "
-                "handlers have been reset, and will not result in database updates. Consider using "
-                "set_committed_value() within inner-flush event handlers to avoid this warning."
-            )
+def _warn_of_reset(states: int) -> None:
+    util.warn(
+        f"Attribute history events accumulated on {states} previously clean instances within inner-flush event "
+        "handlers have been reset, and will not result in database updates. Consider using "
+        "set_committed_value() within inner-flush event handlers to avoid this warning."
+    )

@@ -18,6 +18,7 @@ use crate::listeners::Heard;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::mapper::RelationshipDescriptor;
 use crate::names;
+use crate::prepared::KeyedRelation;
 use crate::raw::{self, guarded, type_slot};
 use crate::slots::{self, Slot};
 use crate::state::{StateRef, state_of};
@@ -250,6 +251,14 @@ unsafe extern "C" fn descriptor_traverse(object: *mut ffi::PyObject, visit: ffi:
                 }
             }
         }
+        if let Ok(known) = core.known.try_borrow()
+            && let Some(known) = known.as_ref()
+        {
+            let result = visit(known.as_ptr(), arg);
+            if result != 0 {
+                return result;
+            }
+        }
         if let Ok(relationship) = core.relationship.try_borrow()
             && let Some(relationship) = relationship.as_ref()
         {
@@ -274,6 +283,7 @@ fn release(core: &AttrCore) {
     core.fast_class.set(ptr::null_mut());
     let held = (
         core.loader.take(),
+        core.known.take().map(Py::into_any),
         core.compare.take(),
         core.default.take(),
         core.collection_factory.take(),
@@ -410,8 +420,24 @@ fn set_loader(
 ) -> PyResult<Py<PyAny>> {
     let attr = core_of(slf)?;
     attr.loader_needs_options.set(args.len() > 1 && args.get_item(1)?.is_truthy()?);
-    let old = attr.loader.replace(optional_argument(args)?);
+    let old = (attr.loader.replace(optional_argument(args)?), attr.known.take());
     drop(old);
+    Ok(slf.py().None())
+}
+
+/// What answers in the place of a loader; nothing happens if the attribute has got another one.
+fn set_known(
+    slf: &Bound<'_, PyAny>,
+    args: &Bound<'_, PyTuple>,
+    _kw: Option<&Bound<'_, PyDict>>,
+) -> PyResult<Py<PyAny>> {
+    let (relation, loader) = args.extract::<(Bound<'_, KeyedRelation>, Bound<'_, PyAny>)>()?;
+    let attr = core_of(slf)?;
+    let present = attr.loader.borrow().as_ref().map(|present| present.bind(slf.py()).clone());
+    if present.map_or(Ok(false), |present| present.eq(loader))? {
+        let old = attr.known.replace(Some(relation.unbind()));
+        drop(old);
+    }
     Ok(slf.py().None())
 }
 
@@ -485,6 +511,7 @@ pub fn make_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
             crate::raw_method!(c"_bind", bind),
             crate::raw_method!(c"_set_relationship", set_relationship),
             crate::raw_method!(c"_set_loader", set_loader),
+            crate::raw_method!(c"_set_known", set_known),
             crate::raw_method!(c"_set_listeners", set_listeners),
             crate::raw_method!(c"_set_compare", set_compare),
             crate::raw_method!(c"_set_default", set_default),

@@ -11,6 +11,7 @@ use pyo3::types::{PyList, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, ffi, intern};
 use smallvec::SmallVec;
 
+use crate::attribute::AttrCore;
 use crate::flags::{self, passive};
 use crate::hydrate::{self, HydrateOptions};
 use crate::identity::{FoundState, base_of_manager};
@@ -189,6 +190,20 @@ impl KeyedRelation {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.target)
     }
+}
+
+/// What an attribute's loader would answer from the identity map; nothing where the loader has to be asked.
+pub fn known<'py>(
+    py: Python<'py>,
+    state: StateRef,
+    attr: &AttrCore,
+    passive: u32,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if !state.extra().is_none_or(StateExtra::has_no_chosen_loaders) {
+        return Ok(None);
+    }
+    let relation = attr.known.borrow().as_ref().map(|relation| relation.clone_ref(py));
+    relation.map_or(Ok(None), |relation| relation.get().find_known(py, state, passive))
 }
 
 impl KeyedRelation {

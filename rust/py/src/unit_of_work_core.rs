@@ -131,7 +131,7 @@ impl<const LIST: u16> StateList<LIST> {
     /// Takes out, in order, the states that have left the list by themselves (`StateRef::leave_list`).
     #[must_use]
     pub fn sweep(&mut self) -> Vec<Held> {
-        let mut swept = Vec::new();
+        let mut swept = Vec::with_capacity(self.len);
         for (at, entry) in self.entries.iter_mut().enumerate() {
             // One that was entered again meanwhile stands in another place.
             let has_left = |held: &mut Held| !held.state().has(LIST) || held.state().list_pos() != position(at);
@@ -139,6 +139,8 @@ impl<const LIST: u16> StateList<LIST> {
         }
         self.len -= swept.len();
         self.compact();
+        // room for the next few stays
+        self.entries.shrink_to(64);
         swept
     }
     /// Takes everything out, in order.

@@ -14,6 +14,10 @@ pub struct Entry {
     pub list_only: bool,
 }
 
+/// Room that a list of states gets at once: most flushes have few, and a list that grows by doubling asks for memory
+/// once per step.
+const FEW: usize = 16;
+
 /// The states of one flush.
 #[derive(Clone, Debug, Default)]
 pub struct Register {
@@ -46,6 +50,7 @@ impl Register {
         let members = &mut self.members[mapper.index()];
         if members.is_empty() {
             self.mappers.push(mapper);
+            members.reserve(self.entries.capacity().min(FEW));
         }
         members.push(state);
         state
@@ -112,6 +117,7 @@ impl Register {
         let mut found = Vec::new();
         for &mapper in &self.mappers {
             if includes(mapper) {
+                found.reserve(self.members(mapper).len().min(FEW));
                 found.extend(self.members(mapper).iter().copied().filter(|&state| {
                     let entry = self.entry(state);
                     entry.is_delete == is_delete && !entry.list_only
@@ -142,19 +148,20 @@ impl Presort {
     ) -> (Vec<StateId>, Vec<StateId>) {
         let (mut deletes, mut saves) = (Vec::new(), Vec::new());
         let mut still_waiting = Vec::new();
-        let mut sort = |state: StateId| {
-            let entry = register.entry(state);
-            if entry.list_only {
-                still_waiting.push(state);
-            } else if entry.is_delete {
-                deletes.push(state);
-            } else {
-                saves.push(state);
+        let mut sort = |states: &[StateId]| {
+            saves.reserve(states.len().min(FEW));
+            for &state in states {
+                let entry = register.entry(state);
+                if entry.list_only {
+                    still_waiting.push(state);
+                } else if entry.is_delete {
+                    deletes.push(state);
+                } else {
+                    saves.push(state);
+                }
             }
         };
-        std::mem::take(&mut self.waiting)
-            .into_iter()
-            .for_each(&mut sort);
+        sort(&std::mem::take(&mut self.waiting));
         for &mapper in register.mappers() {
             if !includes(mapper) {
                 continue;
@@ -168,10 +175,7 @@ impl Presort {
                     self.seen.len() - 1
                 });
             let members = register.members(mapper);
-            members[self.seen[position].1..]
-                .iter()
-                .copied()
-                .for_each(&mut sort);
+            sort(&members[self.seen[position].1..]);
             self.seen[position].1 = members.len();
         }
         self.waiting = still_waiting;

@@ -9,6 +9,7 @@ use pyo3::types::{PyString, PyType};
 use crate::listeners::Heard;
 use crate::manager::ManagerCore;
 use crate::mapper::{Direction, RelationshipDescriptor, bits};
+use crate::prepared::KeyedRelation;
 use crate::raw;
 
 use super::events::{AttrEvent, Op};
@@ -68,6 +69,8 @@ pub struct AttrCore {
     pub loader: RefCell<Option<Py<PyAny>>>,
     /// The loader has nothing to say about states without loader options.
     pub loader_needs_options: Cell<bool>,
+    /// Answers in the loader's place from the identity map where nothing may be loaded, once the loader has said so.
+    pub known: RefCell<Option<Py<KeyedRelation>>>,
     /// Comparison of values; `None`: `==`.
     pub compare: RefCell<Option<Py<PyAny>>>,
     /// Value of an unset scalar; `None`: Python's `None`.
@@ -104,6 +107,7 @@ impl AttrCore {
             has_relationship: Cell::new(false),
             loader: RefCell::default(),
             loader_needs_options: Cell::new(false),
+            known: RefCell::default(),
             compare: RefCell::default(),
             default: RefCell::default(),
             collection_factory: RefCell::default(),

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use crate::flags::{self, passive};
 use crate::names;
 use crate::state::{StateExtra, StateRef};
-use crate::{collection, expiry, scalar_object, write_only};
+use crate::{collection, expiry, prepared, scalar_object, write_only};
 
 pub use self::change::{
     dereferenced, dereferenced_class, is_read_only, mark_modified, modified_event, refused, store, take,
@@ -108,6 +108,11 @@ pub fn fire_loader_callables<'py>(
     }
     if !has_loader(state, attr) {
         return Ok(names::ATTR_EMPTY.get(py));
+    }
+    if passive != passive::OFF
+        && let Some(related) = prepared::known(py, state, attr, passive)?
+    {
+        return Ok(related);
     }
     let loader = attr.loader.borrow().as_ref().map(|loader| loader.clone_ref(py));
     match loader {

@@ -80,7 +80,8 @@ impl Flush {
 
     fn save(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, states: &[StateId]) -> PyResult<()> {
         let is_work = |id: &&StateId| !self.register.entry(**id).list_only;
-        let mut members = states.iter().filter(is_work).map(|&id| self.member(id)).collect();
+        let mut members = Vec::with_capacity(states.len());
+        members.extend(states.iter().filter(is_work).map(|&id| self.member(id)));
         sort_states(py, &mut members)?;
         let Some(first) = members.first() else { return Ok(()) };
         let rows_at_once = if self.descriptor(self.mapper_of(first.id)).batch { members.len() } else { 1 };
@@ -92,7 +93,8 @@ impl Flush {
 
     fn save_rows(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>, members: &[Member]) -> PyResult<()> {
         let has_persistent = !self.uow.core().identity.is_empty();
-        let (mut inserts, mut updates) = (Vec::new(), Vec::new());
+        let pending = members.partition_point(|member| !member.state.has_key());
+        let (mut inserts, mut updates) = (Vec::with_capacity(pending), Vec::with_capacity(members.len() - pending));
         for &Member { id, state } in members {
             let mapper = self.mapper_of(id);
             let has_identity = state.has_key();

@@ -149,6 +149,9 @@ fn still_has_key(
 
 /// Objects that were clean before the flush and were changed by its event handlers: their changes count as flushed.
 fn reset_accumulated(uow: UowRef) -> usize {
+    if uow.core().dirty.is_empty() {
+        return 0;
+    }
     let left = uow.core().dirty.take_all();
     let mut seen = HashSet::new();
     for held in &left {

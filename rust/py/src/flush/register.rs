@@ -46,8 +46,10 @@ impl Flush {
     /// Takes in what the session has to flush: new and changed objects, then those marked for deletion.
     pub(super) fn register_session(&mut self, py: Python<'_>, objects: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let core = self.uow.core();
-        let saved: Vec<Held> = core.new.iter().chain(core.dirty.iter()).filter_map(Held::new).collect();
-        let deleted: Vec<Held> = core.deleted.iter().filter_map(Held::new).collect();
+        let mut saved: Vec<Held> = Vec::with_capacity(core.new.len() + core.dirty.len());
+        saved.extend(core.new.iter().chain(core.dirty.iter()).filter_map(Held::new));
+        let mut deleted: Vec<Held> = Vec::with_capacity(core.deleted.len());
+        deleted.extend(core.deleted.iter().filter_map(Held::new));
         let only = objects.map(|objects| chosen(py, objects)).transpose()?;
         let is_chosen = |state: StateRef| only.as_ref().is_none_or(|only| only.contains(&(state.as_ptr() as usize)));
         for held in saved {

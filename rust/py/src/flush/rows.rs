@@ -196,6 +196,9 @@ pub(super) fn version_column(descriptor: &MapperDescriptor, table: &TableDescrip
 
 /// Pending states in the order they were added in, then persistent ones by identity.
 pub(super) fn sort_states(py: Python<'_>, states: &mut Vec<Member>) -> PyResult<()> {
+    if states.iter().all(|member| member.state.has_key()) {
+        return sort_by_key(py, states);
+    }
     let mut persistent: Vec<Member> = states.extract_if(.., |member| member.state.has_key()).collect();
     if !states.is_sorted_by_key(|member| member.state.list_pos()) {
         states.sort_by_key(|member| member.state.list_pos());

@@ -168,7 +168,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(shape: RunShape) -> Self {
-        let set = RowSet { has_new_keys: shape.has_new_key, ..RowSet::default() };
+        let set = RowSet { rows: Vec::with_capacity(16), has_new_keys: shape.has_new_key, ..RowSet::default() };
         Self { shape, set: Rc::new(set) }
     }
 

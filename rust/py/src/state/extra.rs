@@ -53,6 +53,12 @@ impl StateExtra {
         // SAFETY: null or a valid object, owned by the state.
         unsafe { options.is_null() || (ffi::PyTuple_CheckExact(options) != 0 && ffi::PyTuple_GET_SIZE(options) == 0) }
     }
+    /// Did the options that stayed choose no loader for any attribute? Those that did are of a class of their own.
+    pub fn has_no_chosen_loaders(&self) -> bool {
+        let options = self.load_options;
+        // SAFETY: null or a valid object, owned by the state.
+        unsafe { options.is_null() || ffi::PyTuple_CheckExact(options) != 0 }
+    }
 }
 
 /// What is known about the parent of an object along one relationship.
