@@ -120,3 +120,28 @@ def test_disposed_classes_go_while_the_engine_stays() -> None:
         gc.collect()
     assert [reference() for reference in references] == [None, None]
     engine.dispose()
+
+
+def test_a_write_only_collection_lets_go_of_what_it_gives_up(orm: Any) -> None:
+    class Base(orm.DeclarativeBase):
+        pass
+
+    class Post(Base):
+        __tablename__ = "posts"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        notes = orm.relationship("Note", lazy="write_only")
+
+    class Note(Base):
+        __tablename__ = "notes"
+        id = orm.mapped_column(sa.Integer, primary_key=True)
+        post_id = orm.mapped_column(sa.ForeignKey("posts.id"))
+
+    post, note = Post(), Note()
+    gone = weakref.ref(note)
+    for _ in range(2):
+        post.notes.add(note)
+        post.notes.remove(note)
+    del note, post
+    gc.collect()
+    assert gone() is None
+    Base.registry.dispose()

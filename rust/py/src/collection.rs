@@ -69,15 +69,24 @@ fn snapshot<'py>(collection: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>
 /// The empty collection of an attribute that was never set: kept aside until its first change.
 pub fn empty_collection<'py>(py: Python<'py>, state: StateRef, attr: &'static AttrCore) -> PyResult<Bound<'py, PyAny>> {
     let index = attr.index();
-    if let Some((_, known)) = state.rare().and_then(|rare| rare.empty_collections.iter().find(|(at, _)| *at == index)) {
-        // SAFETY: owned by the state.
-        return Ok(unsafe { Bound::from_borrowed_ptr(py, *known) });
+    if let Some(known) = known_empty(py, state, index) {
+        return Ok(known);
     }
     let (collection, adapter) = make(py, state, attr)?;
+    // Making it may have run code that asked for the same one.
+    if let Some(known) = known_empty(py, state, index) {
+        return Ok(known);
+    }
     adapter.empty.set(true);
     state.track(collection.as_ptr());
     state.rare_mut().empty_collections.push((index, collection.clone().into_ptr()));
     Ok(collection)
+}
+
+fn known_empty(py: Python<'_>, state: StateRef, index: u32) -> Option<Bound<'_, PyAny>> {
+    let (_, known) = state.rare()?.empty_collections.iter().find(|(at, _)| *at == index)?;
+    // SAFETY: owned by the state.
+    Some(unsafe { Bound::from_borrowed_ptr(py, *known) })
 }
 
 /// The first change of an empty collection: it becomes the attribute's value. What was queued while the object had a row (its

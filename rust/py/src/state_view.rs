@@ -530,14 +530,18 @@ impl InstanceState {
     fn _pending_mutations<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
         let py = slf.py();
         let state = Self::living(slf)?;
+        let own = |objects: &[*mut ffi::PyObject]| -> Vec<Bound<'py, PyAny>> {
+            // SAFETY: queued objects are owned by the state.
+            objects.iter().map(|object| unsafe { Bound::from_borrowed_ptr(py, *object) }).collect()
+        };
+        // Copied before lists are made of it: that may run a collection, and code that changes the queues.
+        let queued: Vec<_> = state.rare().map_or_else(Vec::new, |rare| {
+            rare.pending.iter().map(|(index, pending)| (*index, own(&pending.added), own(&pending.removed))).collect()
+        });
         let result = PyDict::new(py);
-        for (index, pending) in state.rare().map_or(&[][..], |rare| &rare.pending) {
-            if let Some(attr) = state.manager().attr(*index) {
-                let own = |objects: &[*mut ffi::PyObject]| -> Vec<Bound<'py, PyAny>> {
-                    // SAFETY: queued objects are owned by the state.
-                    objects.iter().map(|object| unsafe { Bound::from_borrowed_ptr(py, *object) }).collect()
-                };
-                result.set_item(attr.key(py), (own(&pending.added), own(&pending.removed)))?;
+        for (index, added, removed) in queued {
+            if let Some(attr) = state.manager().attr(index) {
+                result.set_item(attr.key(py), (added, removed))?;
             }
         }
         Ok(result)

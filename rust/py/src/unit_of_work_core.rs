@@ -375,6 +375,7 @@ impl UowRef {
                 error.write_unraisable(py, None);
             }
         }
+        let core = self.core();
         core.identity.clear();
         // Its states have no owner any more that could be told when they go.
         core.outside = StateSet::default();

@@ -1,13 +1,12 @@
 //! Collections that are never loaded (`lazy="write_only"` and `"dynamic"`): what is appended and removed is recorded until
 //! the next flush, and everything else is a query. Their implementation objects in `orm.writeonly` make the queries.
 use hashbrown::HashSet;
-use pyo3::exceptions::{PyMemoryError, PyNotImplementedError};
-use pyo3::ffi;
+use pyo3::exceptions::PyNotImplementedError;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use crate::attribute::{AttrCore, Initiator, related_state};
-use crate::collection::{fire_append, fire_remove};
+use crate::collection::{self, fire_append, fire_remove};
 use crate::flags::passive;
 use crate::history::History;
 use crate::names;
@@ -102,13 +101,7 @@ pub fn mark(py: Python<'_>, state: StateRef, attr: &AttrCore) -> PyResult<()> {
     if !slot.value().is_null() {
         return Ok(());
     }
-    match state.replace_slot(attr.index(), PyBool::new(py, true).to_owned().into_ptr(), slot.flags()) {
-        Ok(_nothing) => Ok(()),
-        Err(value) => {
-            release(value);
-            Err(PyMemoryError::new_err(()))
-        }
-    }
+    state.store(attr.index(), PyBool::new(py, true).to_owned().into_ptr(), slot.flags())
 }
 
 /// Assigning a whole collection.
@@ -128,11 +121,6 @@ pub fn refuse_population() -> PyErr {
     PyNotImplementedError::new_err("Dynamic attributes don't support collection population.")
 }
 
-fn release(object: *mut ffi::PyObject) {
-    // SAFETY: a reference that a list gave up, or that found no place in it.
-    unsafe { ffi::Py_DECREF(object) }
-}
-
 /// Records an append.
 pub fn append<'py>(
     py: Python<'py>,
@@ -145,9 +133,8 @@ pub fn append<'py>(
         related_state(item)?;
     }
     state.track(item.as_ptr());
-    let object = item.clone().into_ptr();
-    if !state.pending_mutations(attr.index()).added.push(object) {
-        release(object);
+    if state.pending_mutations(attr.index()).added.push(item.as_ptr()) {
+        let _owned_by_queue = item.clone().into_ptr();
     }
     fire_append(py, state, attr, item.clone(), initiator, None)?;
     Ok(())
@@ -161,11 +148,6 @@ pub fn remove<'py>(
     item: &Bound<'py, PyAny>,
     initiator: Option<Initiator>,
 ) -> PyResult<()> {
-    state.track(item.as_ptr());
-    let object = item.clone().into_ptr();
-    let mutations = state.pending_mutations(attr.index());
-    if mutations.added.take(object) || !mutations.removed.push(object) {
-        release(object);
-    }
+    collection::queue(state, attr, item.clone(), false);
     fire_remove(py, state, attr, item, initiator, None)
 }
