@@ -636,6 +636,22 @@ def enclosing_correlate_froms(compiler: Any, asfrom: bool, lateral: bool) -> tup
     return enclosing, nearest
 
 
+def raw_rows(result: Any) -> Any:
+    """All rows of a Result; 2.1 can leave out the Row objects."""
+    return result._raw_all_tuples() if SQLALCHEMY_21 else result.all()
+
+
+def rewritten_rows(frozen: Any) -> Any:
+    """The rows of a FrozenResult; public in 2.0."""
+    return frozen._rewrite_rows() if SQLALCHEMY_21 else frozen.rewrite_rows()
+
+
+def collect_parameters(compiler: Any, statement: Any) -> None:
+    """Tell a compiler of the parameters of a statement's params(), which 2.0 keeps inside of the statement's parts."""
+    if SQLALCHEMY_21 and compiler._collect_params:
+        compiler._add_to_params(statement)
+
+
 # sql.dml --------------------------------------------------------------------------------------------------------------
 def has_ordered_values(update: Any) -> bool:
     """Whether an UPDATE was given ``ordered_values()``; 2.0 keeps the pairs, 2.1 a flag."""

@@ -88,6 +88,7 @@ def models() -> list[Model]:
     return [model(extensions("sqlalchemy")), model(extensions("rustalchemy"))]
 
 
+@pytest.mark.sqlalchemy21
 @pytest.mark.parametrize("code", QUERIES)
 def test_statement(models: list[Model], code: str) -> None:
     theirs, ours = (statement(m, code) for m in models)

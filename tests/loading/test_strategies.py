@@ -349,6 +349,7 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
+@pytest.mark.sqlalchemy21
 @pytest.mark.parametrize("name", SCENARIOS)
 @pytest.mark.parametrize("observed", [True, False], ids=["core", "lane"])
 def test_same_objects_and_statements(name: str, observed: bool) -> None:

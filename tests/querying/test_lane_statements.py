@@ -11,6 +11,8 @@ from comparison import Comparison, error_of
 from orm_models import make_database, make_models
 from sqlalchemy import event, func, select, text
 
+pytestmark = pytest.mark.sqlalchemy21
+
 BOTH = Comparison(make_models, make_database)
 
 

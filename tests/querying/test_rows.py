@@ -67,6 +67,7 @@ def _look(found: Any) -> Any:
     return [_look(item) for item in found] if isinstance(found, (list, tuple)) else found
 
 
+@pytest.mark.sqlalchemy21
 @pytest.mark.parametrize("name", CONSUMERS)
 @pytest.mark.parametrize("options", [{}, {"yield_per": 2}], ids=["whole", "streamed"])
 @pytest.mark.parametrize("observed", [False, True], ids=["lane", "Core"])

@@ -19,6 +19,7 @@ from sqlalchemy.sql.selectable import (
 )
 from sqlalchemy.sql.visitors import InternalTraversal
 
+from .. import _sa
 from .._sa import COMPILE_STATE_FUNCS, ExecutableStatement
 from ._compile_state import PLUGIN, _check_star, _ORMCompileState
 from ._context_entities import _QueryEntity
@@ -164,8 +165,7 @@ class FromStatement(GroupedElement, Generative, TypedReturnsRows[Any]):
         self._adapt_on_names = _adapt_on_names
 
     def _compiler_dispatch(self, visitor: Any, **kw: Any) -> str:
-        if visitor._collect_params:
-            visitor._add_to_params(self)
+        _sa.collect_parameters(visitor, self)
         compile_state = self._compile_state_factory(self, visitor, **kw)
         if not visitor.stack:
             visitor.compile_state = compile_state

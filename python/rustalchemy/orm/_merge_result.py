@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import util
 from sqlalchemy.engine.result import FrozenResult, result_tuple
 
+from .. import _sa
 from . import attributes
 from ._context_entities import _MapperEntity
 from .context import _ORMSelectCompileState
@@ -41,7 +42,7 @@ def merge_frozen_result(session: Any, statement: Any, frozen_result: Any, load: 
         session._autoflush()
     entities = _ORMSelectCompileState._create_entities_collection(statement, legacy=False)._entities
     with session.no_autoflush:
-        rows = [list(row) for row in frozen_result._rewrite_rows()]
+        rows = [list(row) for row in _sa.rewritten_rows(frozen_result)]
         return frozen_result.with_new_rows(_merge_rows(session, entities, rows, load))
 
 

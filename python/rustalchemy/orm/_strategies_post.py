@@ -412,7 +412,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         if result._unique_filter_state is not None:
             # collections joined to the related objects
             return result.unique().all()
-        return result._raw_all_tuples()
+        return _sa.raw_rows(result)
 
     def _load_via_child(
         self,

@@ -324,6 +324,11 @@ class _ORMSelectCompileState(_JoinBuilder, _StatementBuilder, _ORMCompileState, 
             yield from _sa._select_iterables([element])
 
     @classmethod
+    def determine_last_joined_entity(cls, statement: Any) -> Any:
+        """What filter_by() asks about first (SQLAlchemy 2.0)."""
+        return _determine_last_joined_entity(statement._setup_joins)
+
+    @classmethod
     def get_columns_clause_froms(cls, statement: Any) -> Any:
         def froms() -> Iterator[Any]:
             for element in statement._raw_columns:

@@ -16,7 +16,7 @@ use crate::identity::base_of_manager;
 use crate::identity_key;
 use crate::imports;
 use crate::listeners::Firing;
-use crate::mapper::{ColumnDescriptor, Equated, MapperDescriptor, RowEvent};
+use crate::mapper::{ColumnDescriptor, Equated, InstanceEvent, MapperDescriptor, RowEvent};
 use crate::state::StateRef;
 
 use super::batch::{Batch, BatchParts};
@@ -411,8 +411,8 @@ fn is_same_insert(descriptor: &MapperDescriptor, table_no: usize, other: &Mapper
     columns.len() == others.len()
         && columns.iter().zip(others).all(same_column)
         && is_same_version(descriptor, other)
-        && descriptor.instance_events.is_silent()
-        && other.instance_events.is_silent()
+        && !is_refresh_heard(descriptor)
+        && !is_refresh_heard(other)
 }
 
 /// Do rows of two classes of a hierarchy become the same DELETE from a table they share?
@@ -422,6 +422,11 @@ fn is_same_delete(descriptor: &MapperDescriptor, other: &MapperDescriptor, table
         table.pk.iter().map(|&column| table.columns.get(column as usize).map(|column| column.attr)).collect()
     };
     is_same_version(descriptor, other) && key(descriptor) == key(other)
+}
+
+/// Do listeners want to know what a flush got back? They belong to a class.
+pub(super) fn is_refresh_heard(descriptor: &MapperDescriptor) -> bool {
+    descriptor.instance_events.listens(InstanceEvent::RefreshFlush as usize)
 }
 
 /// Do two classes of a hierarchy have the same version, made in the same way?

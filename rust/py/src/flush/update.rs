@@ -11,7 +11,9 @@ use crate::state::StateRef;
 
 use super::Flush;
 use super::batch::{Batch, BatchParts};
-use super::execute::{Row, copy_one, is_false, is_same_version, next_version, null_key, table_number};
+use super::execute::{
+    Row, copy_one, is_false, is_refresh_heard, is_same_version, next_version, null_key, table_number,
+};
 use super::known_writes::WriteShape;
 use super::lane::UpdateLane;
 use super::row_set::RowSet;
@@ -200,8 +202,8 @@ fn is_same_update(first: &MapperDescriptor, first_no: usize, other: &MapperDescr
         && columns[shared..].iter().chain(&others[shared..]).all(is_silent)
         && first.tables[first_no].pk == other.tables[other_no].pk
         && is_same_version(first, other)
-        && first.instance_events.is_silent()
-        && other.instance_events.is_silent()
+        && !is_refresh_heard(first)
+        && !is_refresh_heard(other)
 }
 
 /// Does any column of any of the mapper's tables have a change?
