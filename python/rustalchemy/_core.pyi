@@ -42,6 +42,7 @@ class EntityPlan:
         *,
         expired: Sequence[int] = ...,
         reset: Sequence[int] = ...,
+        overrides: dict[str, Any] | None = None,
         eager: Sequence[EagerPlan] = ...,
         identity_token: Any = None,
         polymorphic: tuple[int, Processor | None, dict[Any, EntityPlan | None], Callable[[tuple[Any, ...]], Any] | None]

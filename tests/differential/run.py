@@ -73,7 +73,7 @@ class Run:
         sent = [" ".join(text.split()) for text in self.sent if not text.startswith(_AROUND)]
         if str(outcome).startswith("IntegrityError"):
             sent = _without_failed(sent)
-        statements = Counter(one for text in sent for one in _one_row_each(text))
+        statements = Counter(one for text in sent for one in rows_of(text))
         with self.session.no_autoflush:
             self._adopt()
             self.log.append(
@@ -435,7 +435,7 @@ def _without_failed(sent: list[str]) -> list[str]:
     return sent
 
 
-def _one_row_each(statement: str) -> list[str]:
+def rows_of(statement: str) -> list[str]:
     """How many rows an INSERT takes along, how keys come back, when a connection is taken: each ORM's own affair."""
     if not statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
         return []

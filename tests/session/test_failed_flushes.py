@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from orm_models import make_database, make_models
 
 
 @pytest.mark.parametrize("observed", [False, True])
@@ -41,3 +42,26 @@ def test_inserted_defaults_are_committed_before_the_flush_fails(
         assert sa.inspect(user).transient
         assert user.age == 30
         assert tuple(sa.inspect(user).attrs.age.history) == (((), [30], ()) if "default" in made else ([30], (), ()))
+
+
+@pytest.mark.filterwarnings("ignore:Object of type <User> not in session")
+def test_a_row_that_is_gone_when_the_flush_ends() -> None:
+    """A difference: SQLAlchemy leaves the new object in the identity map, without a key."""
+    import rustalchemy.orm as orm
+
+    models = make_models(orm)
+    with orm.Session(make_database(models)) as session:
+        address = session.get(models.Address, 1)
+        session.execute(sa.text("DELETE FROM addresses WHERE id = 1"))
+        session.expire(address)
+        models.User(addresses=[address])
+        tag = models.Tag(label="new")
+        session.add(tag)
+        with pytest.raises(orm.exc.ObjectDeletedError):
+            session.flush()
+        assert sa.inspect(tag).transient
+        session.rollback()
+        assert list(session.identity_map.values()) == [address]
+        session.add(tag)
+        session.commit()
+        assert sa.inspect(tag).persistent

@@ -5,24 +5,25 @@ from __future__ import annotations
 import gc
 import sys
 
-from .machine import Count, SessionMachine, run_machine
-from .side import Difference
+from .pair import Difference, run
+from .programs import difference, program, shortest
 
 wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
-number = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+first = seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
 
-different = 0
+steps = left = 0
+found = False
 gc.freeze()  # the steps collect garbage often: only theirs
-while Count.steps < wanted and not different:
+while steps < wanted and not found:
+    tried = program(seed)
     try:
-        run_machine(SessionMachine, number, programs=50)
-    except Difference as difference:
-        print(f"seed {number}: {difference}")
-        print("\n".join(getattr(difference, "__notes__", [])))
-        different += 1
-    number += 1
-print(
-    f"{Count.steps} steps, {different} differences, {Count.unsettled} that did not happen again, "
-    f"{Count.undefined} programs left where SQLAlchemy has a bug or finds a cycle halfway"
-)
-sys.exit(bool(different))
+        taken = run(*tried)
+        steps += taken
+        left += taken < len(tried.steps)
+    except Difference as seen:
+        found = True
+        short = shortest(tried)
+        print(f"seed {seed}: {difference(short) or f'only once: {seen}'}\n{short}")
+    seed += 1
+print(f"seeds {first} to {seed - 1}, {steps} steps, {int(found)} differences, {left} programs left before their end")
+sys.exit(found)

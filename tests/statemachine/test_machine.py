@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from .machine import SessionMachine, run_machine
+import pytest
+
+from .pair import run
+from .programs import program
 
 
-def test_random_steps() -> None:
+@pytest.mark.parametrize("seed", range(40))
+def test_random_steps(seed: int) -> None:
     """Everything that can be seen agrees after every step."""
-    run_machine(SessionMachine, number=0, programs=25)
+    run(*program(seed))

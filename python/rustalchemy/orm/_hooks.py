@@ -12,6 +12,7 @@ from sqlalchemy import util
 from .. import _core
 from . import _concurrent_use, _detached, _expired_peers, base
 from . import exc as orm_exc
+from ._row_plans import choose_strategies, merge_load_options
 from .base import ATTR_WAS_SET, PASSIVE_NO_RESULT, SQL_OK
 from .collections import _check_collection_type
 from .state import InstanceState
@@ -49,17 +50,14 @@ class _Hooks:
         manager = state.manager
         # not what the program has set or put into since
         expired = _core._expired_names(state).intersection(state.unmodified)
-        if state.expired:
-            if type(state.load_options) is not tuple:
-                # what options said about single attributes ends with the expiry
-                state.load_options = tuple(state.load_options)
-                for peer, _, _ in peers:
-                    _core.instance_state(peer).load_options = state.load_options
         wanted = {key for key in expired if _is_loaded_with(manager, key, bool(state.load_options))}
         if not peers or not _expired_peers.load(state, peers, wanted, passive):
             manager.expired_attribute_loader(state, wanted, passive)
         state.expired = False
         return ATTR_WAS_SET
+
+    choose_strategies = staticmethod(choose_strategies)
+    merge_load_options = staticmethod(merge_load_options)
 
     @staticmethod
     def warn(message: str) -> None:

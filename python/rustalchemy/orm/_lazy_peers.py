@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import exc as sa_exc
 
 from ._prepared_loads import NO_LANE
+from ._row_plans import overrides_of
 from .base import LoaderCallableStatus
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _load_for_peers(strategy: Any, session: Session, state: Any) -> Any:
 
 def _is_overridden(state: Any, prop: StrategizedProperty[Any]) -> bool:
     """Whether the objects' own statement chose another way for the attribute."""
-    return prop.key in getattr(state.load_options, "overrides", ())
+    return prop.key in overrides_of(state)
 
 
 class _LoadOfPeers:

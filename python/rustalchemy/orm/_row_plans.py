@@ -93,6 +93,31 @@ class StampedOptions(tuple[Any, ...]):
         return cls.of(options, {key: (strategy, None) for key, strategy in strategies.items()})
 
 
+def overrides_of(state: Any) -> dict[str, tuple[Any, Any]]:
+    """(strategy key, option) by attribute, where loader options chose in place of the mapped strategy."""
+    options = state.load_options
+    return options.overrides if type(options) is StampedOptions else {}
+
+
+def choose_strategies(state: Any, chosen: dict[str, Any], ended: list[str]) -> None:
+    """Note what options chose for attributes of an object, and which earlier choices have ended."""
+    known = overrides_of(state)
+    merged = {**{key: choice for key, choice in known.items() if key not in ended}, **chosen}
+    if merged != known:
+        options = state.load_options
+        state.load_options = StampedOptions.of(options, merged) if merged else tuple(options)
+
+
+def merge_load_options(source: Any, target: Any) -> None:
+    """How the source was loaded is how the target will load what it lacks.
+
+    What was chosen for single attributes of the target stays, unless the source brings choices of its own.
+    """
+    known = {} if overrides_of(source) else overrides_of(target)
+    target.load_path = source.load_path
+    target.load_options = StampedOptions.of(source.load_options, known) if known else source.load_options
+
+
 class PostLoader:
     """A loader that runs once the rows of its parents were read: select-in, immediate."""
 
@@ -313,6 +338,7 @@ class RowPlanBuilder:
             expired=tuple(parts.expired),
             eager=parts.eager,
             reset=tuple(parts.reset),
+            overrides=parts.overrides or None,
             on_new=_all_of(parts.on_new),
             identity_token=self.identity_token,
             polymorphic=polymorphic,
@@ -339,7 +365,6 @@ class RowPlanBuilder:
             if column is SET_DEFERRED_EXPIRED:
                 parts.reset.append(attribute)
             elif column is DEFER_FOR_STATE or column is RAISE_FOR_STATE:
-                parts.reset.append(attribute)
                 parts.overrides[key] = (DEFERRED if column is DEFER_FOR_STATE else RAISING, None)
             else:
                 adapted = adapter.columns[column] if adapter else None

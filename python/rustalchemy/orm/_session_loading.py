@@ -13,6 +13,7 @@ from .. import _sa
 from .._core import MergePlan
 from . import _concurrent_use, attributes, context, descriptor_props, exc, loading
 from ._prepared_loads import NO_LANE, get_by_key, refresh_state
+from ._row_plans import merge_load_options
 from ._session_execution import StatementExecution
 from ._statement_cache import plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
@@ -40,6 +41,7 @@ class ObjectLoading(StatementExecution):
         def expire(self, instance: object, attribute_names: Iterable[str] | None = None) -> None: ...
         def get(self, entity: Any, ident: Any, **kw: Any) -> Any: ...
         def add(self, instance: object, *, _warn: bool = True) -> None: ...
+        def __contains__(self, instance: object) -> bool: ...
         def _flush_warning(self, method: str) -> None: ...
         def _uow_merge_known(self, instance: object) -> Any: ...
 
@@ -326,8 +328,7 @@ class ObjectLoading(StatementExecution):
 
         if state is not merged_state:
             self._check_merged_version(mapper, state, state_dict, merged_state, merged_dict)
-            merged_state.load_path = state.load_path
-            merged_state.load_options = state.load_options
+            merge_load_options(state, merged_state)
             merged_state._copy_callables(state)
             for step in mapper._merge_steps:
                 if type(step) is MergePlan:
@@ -346,7 +347,7 @@ class ObjectLoading(StatementExecution):
 
     def _merge_key(self, mapper: Any, state: Any, load: bool) -> tuple[Any, bool]:
         """The identity key a transient or pending object would have, and whether it could exist in the database."""
-        if state.pending and state.session is self:
+        if state.obj() in self:
             util.warn(
                 f"Instance {state_str(state)} is already pending in this Session yet is being merged again; this is "
                 "probably not what you want to do"

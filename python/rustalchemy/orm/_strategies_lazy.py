@@ -205,7 +205,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             if loadopt and loadopt._extra_criteria:
                 loadopt = loadopt._with_current_criteria(context)
             parts.overrides[self.key] = (self.strategy_key, loadopt)
-            parts.reset.append(mapper.class_manager[self.key]._index)
+            if self.uselist:
+                parts.reset.append(mapper.class_manager[self.key]._index)
         elif context.populate_existing or mapper.always_refresh:
             parts.reset.append(mapper.class_manager[self.key]._index)
 

@@ -15,7 +15,7 @@ from sqlalchemy import exc as sa_exc
 
 from . import _detached, attributes, interfaces, properties
 from . import util as orm_util
-from ._row_plans import DEFER_FOR_STATE, DEFERRED, RAISE_FOR_STATE, SET_DEFERRED_EXPIRED, StampedOptions
+from ._row_plans import DEFER_FOR_STATE, DEFERRED, RAISE_FOR_STATE, SET_DEFERRED_EXPIRED, overrides_of
 from .base import LoaderCallableStatus, PassiveFlag
 from .interfaces import LoaderStrategy, StrategizedProperty
 
@@ -91,11 +91,7 @@ def _single_parent_validator(desc: Any, prop: Any) -> None:
 
 def _overridden_strategy(state: Any, prop: Any) -> Optional[tuple[Any, Any]]:
     """(strategy, option) that the load of ``state`` chose for ``prop`` in place of the mapped one."""
-    options = state.load_options
-    # a wholly expired object starts anew
-    if type(options) is not StampedOptions or state.expired:
-        return None
-    override = options.overrides.get(prop.key)
+    override = overrides_of(state).get(prop.key)
     if override is None:
         return None
     key, option = override
@@ -367,8 +363,9 @@ class _DeferredColumnLoader(LoaderStrategy):
         if builder.refresh_state and only and self.key in only:
             prop._get_strategy(_UNDEFERRED).plan_row(builder, query_entity, path, loadopt, mapper, adapter, parts)
             return
-        parts.reset.append(mapper.class_manager[self.key]._index)
-        if not self.is_class_level:
+        if self.is_class_level:
+            parts.reset.append(mapper.class_manager[self.key]._index)
+        else:
             parts.overrides[self.key] = (self.strategy_key, None)
 
     def init_class_attribute(self, mapper: Any) -> None:

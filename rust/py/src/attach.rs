@@ -405,7 +405,6 @@ impl UowRef {
             self.remember_expunged(state, to_transient);
             state.set_owner(std::ptr::null_mut());
             flags::note_detached(state, how);
-            state.clear_flags(flags::LOAD_PENDING);
             if to_transient {
                 state.set_key(std::ptr::null_mut());
             }

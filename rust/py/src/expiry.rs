@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use smallvec::SmallVec;
 
 use crate::attribute::{AttrCore, AttrKind};
@@ -12,7 +13,7 @@ use crate::mapper::InstanceEvent;
 use crate::slots;
 use crate::state::StateRef;
 use crate::unit_of_work_core::UowRef;
-use crate::{collection, hooks, names, prepared};
+use crate::{collection, hooks, names, overrides, prepared};
 
 /// Expires a persistent state that its session expired by generation. Cheap when there is nothing to do.
 #[inline]
@@ -64,7 +65,7 @@ pub fn expire(py: Python<'_>, state: StateRef) -> PyResult<()> {
             }
         }
     }
-    let forgotten = forget_expired_callables(py, state);
+    let forgotten = forget_expired_callables(py, state).and_then(|()| forget_choices(py, state));
     let mut result = Ok(());
     for collection in invalidated {
         // SAFETY: the slot owned it.
@@ -113,7 +114,8 @@ pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore
     let index = attr.index();
     let mut flag = 0;
     if attr.accepts_scalar_loader.get() {
-        if no_loader && (crate::attribute::has_loader(state, attr) || has_callable(py, state, attr)) {
+        let has_own = || has_callable(py, state, attr) || overrides::has_override(py, state, attr);
+        if no_loader && (crate::attribute::is_loaded_by_class(attr) || has_own()) {
             return Ok(());
         }
         flag = slots::EXPIRED;
@@ -189,6 +191,16 @@ fn forget_expired_callables(py: Python<'_>, state: StateRef) -> PyResult<()> {
             forget_callable(py, state, attr)?;
         }
     }
+    Ok(())
+}
+
+/// After a full expiry, what options chose for single attributes has ended; the options themselves stay.
+fn forget_choices(py: Python<'_>, state: StateRef) -> PyResult<()> {
+    let Some(extra) = state.extra().filter(|extra| extra.has_overrides()) else { return Ok(()) };
+    // SAFETY: not null, and owned by the state; a reference of our own outlasts the allocation.
+    let options = unsafe { Bound::from_borrowed_ptr(py, extra.load_options) }.cast_into::<PyTuple>()?;
+    let plain = options.get_slice(0, options.len()).into_any();
+    state.put_extra(Some(plain), |extra| &mut extra.load_options);
     Ok(())
 }
 

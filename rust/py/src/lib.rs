@@ -49,6 +49,7 @@ pub mod manager;
 pub mod mapper;
 mod merge;
 pub mod names;
+mod overrides;
 pub mod peers;
 pub mod pending;
 pub mod pickling;

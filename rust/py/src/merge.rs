@@ -6,8 +6,10 @@ use pyo3::types::PyList;
 
 use crate::attribute;
 use crate::expiry;
+use crate::hooks;
 use crate::identity::base_of;
 use crate::instance_state::expect_state;
+use crate::overrides;
 use crate::prepared::loaded_key;
 use crate::state::{StateRef, state_of};
 use crate::unit_of_work_core::UowRef;
@@ -108,13 +110,19 @@ pub fn into_known<'py>(uow: UowRef, instance: &Bound<'py, PyAny>) -> PyResult<Op
     if found.object.is(instance) {
         return Ok(Some(found.object));
     }
-    copy_load_context(py, source, found.state);
+    copy_load_context(py, source, found.state)?;
     plan.copy_values(py, source, found.state, true)?;
     Ok(Some(found.object))
 }
 
 /// How the source was loaded is how the target will load what it lacks.
-fn copy_load_context(py: Python<'_>, source: StateRef, target: StateRef) {
+/// What was chosen for single attributes of the target stays, unless the source brings choices of its own.
+fn copy_load_context(py: Python<'_>, source: StateRef, target: StateRef) -> PyResult<()> {
+    if overrides::has_any(target) && !overrides::has_any(source) {
+        hooks::hook(py, "merge_load_options")?.call1((source.view(py)?, target.view(py)?))?;
+        return Ok(());
+    }
     target.put_extra(source.extra_object(py, |extra| extra.load_options), |extra| &mut extra.load_options);
     target.put_extra(source.extra_object(py, |extra| extra.load_path), |extra| &mut extra.load_path);
+    Ok(())
 }

@@ -5,7 +5,7 @@
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple};
 use pyo3::{PyTraverseError, ffi};
 use rustalchemy_core::row_plan::{ColumnLayout, EntityLayout, KeyPresence};
 
@@ -24,6 +24,8 @@ pub struct EntityPlan {
     pub(crate) eager: Box<[Py<EagerPlan>]>,
     identity_token: Option<Py<PyAny>>,
     pub(crate) polymorphic: Option<PolymorphicSwitch>,
+    /// Strategies that loader options chose in place of the mapped ones: attribute, its name, the choice.
+    pub(crate) overrides: Box<[(u32, Py<PyAny>, Py<PyAny>)]>,
     /// `load_options` and `load_path` of the states.
     pub(crate) load_options: Option<(Py<PyAny>, Py<PyAny>)>,
     /// The list of the `LoadContext` that gathers this plan's objects.
@@ -107,8 +109,8 @@ fn key_column(
 #[pymethods]
 impl EntityPlan {
     #[new]
-    #[pyo3(signature = (manager, pk, columns, *, expired=Vec::new(), reset=Vec::new(), eager=Vec::new(), identity_token=None,
-        polymorphic=None, load_options=None, collect=None, on_new=None, allow_partial_pks=None))]
+    #[pyo3(signature = (manager, pk, columns, *, expired=Vec::new(), reset=Vec::new(), overrides=None, eager=Vec::new(),
+        identity_token=None, polymorphic=None, load_options=None, collect=None, on_new=None, allow_partial_pks=None))]
     #[allow(clippy::too_many_arguments, clippy::type_complexity, clippy::needless_pass_by_value)] // the contract's keywords
     fn new(
         manager: &Bound<'_, ClassManager>,
@@ -116,6 +118,7 @@ impl EntityPlan {
         columns: Vec<ColumnArgument<'_>>,
         expired: Vec<usize>,
         reset: Vec<usize>,
+        overrides: Option<Bound<'_, PyDict>>,
         eager: Vec<Py<EagerPlan>>,
         identity_token: Option<Py<PyAny>>,
         polymorphic: Option<(usize, Option<Py<Processor>>, Py<PyDict>, Option<Py<PyAny>>)>,
@@ -147,8 +150,14 @@ impl EntityPlan {
             branches,
             on_missing,
         });
+        let mut chosen = Vec::new();
+        for (key, choice) in overrides.iter().flatten() {
+            let attr = ManagerCore::of(manager).expect_attr(key.cast::<PyString>()?)?;
+            chosen.push((attr.index(), key.unbind(), choice.unbind()));
+        }
         Ok(Self {
             manager: manager.clone().unbind(),
+            overrides: chosen.into(),
             width: layout.row_width().max(polymorphic.as_ref().map_or(0, |switch| switch.position + 1)),
             has_processors: layout.columns.iter().any(|column| column.processor.is_some()),
             layout,
@@ -167,6 +176,10 @@ impl EntityPlan {
         visit.call(&self.manager)?;
         for column in self.layout.key.iter().chain(&self.layout.columns) {
             visit.call(&column.processor)?;
+        }
+        for (_, key, choice) in &self.overrides {
+            visit.call(key)?;
+            visit.call(choice)?;
         }
         for eager in &self.eager {
             visit.call(eager)?;

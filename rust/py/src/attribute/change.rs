@@ -64,14 +64,14 @@ pub fn mark_modified(py: Python<'_>, state: StateRef) -> PyResult<()> {
     state.add_flags(flags::MODIFIED);
     let owner = state.owner();
     if !owner.is_null() && was & flags::IN_LIST == 0 {
-        let is_deleted = was & flags::DELETED != 0;
+        let may_be_dirty = state.has_key() && was & flags::DELETED == 0;
         // SAFETY: an owner outlives its states' pointers to it; the state's object is alive in the caller.
         unsafe {
-            if state.has_key() && !is_deleted {
+            if may_be_dirty {
                 UnitOfWorkCore::register_dirty(owner, state);
             }
-            // a deleted object is in no list: its flag says that it was changed before
-            if !is_deleted || was & flags::MODIFIED == 0 {
+            // one that can be in no list, deleted or attached only for loading: its flag says that it was changed before
+            if may_be_dirty || was & flags::MODIFIED == 0 {
                 UnitOfWorkCore::ensure_begun(py, owner)?;
             }
         }

@@ -121,6 +121,11 @@ pub fn fire_loader_callables<'py>(
     }
 }
 
+/// Is there a class-level loader that has something for objects that were loaded without options?
+pub fn is_loaded_by_class(attr: &AttrCore) -> bool {
+    attr.loader.borrow().is_some() && !attr.loader_needs_options.get()
+}
+
 /// Is there a class-level loader that may have something for this state?
 pub fn has_loader(state: StateRef, attr: &AttrCore) -> bool {
     attr.loader.borrow().is_some()

@@ -56,10 +56,15 @@ impl<'py> RowProcessor<'py> {
             state.set_slot_flags(attribute, slots::EXPIRED);
         }
         for attribute in plan.reset() {
+            let was_expired = state.slot(attribute).is_expired();
             state.set_committed(attribute, std::ptr::null_mut())?;
+            // A column that the statement leaves out is still asked for with the rest of an expired row.
+            if was_expired && state.manager().attr(attribute).is_some_and(|attr| attr.accepts_scalar_loader.get()) {
+                state.set_slot_flags(attribute, slots::EXPIRED);
+            }
         }
         self.store_options(plan, state, !self.options.populate_existing && self.refresh_state.is_none());
-        Ok(())
+        self.choose_anew(plan, state)
     }
 
     /// Takes the row for what the object lacks.
@@ -83,6 +88,7 @@ impl<'py> RowProcessor<'py> {
                 state.set_slot_flags(attribute, slots::EXPIRED);
             }
         }
+        self.choose_for_missing(plan, state)?;
         state.clear_flags(flags::EXPIRED);
         if let Some(missing) = missing
             && self.memory.is_first_sight(state)
@@ -148,11 +154,12 @@ pub(super) fn is_missing(state: StateRef, attribute: u32) -> bool {
     slot.value().is_null() && !slot.is_modified()
 }
 
-/// Whether an object lacks anything its row brings, or is to be asked for with the rest.
+/// Whether an object lacks anything that its row brings, that is to be asked for with the rest, or that loads otherwise.
 #[inline]
 pub(super) fn lacks_anything(plan: &EntityPlan, state: StateRef) -> bool {
     plan.columns().any(|(column, _)| is_missing(state, index(column.attribute)))
         || plan.expired().any(|attribute| is_missing(state, attribute) && !state.slot(attribute).is_expired())
+        || plan.overrides.iter().any(|(attribute, ..)| is_missing(state, *attribute))
 }
 
 /// Whether an object lacks any of its attributes: then listeners hear of each row of it.

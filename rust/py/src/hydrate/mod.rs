@@ -6,6 +6,7 @@
 
 mod announce;
 mod build;
+mod choices;
 mod fill;
 mod row;
 

@@ -47,6 +47,12 @@ pub struct RareExtra {
 }
 
 impl StateExtra {
+    /// Are the options more than a tuple: were strategies chosen for single attributes?
+    pub fn has_overrides(&self) -> bool {
+        let options = self.load_options;
+        // SAFETY: null or a valid object, owned by the state.
+        unsafe { !options.is_null() && ffi::PyTuple_Check(options) != 0 && ffi::PyTuple_CheckExact(options) == 0 }
+    }
     /// Did no statement's options stay with the object?
     pub fn has_no_load_options(&self) -> bool {
         let options = self.load_options;
