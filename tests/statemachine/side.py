@@ -161,8 +161,8 @@ class Side(Steps):
             "session": ["none", "this", "other"][
                 (state.session is self.session) + 2 * (state.session is self.other_session)
             ],
-            # nothing is written of a deleted object, whatever it says of itself
-            "modified": state.modified and not state.was_deleted,
+            # nothing is written of a deleted or transient object, whatever it says of itself
+            "modified": state.modified and not state.was_deleted and not state.transient,
             "expired": state.expired,
             "loaded": {key: self._describe(value) for key, value in sorted(state.dict.items()) if key[0] != "_"},
             "unloaded": sorted(state.unloaded),

@@ -12,6 +12,16 @@ use rustalchemy_core::row_plan::{ColumnLayout, EntityLayout, KeyPresence};
 use crate::manager::{ClassManager, ManagerCore};
 use crate::processors::Processor;
 
+/// The strategy that a loader option chose for an attribute in place of the mapped one.
+pub(crate) struct Override {
+    /// Number of the attribute.
+    pub attribute: u32,
+    /// Its name.
+    pub key: Py<PyAny>,
+    /// Key of the strategy, and the option.
+    pub choice: Py<PyAny>,
+}
+
 /// What one entity of a statement's rows becomes.
 #[pyclass(frozen, module = "rustalchemy._core")]
 pub struct EntityPlan {
@@ -24,8 +34,7 @@ pub struct EntityPlan {
     pub(crate) eager: Box<[Py<EagerPlan>]>,
     identity_token: Option<Py<PyAny>>,
     pub(crate) polymorphic: Option<PolymorphicSwitch>,
-    /// Strategies that loader options chose in place of the mapped ones: attribute, its name, the choice.
-    pub(crate) overrides: Box<[(u32, Py<PyAny>, Py<PyAny>)]>,
+    pub(crate) overrides: Box<[Override]>,
     /// `load_options` and `load_path` of the states.
     pub(crate) load_options: Option<(Py<PyAny>, Py<PyAny>)>,
     /// The list of the `LoadContext` that gathers this plan's objects.
@@ -153,7 +162,7 @@ impl EntityPlan {
         let mut chosen = Vec::new();
         for (key, choice) in overrides.iter().flatten() {
             let attr = ManagerCore::of(manager).expect_attr(key.cast::<PyString>()?)?;
-            chosen.push((attr.index(), key.unbind(), choice.unbind()));
+            chosen.push(Override { attribute: attr.index(), key: key.unbind(), choice: choice.unbind() });
         }
         Ok(Self {
             manager: manager.clone().unbind(),
@@ -177,9 +186,9 @@ impl EntityPlan {
         for column in self.layout.key.iter().chain(&self.layout.columns) {
             visit.call(&column.processor)?;
         }
-        for (_, key, choice) in &self.overrides {
-            visit.call(key)?;
-            visit.call(choice)?;
+        for chosen in &self.overrides {
+            visit.call(&chosen.key)?;
+            visit.call(&chosen.choice)?;
         }
         for eager in &self.eager {
             visit.call(eager)?;

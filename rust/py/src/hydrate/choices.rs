@@ -37,9 +37,9 @@ impl<'py> RowProcessor<'py> {
         ended: &Bound<'py, PyList>,
     ) -> PyResult<()> {
         let wanted = PyDict::new(self.py);
-        for (attribute, key, choice) in &plan.overrides {
-            if is_wanted(*attribute) {
-                wanted.set_item(key, choice)?;
+        for chosen in &plan.overrides {
+            if is_wanted(chosen.attribute) {
+                wanted.set_item(&chosen.key, &chosen.choice)?;
             }
         }
         if ended.is_empty() && is_chosen(state, &wanted)? {

@@ -159,7 +159,7 @@ pub(super) fn is_missing(state: StateRef, attribute: u32) -> bool {
 pub(super) fn lacks_anything(plan: &EntityPlan, state: StateRef) -> bool {
     plan.columns().any(|(column, _)| is_missing(state, index(column.attribute)))
         || plan.expired().any(|attribute| is_missing(state, attribute) && !state.slot(attribute).is_expired())
-        || plan.overrides.iter().any(|(attribute, ..)| is_missing(state, *attribute))
+        || plan.overrides.iter().any(|chosen| is_missing(state, chosen.attribute))
 }
 
 /// Whether an object lacks any of its attributes: then listeners hear of each row of it.
