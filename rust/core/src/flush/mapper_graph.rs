@@ -99,7 +99,7 @@ impl MapperGraph {
                 group_of[node as usize] = u32::try_from(groups.len()).ok();
                 groups.push(Group {
                     action,
-                    states,
+                    states: states.into(),
                     level: level[node as usize],
                 });
             }

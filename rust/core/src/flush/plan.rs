@@ -1,6 +1,8 @@
 //! Third stage: the order of work as a value. Whole mappers are sorted first; only mappers that form a cycle are split
 //! into rows, and rows of one level are put together again.
 
+use smallvec::SmallVec;
+
 use crate::error::PlanError;
 use crate::graph::{Graph, levels};
 use crate::ids::{DependencyId, StateId};
@@ -17,8 +19,9 @@ use super::waits::Waits;
 pub struct Group {
     /// What is done; always one of the `…All` actions.
     pub action: Action,
-    /// To which states, in the order of registration.
-    pub states: Vec<StateId>,
+    /// To which states, in the order of registration. Deep trees have as many groups as rows: few states need no memory
+    /// of their own.
+    pub states: SmallVec<[StateId; 4]>,
     /// How many actions in a row have to come before; groups of one level go by name.
     pub level: u32,
 }

@@ -2,6 +2,7 @@
 //! together again.
 
 use indexmap::IndexMap;
+use smallvec::SmallVec;
 
 use crate::error::PlanError;
 use crate::graph::{Graph, levels};
@@ -186,14 +187,15 @@ impl<'a> StateGraph<'a> {
                     ]
                     .into_iter()
                 };
-                let targets: smallvec::SmallVec<[_; 8]> = targets.collect();
+                let targets: SmallVec<[_; 8]> = targets.collect();
+                let bases = (base, target_base(self.schema, id));
+                let mut sink = StateSink {
+                    graph: self,
+                    process: (process, process_node),
+                    first: None,
+                };
                 for target in targets {
                     pair.target = target;
-                    let bases = (base, target_base(self.schema, id));
-                    let mut sink = StateSink {
-                        graph: self,
-                        process: (process, process_node),
-                    };
                     state_edges(dependency, id, bases, pair, &mut sink);
                 }
             }
@@ -282,17 +284,16 @@ impl<'a> StateGraph<'a> {
         let rank = self.ranks();
         let place_of = |node: u32| (level[node as usize], rank[node as usize]);
         let barriers = self.graph.barrier_flags();
-        let order: Vec<u32> = (0..)
-            .take(self.graph.len())
-            .filter(|&node| !barriers[node as usize] && is_reached(node))
-            .collect();
-        let order = sorted_by_count(&order, &rank);
-        let order = sorted_by_count(&order, &level);
+        let mut order = by_level(&level, |node| !barriers[node as usize] && is_reached(node));
+        for level in order.chunk_by_mut(|&node, &next| level[node as usize] == level[next as usize])
+        {
+            level.sort_by_key(|&node| rank[node as usize]);
+        }
         let mut groups: Vec<Group> = Vec::new();
         let mut group_of = vec![None; if waits.is_some() { self.graph.len() } else { 0 }];
         for same_place in order.chunk_by(|&node, &next| place_of(node) == place_of(next)) {
             let action = self.whole_action(self.actions[same_place[0] as usize]);
-            let mut states: Vec<StateId> = Vec::with_capacity(same_place.len());
+            let mut states: SmallVec<[StateId; 4]> = SmallVec::with_capacity(same_place.len());
             for &node in same_place {
                 match self.actions[node as usize] {
                     Action::SaveUpdate(state)
@@ -387,19 +388,20 @@ impl<'a> StateGraph<'a> {
     }
 }
 
-/// Nodes by a small number each has, in linear time; equal ones keep their order.
-fn sorted_by_count(nodes: &[u32], key: &[u32]) -> Vec<u32> {
-    let buckets = key.iter().max().map_or(0, |max| *max as usize + 1);
-    let mut starts = vec![0_u32; buckets + 1];
-    for &node in nodes {
-        starts[key[node as usize] as usize + 1] += 1;
+/// The nodes that are wanted by level, in linear time; those of one level keep their order.
+fn by_level(level: &[u32], is_wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+    let levels = level.iter().max().map_or(0, |max| *max as usize + 1);
+    let wanted = || (0..).zip(level).filter(|&(node, _)| is_wanted(node));
+    let mut starts = vec![0_u32; levels + 1];
+    for (_, &level) in wanted() {
+        starts[level as usize + 1] += 1;
     }
-    for bucket in 0..buckets {
-        starts[bucket + 1] += starts[bucket];
+    for level in 0..levels {
+        starts[level + 1] += starts[level];
     }
-    let mut sorted = vec![0_u32; nodes.len()];
-    for &node in nodes {
-        let start = &mut starts[key[node as usize] as usize];
+    let mut sorted = vec![0_u32; starts[levels] as usize];
+    for (node, &level) in wanted() {
+        let start = &mut starts[level as usize];
         sorted[*start as usize] = node;
         *start += 1;
     }
@@ -414,6 +416,8 @@ fn target_base(schema: &Schema, id: DependencyId) -> MapperId {
 struct StateSink<'s, 'a> {
     graph: &'s mut StateGraph<'a>,
     process: (Action, u32),
+    /// The first edge: mostly the one that comes again with every target.
+    first: Option<(u32, u32)>,
 }
 
 impl StateSink<'_, '_> {
@@ -429,7 +433,12 @@ impl StateSink<'_, '_> {
 
 impl EdgeSink for StateSink<'_, '_> {
     fn edge(&mut self, before: Action, after: Action, because: DependencyId) {
-        let (before, after) = (self.node(before), self.node(after));
-        self.graph.connect(before, after, Reason::Level(because));
+        let edge = (self.node(before), self.node(after));
+        match self.first {
+            Some(first) if first == edge => return,
+            Some(_) => {}
+            None => self.first = Some(edge),
+        }
+        self.graph.connect(edge.0, edge.1, Reason::Level(because));
     }
 }

@@ -67,17 +67,17 @@ impl Graph {
     /// Successor lists in one allocation, each in the order in which its edges were added.
     #[must_use]
     fn successors(&self) -> Adjacency {
-        let mut starts = vec![0_u32; self.len() + 1];
+        // While the targets are filled in, a node's start stands one place further on, and moves to where the next one's is.
+        let mut starts = vec![0_u32; self.len() + 2];
         for &(before, _) in &self.edges {
-            starts[before as usize + 1] += 1;
+            starts[before as usize + 2] += 1;
         }
         for node in 0..self.len() {
-            starts[node + 1] += starts[node];
+            starts[node + 2] += starts[node + 1];
         }
-        let mut fill = starts.clone();
         let mut targets = vec![0_u32; self.edges.len()];
         for &(before, after) in &self.edges {
-            let slot = &mut fill[before as usize];
+            let slot = &mut starts[before as usize + 1];
             targets[*slot as usize] = after;
             *slot += 1;
         }
