@@ -7,7 +7,7 @@ NATIVE := $(VENV)/.native
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint fuzz soak bench bench-smoke build release docs clean
+.PHONY: help demo test lint fuzz soak faults bench bench-smoke build release docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,8 +46,12 @@ fuzz: $(NATIVE) ## Random programs on both ORMs (N=10000), then planner properti
 	$(BIN)/python -m tests.statemachine $(or $(STEPS),20000)
 	$(BIN)/python -m tests.differential $(or $(N),10000)
 
-soak: $(NATIVE) ## Sessions, failed flushes and rollbacks in loops with flat memory (SECONDS=90)
+soak: $(NATIVE) ## Sessions, failed flushes, queries, hooks and classes in loops with flat memory (SECONDS=90)
 	$(BIN)/python -m tests.soak $(or $(SECONDS),90)
+
+faults: $(NATIVE) ## Every kind of fault at every step of flush and commit; then hostile user code (N=1000)
+	$(BIN)/python tests/faults
+	$(BIN)/python tests/hostile $(or $(N),1000)
 
 bench: $(NATIVE) ## Raw DB-API, SQLAlchemy and rustalchemy in interleaved rounds, one table
 	$(BIN)/python -m benches.compare

@@ -1,33 +1,35 @@
 """A driver that can be told to fail: every call to it, and every hook that asks, is a step with a name.
 
-A scenario is run once to learn its steps, and then once per step with an exception raised there.
+A scenario is run once to learn its steps, and then with each kind of fault at each step.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
 class Faults:
-    """Counts the steps of a scenario, and raises at one of them."""
+    """Counts the steps of a scenario, and lets a fault strike at one of them."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []
+        # the driver's connection that was used last
+        self.connection: sqlite3.Connection | None = None
         self._is_counting = False
         self._seen: Counter[str] = Counter()
         self._target: str | None = None
-        self._error: BaseException | None = None
+        self._strike: Callable[[], None] | None = None
 
     @contextmanager
-    def counting(self, target: str | None = None, error: BaseException | None = None) -> Iterator[list[str]]:
-        """Count the steps of the block, and raise the error at the one that is named."""
+    def counting(self, target: str | None = None, strike: Callable[[], None] | None = None) -> Iterator[list[str]]:
+        """Count the steps of the block, and strike at the one that is named."""
         self.steps = []
         self._seen.clear()
-        self._target, self._error = target, error
+        self._target, self._strike = target, strike
         self._is_counting = True
         try:
             yield self.steps
@@ -36,7 +38,7 @@ class Faults:
 
     def stop(self) -> None:
         self._is_counting = False
-        self._error = None
+        self._strike = None
 
     def step(self, name: str) -> None:
         """A place where the scenario may fail."""
@@ -45,11 +47,11 @@ class Faults:
         self._seen[name] += 1
         name = f"{name} #{self._seen[name]}"
         self.steps.append(name)
-        if name == self._target and self._error is not None:
-            error, self._error = self._error, None
+        if name == self._target and self._strike is not None:
+            strike, self._strike = self._strike, None
             # nothing else fails: what cleans up must be able to
             self._is_counting = False
-            raise error
+            strike()
 
 
 def _kind(sql: str) -> str:
@@ -88,6 +90,17 @@ def driver(faults: Faults) -> dict[str, Any]:
             super().close()
 
     class Connection(sqlite3.Connection):
+        def __init__(self, *args: Any, **kw: Any) -> None:
+            faults.step("connect")
+            super().__init__(*args, **kw)
+
+        def begin(self) -> None:
+            """The driver begins by itself, and too late for SAVEPOINT: the world begins at check-out."""
+            faults.connection = self
+            faults.step("before begin")
+            self.execute("BEGIN")
+            faults.step("after begin")
+
         def cursor(self, factory: Any = Cursor) -> Any:
             faults.step("cursor")
             return super().cursor(factory)
@@ -102,4 +115,4 @@ def driver(faults: Faults) -> dict[str, Any]:
             super().rollback()
             faults.step("after rollback")
 
-    return {"factory": Connection}
+    return {"factory": Connection, "timeout": 0}

@@ -36,6 +36,16 @@ SESSION_EVENTS = (
     "persistent_to_detached",
     "loaded_as_persistent",
 )
+ENGINE_EVENTS = (
+    "before_cursor_execute",
+    "after_cursor_execute",
+    "begin",
+    "commit",
+    "rollback",
+    "savepoint",
+    "release_savepoint",
+    "rollback_savepoint",
+)
 
 
 class Note:
@@ -159,8 +169,6 @@ class World:
         orm.configure_mappers()
 
     def _make_transactions_explicit(self) -> None:
-        """The driver begins by itself, and too late for SAVEPOINT: begin as soon as a connection is checked out."""
-
         @event.listens_for(self.engine, "connect")
         def manual(connection: Any, record: Any) -> None:
             connection.isolation_level = None
@@ -168,7 +176,7 @@ class World:
 
         @event.listens_for(self.engine.pool, "checkout")
         def begin(connection: Any, record: Any, proxy: Any) -> None:
-            connection.execute("BEGIN")
+            connection.begin()
 
     def _observe(self) -> None:
         """Make steps of the events."""
@@ -182,10 +190,11 @@ class World:
         event.listen(self.User.name, "set", self._listener("set User.name"))
         event.listen(self.User.posts, "append", self._listener("append User.posts"))
         event.listen(self.User.posts, "remove", self._listener("remove User.posts"))
-        event.listen(self.engine, "before_cursor_execute", lambda *args: None)
+        for name in ENGINE_EVENTS:
+            event.listen(self.engine, name, self._listener(f"engine {name}"), named=True)
 
     def _listener(self, name: str) -> Any:
-        def listener(*args: Any) -> None:
+        def listener(*args: Any, **kw: Any) -> None:
             self.faults.step(name)
 
         return listener

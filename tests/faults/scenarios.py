@@ -11,10 +11,12 @@ import sqlalchemy as sa
 from fault_world import World
 
 Objects = dict[str, Any]
+# needs pages of its own, for which there is no room on a full disk
+LONG = "long " * 4000
 
 
 def insert_graph(world: World, session: Any, objects: Objects) -> None:
-    user = objects["user"] = world.User(name="dan", note=world.note("d"))
+    user = objects["user"] = world.User(name="dan", note=world.note(LONG))
     tag = objects["tag"] = world.Tag(label="green")
     for title in ("q1", "q2", "q3"):
         post = world.Post(title=title)
@@ -31,7 +33,7 @@ def change_and_delete(world: World, session: Any, objects: Objects) -> None:
     ann, bob, cid = session.scalars(sa.select(world.User).order_by(world.User.id))
     objects.update(ann=ann, bob=bob, cid=cid)
     ann.name, bob.name = "anna", "bobby"
-    ann.note, bob.note = world.note("a"), world.note("changed")
+    ann.note, bob.note = world.note("a"), world.note(LONG)
     moved = objects["moved"] = ann.posts[0]
     bob.posts.append(moved)
     objects["orphan"] = ann.posts[0]
@@ -106,4 +108,24 @@ def statements(world: World, session: Any, objects: Objects) -> None:
     assert (ann.age, added[0].name, cid in session) == (21, "dan", False)
 
 
-SCENARIOS = (insert_graph, change_and_delete, savepoints, autoflush_and_loads, versions_and_keys, statements)
+def ends(world: World, session: Any, objects: Objects) -> None:
+    """Rollback, close, expunge and merge on the way to the commit, with what is left of each."""
+    ann = objects["ann"] = session.get(world.User, 1)
+    lost = objects["lost"] = world.User(name="lost")
+    session.add(lost)
+    session.delete(ann.posts[0])
+    session.flush()
+    session.rollback()
+    ann.age = 5
+    session.flush()
+    session.close()
+    with session.begin():
+        session.add(lost)
+        session.expunge(lost)
+        merged = objects["merged"] = session.merge(world.User(id=2, name="merged"))
+        session.add(ann)
+        ann.age = 6
+    assert (merged.name, ann.age) == ("merged", 6)
+
+
+SCENARIOS = (insert_graph, change_and_delete, savepoints, autoflush_and_loads, versions_and_keys, statements, ends)

@@ -373,25 +373,17 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
     def close(self, invalidate: bool = False) -> None:
         session = self.session
         self._leave_session()
-        lane = self._lane
-        if lane is not None:
-            if invalidate:
-                self._materialize()
-            ending = self._ending_lane()
-            if ending is not None:
-                self._lane_end = None
-                ending.rollback()
-            self._lane = None
-            if self._parent is None and lane.is_bare:
-                lane.release()
-
-        for connection, transaction, should_commit, autoclose in self._entries:
-            if invalidate and self._parent is None:
-                connection.invalidate()
-            if should_commit and transaction.is_active:
-                transaction.close()
-            if autoclose and self._parent is None:
-                connection.close()
+        try:
+            self._leave_lane(invalidate)
+        finally:
+            # an error on a bare lane has put a Connection in its place
+            for connection, transaction, should_commit, autoclose in self._entries:
+                if invalidate and self._parent is None:
+                    connection.invalidate()
+                if should_commit and transaction.is_active:
+                    transaction.close()
+                if autoclose and self._parent is None:
+                    connection.close()
 
         if self._owns_frame:
             # closed without commit or rollback: objects keep the states they have
@@ -400,6 +392,20 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
         self._state = CLOSED
         if session._event_bits:
             session.dispatch.after_transaction_end(session, self)
+
+    def _leave_lane(self, invalidate: bool) -> None:
+        """Roll back what a bare lane has left, and give its connection back."""
+        lane = self._lane
+        if lane is None:
+            return
+        if invalidate:
+            self._materialize()
+        ending = self._ending_lane()
+        self._lane = self._lane_end = None
+        if ending is not None:
+            ending.rollback()
+        if self._parent is None and lane.is_bare:
+            lane.release()
 
     # --- TransactionalContext --------------------------------------------------------------------------------------
 
