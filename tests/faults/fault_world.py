@@ -68,6 +68,7 @@ class World:
 
     def __init__(self, orm: Any, folder: Path, observed: bool) -> None:
         self.orm = orm
+        self.is_observed = observed
         self.faults = faults = Faults()
         self.file = folder / "world.db"
         self.engine = sa.create_engine(f"sqlite:///{self.file}", connect_args=driver(faults))

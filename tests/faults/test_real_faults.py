@@ -199,3 +199,29 @@ def test_listener_interrupted_in_an_attribute_change(orm: Any) -> None:
         assert node.name == "one" and node.children == []
         assert not session.dirty and not session.new
     engine.dispose()
+
+
+def test_close_whose_rollback_fails_gives_the_connection_back(world: World) -> None:
+    session = world.Session()
+    ann = session.get(world.User, 1)
+
+    def fail() -> None:
+        raise MemoryError
+
+    with world.faults.counting("before rollback #1", fail):
+        try:
+            session.close()
+        except MemoryError:
+            pass
+        else:
+            raise AssertionError("the rollback did not fail")
+    if world.is_observed:
+        # a Connection of Core is in a cycle then
+        gc.collect()
+    assert world.engine.pool.checkedout() == 0
+    session.rollback()
+    session.add(ann)
+    ann.age = 21
+    session.commit()
+    assert world.dump()["users"][0][2] == 21
+    session.close()
