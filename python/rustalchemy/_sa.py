@@ -578,6 +578,33 @@ def compile_cached(statement: Any, engine: Any, column_keys: list[str]) -> Any:
     return compiled
 
 
+def execute_compiled(connection: Any, statement: Any, compiled: Any, parameters: Any, options: Any) -> Any:
+    """Return Core's result of a statement, by what a statement of the same cache key was compiled to.
+
+    ``parameters``: the statement's own, in the order of its cache key. Passes by the events before and after execution.
+    """
+    dialect = connection.dialect
+    return connection._execute_context(
+        dialect,
+        dialect.execution_ctx_cls._init_compiled,
+        compiled,
+        [],
+        statement._execution_options.merge_with(connection._execution_options, options),
+        compiled,
+        [],
+        statement,
+        parameters,
+        cache_hit=dialect.CACHE_HIT,
+    )
+
+
+def compiled_from_cache(result: Any) -> Any:
+    """Return what a result's statement was compiled to, None if Core does not keep it or rows cannot tell it."""
+    context = result.context
+    dialect = context.dialect
+    return context.compiled if context.cache_hit in (dialect.CACHE_HIT, dialect.CACHE_MISS) else None
+
+
 # engine.cursor: row logging -------------------------------------------------------------------------------------------
 def log_rows(cursor: Any, rows: Any) -> None:
     """Log raw rows of a cursor result as ``echo="debug"`` does: as Row objects, values processed by their types."""

@@ -14,7 +14,7 @@ from sqlalchemy.engine import result as _result
 from sqlalchemy.sql import expression, select
 from sqlalchemy.sql.base import Options
 
-from . import attributes, context, evaluator
+from . import _core_statements, attributes, context, evaluator
 from . import exc as orm_exc
 from ._dml_state import _ORMDMLState
 
@@ -230,6 +230,19 @@ class _BulkUDCompileState(_ORMDMLState):
             _add_event=skip_for_returning,
         )
         return update_options + {"_matched_rows": result.fetchall(), "_can_use_returning": can_use_returning}
+
+    @classmethod
+    def orm_execute_statement(
+        cls,
+        session: Any,
+        statement: Any,
+        params: Any,
+        execution_options: Any,
+        bind_arguments: Any,
+        conn: Any,
+    ) -> Any:
+        result = _core_statements.execute(conn, statement, params or {}, execution_options)
+        return cls.orm_setup_cursor_result(session, statement, params, execution_options, bind_arguments, result)
 
     # -- after the statement -----------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import coercions, roles
 
 from .. import _sa
+from . import _core_statements
 from ._execute_state import ORMExecuteState
 from ._session_binds import SessionBinds
 from ._statement_cache import execute_cached, execute_with_options, is_core_statement, may_be_cached, plain_session
@@ -118,7 +119,8 @@ class StatementExecution(SessionBinds):
             elif is_core_statement(statement) and not (self._uow_read_only and statement.is_dml):
                 self._autoflush()
                 connection = self._connection_for_bind(self.get_bind(clause=statement))
-                return self._uow_use(connection.scalar if _scalar_result else connection.execute, statement, params)
+                result = self._uow_use(_core_statements.execute, connection, statement, params)
+                return result.scalar() if _scalar_result else result
 
         statement = coercions.expect(roles.StatementRole, statement)
         if self._uow_read_only and (statement.is_dml or isinstance(statement, ExecutableDDLElement)):

@@ -96,15 +96,15 @@ def _prepared(statement: Any, dialect: Any) -> tuple[Optional[PreparedSelect], S
     """What was prepared for statements like this one, and this one's parameters; None if it has to go through Core."""
     shape = statement_shape(statement) if type(statement) is Select else None
     if shape is not None:
-        known = dialect.__dict__.get(_SHAPES, _NO_SHAPES).get(shape[0])
+        known = kept_shape(dialect, shape[0])
         if known is not None:
-            return known[0], shape[1]
+            return known, shape[1]
     cache_key = statement._generate_cache_key()
     if cache_key is None:
         return None, []
     prepared = cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
     if prepared is not None and shape is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
-        _remember_shape(dialect, shape[0], prepared, statement)
+        remember_shape(dialect, shape[0], prepared, statement)
     return prepared, cache_key.bindparams
 
 
@@ -150,7 +150,13 @@ def remember_text(statement: Any, execution_options: Any, result: Any) -> None:
         cache[cache_key.key] = False if prepared is None else prepared
 
 
-def _remember_shape(dialect: Any, key: Any, prepared: PreparedSelect, statement: Any) -> None:
+def kept_shape(dialect: Any, key: Any) -> Any:
+    """What statements of a shape are run by; None for a shape that was not seen."""
+    known = dialect.__dict__.get(_SHAPES, _NO_SHAPES).get(key)
+    return None if known is None else known[0]
+
+
+def remember_shape(dialect: Any, key: Any, prepared: Any, statement: Any) -> None:
     """The statement is kept with its shape: the key has the identities of its parts."""
     shapes = _kept(dialect, _SHAPES)
     if len(shapes) >= _LIMIT:

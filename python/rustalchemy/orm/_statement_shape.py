@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Optional
 
-from sqlalchemy import Column
+from sqlalchemy import Column, Table
 from sqlalchemy.sql import functions
 from sqlalchemy.sql.annotation import Annotated
 from sqlalchemy.sql.elements import (
@@ -30,6 +30,7 @@ from sqlalchemy.sql.elements import (
     UnaryExpression,
 )
 from sqlalchemy.sql.selectable import FromClause
+from sqlalchemy.sql.sqltypes import NullType
 
 from .._sa import _OffsetLimitParam
 from ._load_elements import _AttributeStrategyLoad, _TokenStrategyLoad
@@ -59,6 +60,20 @@ _KNOWN = frozenset(
         "_where_criteria",
         "_with_options",
         "dispatch",
+    }
+)
+
+# What UPDATE, DELETE and INSERT may have in theirs; annotations are Core's way to make a changed copy.
+_KNOWN_DML = frozenset(
+    {
+        "_Annotated__element",
+        "_annotations",
+        "_execution_options",
+        "_hash",
+        "_propagate_attrs",
+        "_values",
+        "_where_criteria",
+        "table",
     }
 )
 
@@ -99,6 +114,30 @@ def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Paramete
                     _add(element, key, parameters)
         if not _PLAIN.issuperset(state):
             _add_others(state, key, parameters)
+    except _NoShape:
+        return None
+    return tuple(key), parameters
+
+
+def dml_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]]:
+    """As :func:`statement_shape`, for UPDATE, DELETE and INSERT of one row of values."""
+    state = statement.__dict__
+    if not _KNOWN_DML.issuperset(state):
+        return None
+    key: list[Any] = [statement.__visit_name__, *statement._annotations.items()]
+    parameters: _Parameters = []
+    try:
+        _add(statement.table, key, parameters)
+        for element in state.get("_where_criteria", ()):
+            _add(element, key, parameters)
+        if "_values" in state:
+            key.append("_values")
+            for column, value in state["_values"].items():
+                if type(column) is str:
+                    key.append(column)
+                else:
+                    _add(column, key, parameters)
+                _add(value, key, parameters)
     except _NoShape:
         return None
     return tuple(key), parameters
@@ -171,7 +210,16 @@ def _binary(element: Any, key: list[Any], parameters: _Parameters) -> None:
 def _bind(element: Any, key: list[Any], parameters: _Parameters) -> None:
     if not element.unique or element.callable is not None or element.literal_execute or element.isoutparam:
         raise _NoShape
-    key += (type(element), id(element.type), element.required, element.expanding, element.expand_op)
+    type_ = element.type
+    key += (
+        type(element),
+        # values to SET are of a new null type each
+        NullType if type(type_) is NullType else id(type_),
+        element.required,
+        element.expanding,
+        element.expand_op,
+        element._is_crud,
+    )
     parameters.append(element)
 
 
@@ -246,6 +294,7 @@ _ADD: dict[type[Any], Callable[[Any, list[Any], _Parameters], None]] = {
     True_: _kind,
     False_: _kind,
     Column: _identity,
+    Table: _identity,
     InstrumentedAttribute: _identity,
 }
 

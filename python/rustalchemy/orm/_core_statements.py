@@ -1,0 +1,49 @@
+"""Statements that Core executes, with Core's result: those of a known shape need no cache key to find their SQL.
+
+To make a cache key and to find the equal one takes Core longer than all the rest of a short statement. Where nobody
+listens, the compiled statement is found by the cheap key of :mod:`._statement_shape` instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import util
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import Select
+
+from .. import _sa
+from ._lane import CORE_OPTIONS
+from ._statement_cache import kept_shape, remember_shape
+from ._statement_shape import dml_shape, statement_shape
+
+
+def execute(connection: Any, statement: Any, params: Any, options: Any = util.EMPTY_DICT) -> Any:
+    """``connection.execute()``."""
+    if (
+        params
+        or type(connection) is not Connection
+        or _sa.connection_is_observed(connection)
+        or not CORE_OPTIONS.isdisjoint(options)
+        or not CORE_OPTIONS.isdisjoint(statement._execution_options)
+        or not CORE_OPTIONS.isdisjoint(connection.get_execution_options())
+    ):
+        return connection.execute(statement, params, execution_options=options)
+    shape = None
+    if type(statement) is Select:
+        shape = statement_shape(statement)
+    elif isinstance(statement, UpdateBase):
+        shape = dml_shape(statement)
+    if shape is None:
+        return connection.execute(statement, params, execution_options=options)
+    key = ("core", *shape[0])
+    compiled = kept_shape(connection.dialect, key)
+    if compiled is not None:
+        return _sa.execute_compiled(connection, statement, compiled, shape[1], options)
+    result = connection.execute(statement, params, execution_options=options)
+    compiled = _sa.compiled_from_cache(result)
+    cache_key = statement._generate_cache_key() if compiled is not None else None
+    if cache_key is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
+        remember_shape(connection.dialect, key, compiled, statement)
+    return result
