@@ -116,7 +116,7 @@ class StatementExecution(SessionBinds):
                 result = execute_cached(self, statement, params)
                 if result is not None:
                     return result.scalar() if _scalar_result else result
-            elif is_core_statement(statement) and not (self._uow_read_only and statement.is_dml):
+            elif not self._uow_read_only and is_core_statement(statement):
                 self._autoflush()
                 connection = self._connection_for_bind(self.get_bind(clause=statement))
                 result = self._uow_use(_core_statements.execute, connection, statement, params)
