@@ -12,6 +12,7 @@ from sqlalchemy.sql import TableClause, visitors
 from .. import _sa
 from . import exc
 from ._lane import Lane
+from ._transaction_states import ACTIVE
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
@@ -40,9 +41,11 @@ class SessionBinds:
 
     def _check_context(self) -> None:
         """Refuse work inside the context manager of a transaction that has ended, or is busy with another task."""
-        if self._trans_context_manager is not None:
+        manager = self._trans_context_manager
+        if manager is not None:
             self._uow_check_use()
-            _sa.trans_ctx_check(self)
+            if manager._state is not ACTIVE:
+                _sa.trans_ctx_check(self)
 
     # --- connections -----------------------------------------------------------------------------------------------
 
@@ -71,7 +74,7 @@ class SessionBinds:
     def _lane(self, mapper: Any) -> Lane | None:
         """The statement lane for a mapper's connection, or None when Core must see every statement."""
         transaction = self._transaction
-        lane = None if transaction is None else self._kept_lane(transaction._connections_boundary)
+        lane = None if transaction is None else self._kept_lane(transaction)
         if lane is not None:
             return lane
         if not self._has_only_bind:
@@ -86,7 +89,7 @@ class SessionBinds:
     def _lane_on(self, bind: Engine | Connection) -> Lane | None:
         """The statement lane on a bind that was found for a statement, or None when Core must see it."""
         transaction = self._transaction
-        lane = None if transaction is None else self._kept_lane(transaction._connections_boundary)
+        lane = None if transaction is None else self._kept_lane(transaction)
         if lane is not None and lane.engine is bind:
             return lane
         self._check_context()
@@ -99,7 +102,8 @@ class SessionBinds:
         bind = self.bind
         if bind is None or self.binds or type(self).get_bind is not SessionBinds.get_bind:
             return None
-        self._check_context()
+        if self._trans_context_manager is not None:
+            self._check_context()
         return (self._transaction or self._autobegin_t())._lane_for_bind(bind)
 
     @property
@@ -109,12 +113,13 @@ class SessionBinds:
 
     def _kept_lane(self, transaction: SessionTransaction) -> Lane | None:
         """The lane a transaction keeps for the session's only bind, if it still is the way to go."""
+        transaction = transaction._outer_boundary or transaction
         lane = transaction._lane
         if (
             lane is not None
             and lane.engine is self.bind
             and not self.binds
-            and transaction.is_active
+            and transaction._state is ACTIVE
             and self._trans_context_manager is None
             and lane.is_open()
         ):

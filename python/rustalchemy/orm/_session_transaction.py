@@ -79,7 +79,11 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
 
         self._state = ACTIVE
         if origin is not SUBTRANSACTION:
-            self._take_snapshot()
+            if nested and not session._flushing and not session._uow_is_clean():
+                # pending work goes out before the SAVEPOINT, so that it survives the rollback of it
+                session.flush()
+            self._frame = session._uow_begin(nested)
+            self._owns_frame = True
         # listeners may ask the session for its transaction
         session._transaction = self
         if session._event_bits:
@@ -167,14 +171,6 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
         return result
 
     # --- frames of the unit of work --------------------------------------------------------------------------------
-
-    def _take_snapshot(self) -> None:
-        session = self.session
-        if self.nested and not session._flushing:
-            # pending work goes out before the SAVEPOINT, so that it survives the rollback of it
-            session.flush()
-        self._frame = session._uow_begin(self.nested)
-        self._owns_frame = True
 
     def _restore_snapshot(self) -> None:
         if not self._owns_frame:
@@ -278,7 +274,7 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
             if not session._uow_is_clean() and not session._flushing:
                 self._current_fn = SessionTransaction._prepare_impl
                 session.flush()
-            ending = self._ending_lane()
+            ending = None if self._lane_end is None else self._ending_lane()
             if (
                 self._entries
                 or session._event_bits

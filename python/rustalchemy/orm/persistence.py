@@ -183,7 +183,7 @@ class FlushExecutor:
     def _only_target(self) -> _Target | None:
         """Where every statement goes, if the session has one bind and a lane on it."""
         session = self._session
-        transaction = self._transaction._connections_boundary
+        transaction = self._transaction
         lane = session._kept_lane(transaction)
         bind = session.bind
         if lane is None and bind is not None and session._has_only_bind:

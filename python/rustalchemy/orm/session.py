@@ -262,7 +262,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         """Begin a transaction, or a SAVEPOINT; the result is a context manager."""
         trans = self._transaction
         if trans is None:
-            trans = self._autobegin_t(begin=True)
+            trans = SessionTransaction(self, SessionTransactionOrigin.BEGIN)
             if not nested:
                 return trans
         if not nested:
