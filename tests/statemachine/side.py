@@ -154,6 +154,11 @@ class Side(Steps):
 
     def _object_seen(self, obj: Any) -> dict[str, Any]:
         state = sa.inspect(obj)
+
+        def is_seen(key: str) -> bool:
+            # a collection may be loaded by the flush that deletes its owner, within the load of that collection
+            return key[0] != "_" and not (state.was_deleted and key in state.mapper.relationships)
+
         return {
             "life": [life for life in LIVES if getattr(state, life)],
             "identity": self._describe((state.identity, state.key)),
@@ -164,8 +169,8 @@ class Side(Steps):
             # nothing is written of a deleted or transient object, whatever it says of itself
             "modified": state.modified and not state.was_deleted and not state.transient,
             "expired": state.expired,
-            "loaded": {key: self._describe(value) for key, value in sorted(state.dict.items()) if key[0] != "_"},
-            "unloaded": sorted(state.unloaded),
+            "loaded": {key: self._describe(state.dict[key]) for key in sorted(state.dict) if is_seen(key)},
+            "unloaded": sorted(filter(is_seen, state.unloaded)),
             "expired columns": sorted(
                 key
                 for key in state.expired_attributes & state.unloaded
