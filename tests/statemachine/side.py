@@ -117,7 +117,9 @@ class Side(Steps):
         sent = [" ".join(text.split()) for text in self.statements if not text.startswith(written)]
         return {
             "outcome": outcome,
-            "warnings": [(w.category.__name__, _NOT_COMPARED.sub("", str(w.message))) for w in caught],
+            # whether a flush warns before or after it asks for a connection, which a listener refuses, is not compared
+            "warnings": outcome != "Tripped "
+            and [(w.category.__name__, _NOT_COMPARED.sub("", str(w.message))) for w in caught],
             "selects": {text for text in sent if text.startswith("SELECT")},
             "statements": Counter(row for text in sent if not text.startswith("SELECT") for row in rows_of(text)),
             "session": self._session_seen(),

@@ -374,15 +374,19 @@ impl Flush {
         let descriptor = Rc::clone(self.descriptor(first.mapper));
         let Some(table_no) = table_number(&descriptor, table) else { return Ok(()) };
         let table_descriptor = &descriptor.tables[table_no];
+        let version = version_column(&descriptor, table_descriptor);
         for row in rows {
             for &column in &table_descriptor.pk {
                 if row_key(py, row.state, &table_descriptor.columns[column as usize])?.is_none() {
                     return Err(null_key(py, DELETE_NULL_KEY, table_descriptor, column));
                 }
             }
+            if let Some(column) = version {
+                row_key(py, row.state, &table_descriptor.columns[column as usize])?; // loaded, if it has expired
+            }
         }
         let mut where_columns = table_descriptor.pk.clone();
-        where_columns.extend(version_column(&descriptor, table_descriptor));
+        where_columns.extend(version);
         let batch = Batch::new(BatchParts {
             manager: self.mappers[first.mapper.index()].manager.clone_ref(py),
             table_no,
