@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import util
 
-from ._transaction_states import SUBTRANSACTION
+from ._transaction_states import ACTIVE, SUBTRANSACTION
 from .persistence import FlushExecutor
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ class UOWTransaction:
                 return
 
         outer = session._transaction or session._autobegin_t()
+        if outer._state is not ACTIVE:
+            # what only has to leave the session does so; anything else asks for the rollback that is due
+            session._uow_expunge_pending_orphans()
+            if session._uow_is_clean():
+                return
         self.transaction = transaction = outer._begin_inside(SUBTRANSACTION)
         try:
             session._warn_on_events = session._uow_warn_on_events = True

@@ -8,7 +8,7 @@ use std::hint::black_box;
 fn filled(size: KeyHash) -> IdentityTable<KeyHash> {
     let mut table = IdentityTable::new();
     for key in 0..size {
-        table.insert_absent(key, key);
+        table.insert_absent(key, key, key);
     }
     table
 }

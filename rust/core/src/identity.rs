@@ -36,10 +36,14 @@ pub enum Probe<H> {
 /// Hash of an identity, as the table and whoever is in it keep it: [`fold`] makes one.
 pub type KeyHash = u32;
 
+/// When an object came in: objects are listed in this order, across all tables of a session.
+pub type Turn = u32;
+
 /// One object of the table.
 #[derive(Clone, Copy, Debug)]
 struct Entry<H> {
     hash: KeyHash,
+    turn: Turn,
     handle: H,
 }
 
@@ -106,10 +110,10 @@ impl<H: Copy + PartialEq> IdentityTable<H> {
     }
 
     /// Enters an object whose key is known to be absent.
-    pub fn insert_absent(&mut self, hash: KeyHash, handle: H) {
+    pub fn insert_absent(&mut self, hash: KeyHash, turn: Turn, handle: H) {
         self.epoch += 1;
         self.entries
-            .insert_unique(spread(hash), Entry { hash, handle }, |entry| {
+            .insert_unique(spread(hash), Entry { hash, turn, handle }, |entry| {
                 spread(entry.hash)
             });
     }
@@ -137,7 +141,7 @@ impl<H: Copy + PartialEq> IdentityTable<H> {
             .is_some()
     }
 
-    /// Puts `with` where `handle` is, keeping the hash. Whether `handle` was there.
+    /// Puts `with` where `handle` is, keeping hash and turn. Whether `handle` was there.
     pub fn replace(&mut self, hash: KeyHash, handle: H, with: H) -> bool {
         match self
             .entries
@@ -158,9 +162,9 @@ impl<H: Copy + PartialEq> IdentityTable<H> {
         self.entries.clear();
     }
 
-    /// The handles, in table order.
-    pub fn handles(&self) -> impl Iterator<Item = H> + '_ {
-        self.entries.iter().map(|entry| entry.handle)
+    /// The handles, each with its turn, in table order.
+    pub fn handles(&self) -> impl Iterator<Item = (Turn, H)> + '_ {
+        self.entries.iter().map(|entry| (entry.turn, entry.handle))
     }
 }
 
@@ -168,11 +172,16 @@ impl<H: Copy + PartialEq> IdentityTable<H> {
 pub trait TableAccess<H> {
     /// Runs `short` on the table. `short` never runs foreign code.
     fn with_table<R>(&self, short: impl FnOnce(&mut IdentityTable<H>) -> R) -> R;
+    /// The turn of the object that comes in next.
+    fn next_turn(&self) -> Turn;
 }
 
 impl<H> TableAccess<H> for std::cell::RefCell<IdentityTable<H>> {
     fn with_table<R>(&self, short: impl FnOnce(&mut IdentityTable<H>) -> R) -> R {
         short(&mut self.borrow_mut())
+    }
+    fn next_turn(&self) -> Turn {
+        Turn::try_from(self.borrow().epoch).unwrap_or(Turn::MAX)
     }
 }
 
@@ -234,10 +243,11 @@ pub fn insert<H: Copy + PartialEq, Q: KeyEquality<H>>(
         if let Some(existing) = lookup(access, hash, equality)? {
             return Ok(Some(existing));
         }
+        let turn = access.next_turn();
         let entered = access.with_table(|table| {
             let settled = table.epoch() == before || attempt >= ATTEMPTS;
             if settled {
-                table.insert_absent(hash, handle);
+                table.insert_absent(hash, turn, handle);
             }
             settled
         });
@@ -345,7 +355,7 @@ mod tests {
     fn table_of(handles: &[u32]) -> RefCell<IdentityTable<u32>> {
         let table = RefCell::new(IdentityTable::new());
         for &handle in handles {
-            table.borrow_mut().insert_absent(7, handle);
+            table.borrow_mut().insert_absent(7, handle, handle);
         }
         table
     }
@@ -371,7 +381,7 @@ mod tests {
         let table = table_of(&[11]);
         let failed = insert(&table, 7, 12, &mut Digit::slow(2, |_| Err("no")));
         assert_eq!(failed, Err("no"));
-        assert_eq!(table.borrow().handles().collect::<Vec<_>>(), [11]);
+        assert_eq!(table.borrow().handles().collect::<Vec<_>>(), [(11, 11)]);
     }
 
     #[test]
@@ -390,7 +400,7 @@ mod tests {
         let mut is_first = true;
         let mut equality = Digit::slow(2, |_| {
             if std::mem::take(&mut is_first) {
-                table.borrow_mut().insert_absent(7, 22);
+                table.borrow_mut().insert_absent(7, 22, 22);
             }
             Ok(())
         });
@@ -403,7 +413,7 @@ mod tests {
         let mut next = 100;
         let mut equality = Digit::slow(2, |_| {
             next += 10;
-            table.borrow_mut().insert_absent(8, next);
+            table.borrow_mut().insert_absent(8, next, next);
             Ok(())
         });
         assert_eq!(insert(&table, 7, 12, &mut equality), Ok(None));
@@ -425,6 +435,7 @@ mod tests {
         assert!(table.borrow_mut().replace(7, 11, 31));
         assert!(!table.borrow_mut().replace(7, 11, 41));
         assert_eq!(lookup(&table, 7, &mut Digit::fast(1)), Ok(Some(31)));
+        assert_eq!(table.borrow().handles().collect::<Vec<_>>(), [(11, 31)]);
     }
 
     /// The most keys of a pattern that want the same sixteen places of a table that is half full.

@@ -83,6 +83,10 @@ proptest! {
         }
         let mut handles: Vec<_> = table.borrow().handles().collect();
         handles.sort_unstable();
+        let serials: Vec<_> = handles.iter().map(|&(_, (_, serial))| serial).collect();
+        prop_assert!(serials.is_sorted(), "turns follow the order of insertion");
+        let mut handles: Vec<_> = handles.into_iter().map(|(_, handle)| handle).collect();
+        handles.sort_unstable();
         prop_assert_eq!(handles, model.into_values().collect::<Vec<_>>());
     }
 }

@@ -4,13 +4,15 @@
 //! nor Python. Keys hash and compare as Python does. Exact `int`, `bool`, `float`, `str`, `bytes`, `UUID` and tuples of them are
 //! compared inside the table; for anything else the candidates are held, and compared with nothing borrowed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
-use rustalchemy_core::identity::{self as core, Candidates, IdentityTable, KeyEquality, KeyHash, TableAccess, Verdict};
+use rustalchemy_core::identity::{
+    self as core, Candidates, IdentityTable, KeyEquality, KeyHash, TableAccess, Turn, Verdict,
+};
 use smallvec::SmallVec;
 
 use crate::flags;
@@ -23,6 +25,8 @@ use crate::unit_of_work_core::UnitOfWorkCore;
 #[derive(Default)]
 pub struct IdentityMap {
     tables: RefCell<Vec<BaseTable>>,
+    /// The turn of the next object. Past the four billionth the order is the tables' own.
+    turn: Cell<Turn>,
 }
 
 /// The table of one mapper hierarchy. `base` only names it; it is never followed.
@@ -169,6 +173,12 @@ impl TableAccess<StateRef> for Place<'_> {
         });
         short(&mut tables[at].states)
     }
+    #[inline]
+    fn next_turn(&self) -> Turn {
+        let turn = self.map.turn.get();
+        self.map.turn.set(turn.saturating_add(1));
+        turn
+    }
 }
 
 impl IdentityMap {
@@ -228,17 +238,24 @@ impl IdentityMap {
 
     /// Enters a state whose identity was just looked for, with this hash, and not found.
     pub fn insert_absent(&self, base: *const ManagerCore, hash: KeyHash, state: StateRef) {
-        Place { map: self, base }.with_table(|table| table.insert_absent(hash, state));
+        let place = Place { map: self, base };
+        let turn = place.next_turn();
+        place.with_table(|table| table.insert_absent(hash, turn, state));
         state.set_key_hash(hash);
         state.add_flags(flags::IN_MAP);
     }
 
-    /// Enters a state under its own identity in any case. The state that had to give way is returned.
+    /// Enters a state under its own identity in any case. The state that had to give way, and gave its turn, is returned.
     pub fn replace(&self, py: Python<'_>, state: StateRef) -> PyResult<Option<Held>> {
         let existing = self.insert(py, state)?;
         if let Some(existing) = existing.as_ref().map(Held::state) {
-            self.remove(existing);
-            self.insert_absent(base_of(py, state), existing.key_hash(), state);
+            let hash = existing.key_hash();
+            let place = Place { map: self, base: base_of(py, state) };
+            if place.with_table(|table| table.replace(hash, existing, state)) {
+                existing.clear_flags(flags::IN_MAP);
+                state.set_key_hash(hash);
+                state.add_flags(flags::IN_MAP);
+            }
         }
         Ok(existing)
     }
@@ -262,21 +279,26 @@ impl IdentityMap {
 
     /// All living objects, held: what happens to the map afterwards does not matter to the result.
     pub fn snapshot<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyAny>> {
-        let tables = self.tables.borrow();
-        let states = tables.iter().flat_map(|table| table.states.handles());
-        states.filter_map(|state| state.object(py)).collect()
+        self.states_in_turn(|_| true).filter_map(|state| state.object(py)).collect()
     }
 
     /// The states a condition holds for, with their objects.
     pub fn held(&self, is_wanted: impl Fn(StateRef) -> bool) -> Vec<Held> {
-        let tables = self.tables.borrow();
-        let states = tables.iter().flat_map(|table| table.states.handles());
-        states.filter(|&state| is_wanted(state)).filter_map(Held::new).collect()
+        self.states_in_turn(is_wanted).filter_map(Held::new).collect()
     }
 
-    /// All states, those of dying objects included.
+    /// All states, those of dying objects included, in the tables' order.
     pub fn states(&self) -> Vec<StateRef> {
-        self.tables.borrow().iter().flat_map(|table| table.states.handles()).collect()
+        self.tables.borrow().iter().flat_map(|table| table.states.handles()).map(|(_, state)| state).collect()
+    }
+
+    /// The states a condition holds for, in the order in which they came in.
+    fn states_in_turn(&self, is_wanted: impl Fn(StateRef) -> bool) -> impl Iterator<Item = StateRef> {
+        let tables = self.tables.borrow();
+        let entries = tables.iter().flat_map(|table| table.states.handles());
+        let mut wanted: Vec<_> = entries.filter(|&(_, state)| is_wanted(state)).collect();
+        wanted.sort_by_key(|&(turn, _)| turn);
+        wanted.into_iter().map(|(_, state)| state)
     }
 
     /// Number of objects.
@@ -297,11 +319,12 @@ impl IdentityMap {
     /// Takes everything out.
     pub fn clear(&self) {
         for table in &mut *self.tables.borrow_mut() {
-            for state in table.states.handles() {
+            for (_, state) in table.states.handles() {
                 state.clear_flags(flags::IN_MAP);
             }
             table.states.clear();
         }
+        self.turn.set(0);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::cascade::{self, Cascade};
 use crate::errors;
 use crate::expiry;
 use crate::flags;
-use crate::flush::{FlushPlan, OrderedFlush};
+use crate::flush::{self, FlushPlan, OrderedFlush};
 use crate::held::Held;
 use crate::hydrate::HydrateOptions;
 use crate::identity::LookedUp;
@@ -484,6 +484,11 @@ impl UnitOfWork {
     ) -> PyResult<Bound<'py, OrderedFlush>> {
         let _inside = Self::handle(slf).enter(slf.py())?;
         OrderedFlush::make(slf.py(), Self::handle(slf), objects)
+    }
+    /// Pending orphans leave the session, as they do in a flush.
+    fn _uow_expunge_pending_orphans(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let _inside = Self::handle(slf).enter(slf.py())?;
+        flush::expunge_pending_orphans(slf.py(), Self::handle(slf))
     }
     /// What a flush would do now, as a value. Nothing is sent, loaded or changed.
     fn _uow_preview<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, FlushPlan>> {

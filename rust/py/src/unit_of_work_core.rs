@@ -348,7 +348,7 @@ impl UowRef {
         self.leave_living();
         let core = self.core();
         core.session = SessionPtr::default();
-        let mut states = core.identity.held(|_| true);
+        let mut states: Vec<Held> = core.identity.states().into_iter().filter_map(Held::new).collect();
         states.extend(core.new.holds().cloned());
         states.extend(core.outside.held(|_| true));
         let states: Vec<(Held, bool)> = states

@@ -54,6 +54,7 @@ pub use known_writes::KnownWrites;
 pub use lane::PreparedWrite;
 pub use ordered::OrderedFlush;
 pub use plan::{FlushPlan, PlanStep};
+pub use register::expunge_pending_orphans;
 pub use row_stream::{RowIterator, RowStream};
 
 /// A mapper that takes part, or that a relationship of one leads to.

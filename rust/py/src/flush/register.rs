@@ -17,6 +17,7 @@ use crate::history;
 use crate::mapper::{self, RelationshipDescriptor, bits};
 use crate::related;
 use crate::state::{StateRef, state_of};
+use crate::unit_of_work_core::UowRef;
 
 use super::Flush;
 use super::trace::Note;
@@ -42,6 +43,18 @@ impl Registration {
     }
 }
 
+/// Has a pending object lost a parent while it was in the session? If it is an orphan, no flush takes it in.
+fn was_let_go(state: StateRef) -> bool {
+    !state.has_key() && state.has(flags::ORPHANED_OUTSIDE)
+}
+
+/// Pending orphans leave the session: all that a flush does with them, and it needs no transaction.
+pub fn expunge_pending_orphans(py: Python<'_>, uow: UowRef) -> PyResult<()> {
+    let mut leaving: Vec<Held> = uow.core().new.iter().filter_map(Held::new).collect();
+    leaving.retain(|held| was_let_go(held.state()) && attribute::is_orphan(py, held.state()));
+    uow.expunge(py, leaving, false)
+}
+
 impl Flush {
     /// Takes in what the session has to flush: new and changed objects, then those marked for deletion.
     pub(super) fn register_session(&mut self, py: Python<'_>, objects: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
@@ -58,7 +71,7 @@ impl Flush {
                 continue;
             }
             let is_orphan = attribute::is_orphan(py, state);
-            if is_orphan && !state.has_key() && state.has(flags::ORPHANED_OUTSIDE) {
+            if is_orphan && was_let_go(state) {
                 match &mut self.trace {
                     Some(trace) => {
                         trace.pending_orphans.push(state.as_ptr() as usize);
