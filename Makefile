@@ -45,6 +45,7 @@ lint: $(NATIVE) ## Formatting, lints and types
 fuzz: $(NATIVE) ## Random programs on both ORMs (N=10000), then planner properties
 	$(BIN)/python -m tests.statemachine $(or $(STEPS),20000)
 	$(BIN)/python -m tests.differential $(or $(N),10000)
+	$(BIN)/python -m tests.querying.random_queries $(or $(Q),2000)
 
 soak: $(NATIVE) ## Sessions, failed flushes, queries, hooks and classes in loops with flat memory (SECONDS=90)
 	$(BIN)/python -m tests.soak $(or $(SECONDS),90)

@@ -49,7 +49,8 @@ class EntityPlan:
         | None = None,
         load_options: tuple[Any, Any] | None = None,
         collect: int | None = None,
-        on_new: Callable[[InstanceState, tuple[Any, ...], bool], Any] | None = None,
+        gather: Sequence[tuple[Any, int, Sequence[int | tuple[int, Processor | None]]]] = ...,
+        on_new: Callable[[InstanceState, tuple[Any, ...], bool | None], Any] | None = None,
         allow_partial_pks: bool | None = None,
     ) -> EntityPlan: ...
 
@@ -118,7 +119,7 @@ class LoadContext:
     """What one result remembers from chunk to chunk."""
 
     def __new__(cls, context: Any = None, restamp: Callable[[Any], Any] | None = None) -> LoadContext: ...
-    def take(self, list: int) -> list[tuple[Any, Any, bool]]: ...
+    def take(self, list: int) -> list[tuple[Any, Any, bool, dict[Any, tuple[Any, ...]] | None]]: ...
 
 def read_loaded(objects: list[Any], attrs: Sequence[int]) -> list[Any]: ...
 def store_loaded(objects: list[Any], attr: int, values: list[Any], overwrite: Sequence[bool] | None = None) -> None: ...
@@ -536,7 +537,8 @@ class UnitOfWork:
         populate_existing: bool = False,
         refresh_state: Any = None,
         loaded: LoadContext | None = None,
-        only_attributes: bool = False,
+        only_attributes: Iterable[str] | None = None,
+        passes_by_loaded: bool = False,
     ) -> list[Any]: ...
     @property
     def _identity_epoch(self) -> int: ...

@@ -170,11 +170,34 @@ def test_collected_objects(model: Model, uow: Any) -> None:
     plan = single(model.entity(collect=1))
     first = uow._hydrate(plan, [(1, "a", 1), (2, "b", 2), (1, "a", 1)], loaded=context)
     assert context.take(0) == []
-    assert context.take(1) == [(first[0], 1, True), (first[1], 2, True)]
+    assert context.take(1) == [(first[0], 1, True, None), (first[1], 2, True, None)]
     assert context.take(1) == []
     later = LoadContext()
     uow._hydrate(plan, [(1, "a", 1)], loaded=later)
-    assert later.take(1) == [(first[0], 1, False)]
+    assert later.take(1) == [(first[0], 1, False, None)]
+
+
+def test_gathered_with_what_their_rows_have(uow: Any) -> None:
+    """Processed, by what it is for, and of the first row of an object."""
+    model = Model("id name")
+    shout = Processor.python(str.upper)
+    plan = single(
+        EntityPlan(
+            model.manager,
+            (0,),
+            [(0, 0, None)],
+            collect=0,
+            gather=[("one", 1, [(2, shout)]), ("two", 1, [0, (1, None)])],
+        )
+    )
+    context = LoadContext()
+    uow._hydrate(plan, [(1, "a", "x"), (1, "b", "y"), (2, "c", "z")], loaded=context)
+    assert [keys for _, _, _, keys in context.take(0)] == [
+        {"one": ("X",), "two": (1, "a")},
+        {"one": ("Z",), "two": (2, "c")},
+    ]
+    with pytest.raises(IndexError):
+        uow._hydrate(plan, [(3, "a")], loaded=context)
 
 
 def test_load_and_refresh_hooks(uow: Any) -> None:
@@ -275,4 +298,4 @@ def test_taken_objects_are_gathered_again(model: Model, uow: Any) -> None:
     context, plan = LoadContext(), single(model.entity(collect=0))
     for number in range(50):  # as in a streamed result: nothing keeps the objects of earlier chunks
         uow._hydrate(plan, [(number, "a", 1)], loaded=context)
-        assert [identity for _, identity, _ in context.take(0)] == [number]
+        assert [identity for _, identity, _, _ in context.take(0)] == [number]

@@ -13,6 +13,7 @@ from sqlalchemy.sql.selectable import SelectState
 
 from . import _detached, attributes
 from . import exc as orm_exc
+from ._prepared_loads import may_be_refreshed
 from ._prepared_loads import refresh_state as refresh_prepared
 from .base import LoaderCallableStatus, PassiveFlag, state_str
 from .context import FromStatement, QueryContext, _ORMCompileState
@@ -185,8 +186,11 @@ def _load_scalar_attributes(
                 "contain a full primary key."
             )
         key = mapper._identity_key_from_state(state)
-    if state.key is not None and None not in key[1]:
-        found = refresh_prepared(session, mapper, state, attribute_names, not no_autoflush)
+    if may_be_refreshed(session, state):
+        if not no_autoflush:
+            session._autoflush()
+            no_autoflush = True
+        found = refresh_prepared(session, mapper, state, attribute_names)
         if found is True:
             return
         if found is False:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._row_plans import PostLoader
+from ._row_plans import Parent, PostLoader
 
 if TYPE_CHECKING:
     from ._row_plans import RowPlanBuilder
@@ -42,7 +42,7 @@ def add_selectin_polymorphic(
 def _load_subclass_via_in(
     context: Any,
     load_path: Any,
-    parents: Sequence[tuple[Any, Any, bool]],
+    parents: Sequence[Parent],
     load_only: Any,
     path: Any,
     entity: Any,

@@ -31,16 +31,14 @@ def owned_rows(
     mapper: Any,
     make: Callable[[], Any],
     values: Mapping[str, Any],
-    autoflush: bool = True,
     *,
     relation: Optional[RelatedRows] = None,
 ) -> Any:
     """Rows of a loader's own statement, made by ``make`` at first use; NO_LANE if it has to go through Core.
 
-    With ``relation`` the statement is left to the native core, which then does the loads that are as plain as this one.
+    For sessions that are plain and were flushed. With ``relation`` the statement is left to the native core, which then
+    does the loads that are as plain as this one.
     """
-    if autoflush:
-        session._autoflush()
     lane: Optional[Lane] = session._lane(mapper)
     if lane is None:
         return NO_LANE
@@ -54,7 +52,8 @@ def owned_rows(
         lane.refuse(err, prepared.sql, [dict(values)])
     if parameters is None:
         return NO_LANE
-    rows = prepared.run(session, lane, parameters, load_options=LAZY_OPTIONS)
+    given = tuple(values), tuple(values.values())
+    rows = prepared.run(session, lane, parameters, given, LAZY_OPTIONS)
     if relation is not None and (plan := prepared.context_free_plan(True)) is not None:
         layout = prepared.layout(tuple(values))
         mapper._prepared_related[relation] = PreparedRow(dialect, prepared.sql, *layout, plan.row_plan)
@@ -86,8 +85,11 @@ class FollowingSelect:
             self._prepare(lane.dialect)
         if self._prepared is None:
             return None
+        spelled = self._prepared.with_lists(self._bindparams, given)
+        if spelled is None:
+            return None
         session._autoflush()
-        return self._prepared.rows_after(session, lane, self._bindparams, given, self.statement, top)
+        return self._prepared.rows_after(session, lane, *spelled, given, self.statement, top)
 
     def _prepare(self, dialect: Any) -> None:
         self._dialect = weakref.ref(dialect)
@@ -118,7 +120,7 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     template = templates.get(dialect)
     if template is None:
         template = templates[dialect] = _get_template(mapper, dialect)
-    prepared, constants, fills = template
+    prepared, names, constants, fills = template
     if prepared is None:
         return NO_LANE
     parameters = list(constants)
@@ -128,7 +130,7 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
             parameters[place] = value if processor is None else processor(value)
     except BaseException as err:
         lane.refuse(err, prepared.sql, [tuple(identity)])
-    rows = prepared.run(session, lane, parameters, load_options=LAZY_OPTIONS)
+    rows = prepared.run(session, lane, parameters, (names, identity), LAZY_OPTIONS)
     native = mapper._prepared_get
     if native is None or native.dialect is not dialect:
         known = prepared.context_free_plan(True)
@@ -137,26 +139,34 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     return rows[0] if rows else None
 
 
-def _get_template(mapper: Any, dialect: Any) -> tuple[Optional[PreparedSelect], Sequence[Any], Sequence[Any]]:
-    """The statement of ``get()``, and where the values of the primary key go."""
+def _get_template(
+    mapper: Any, dialect: Any
+) -> tuple[Optional[PreparedSelect], Sequence[str], Sequence[Any], Sequence[Any]]:
+    """The statement of ``get()``, the names of its parameters, and where the values of the primary key go."""
     criterion, bind_of = mapper._get_clause
     names = [bind_of[column].key for column in mapper.primary_key]
     prepared = PreparedSelect.of(_select_where(mapper, criterion), dialect, names=names)
-    return (None, (), ()) if prepared is None else (prepared, *prepared.layout(names))
+    return (None, (), (), ()) if prepared is None else (prepared, names, *prepared.layout(names))
 
 
-def refresh_state(
-    session: Any, mapper: Any, state: Any, names: Any, autoflush: bool, *, is_user_refresh: bool = False
-) -> Any:
+def may_be_refreshed(session: Any, state: Any) -> bool:
+    """Whether to try :func:`refresh_state`, after a flush."""
+    key = state.key
+    return (
+        key is not None
+        and None not in key[1]
+        and state.identity_token is None
+        and not state.load_options
+        and plain_session(session)
+    )
+
+
+def refresh_state(session: Any, mapper: Any, state: Any, names: Any, *, is_user_refresh: bool = False) -> Any:
     """Whether the row of a persistent state was there and loaded into it; NO_LANE if Core has to be asked.
 
     ``is_user_refresh``: by ``Session.refresh()``, which loads relationships that are named as well.
     """
     identity = state.key[1]
-    if None in identity or state.identity_token is not None or state.load_options or not plain_session(session):
-        return NO_LANE
-    if autoflush:
-        session._autoflush()
     lane = session._lane(mapper)
     if lane is None:
         return NO_LANE

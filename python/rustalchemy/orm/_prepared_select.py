@@ -199,10 +199,22 @@ class PreparedSelect:
         known = self._plans.get(variant)
         return None if known is None or known[1] else known[0]
 
-    def run(self, session: Any, lane: Any, parameters: Sequence[Any], load_options: Any = DEFAULT_OPTIONS) -> list[Any]:
-        """Entities, or tuples, of all rows. Flushes nothing: the caller has done that."""
+    def run(
+        self,
+        session: Any,
+        lane: Any,
+        parameters: Sequence[Any],
+        given: tuple[Sequence[str], Sequence[Any]],
+        load_options: Any = DEFAULT_OPTIONS,
+    ) -> list[Any]:
+        """Entities, or tuples, of all rows. Flushes nothing: the caller has done that.
+
+        ``given``: names and values that the parameters were made of, for loads that embed this statement.
+        """
         rows, description = session._uow_use(lane.fetch, self.sql, parameters)
-        plan, context = self._reading(session, self._statement, description, load_options)
+        is_free = self.context_free_plan(_variant(load_options)) is not None
+        call = NO_CALL if is_free else Call(dict(zip(*given, strict=True)))
+        plan, context = self._reading(session, self._statement, description, load_options, call)
         return _read(session, plan, context, load_options, rows)()
 
     def _reading(
@@ -234,19 +246,22 @@ class PreparedSelect:
         )
 
     def rows_after(
-        self, session: Any, lane: Any, extracted: Sequence[Any], given: Mapping[str, Any], statement: Any, top: Any
-    ) -> Optional[list[Any]]:
-        """Rows of a statement that follows the one of context ``top``; None if Core has to be asked."""
-        spelled = self.with_lists(extracted, given)
-        if spelled is None:
-            return None
-        sql, parameters = spelled
+        self,
+        session: Any,
+        lane: Any,
+        sql: str,
+        parameters: Sequence[Any],
+        given: Mapping[str, Any],
+        statement: Any,
+        top: Any,
+    ) -> list[Any]:
+        """Rows of a statement that follows the one of context ``top``."""
         rows, description = lane.fetch(sql, parameters)
         plan = self.context_free_plan(_FOLLOWING)
         if plan is not None:
             return session._hydrate(plan.row_plan, rows, loaded=None)
         options = DEFAULT_OPTIONS if top is None else DEFAULT_OPTIONS + {"_sa_top_level_orm_context": top}
-        context = QueryContext(self._compiled.compile_state, statement, statement, None, session, options)
+        context = QueryContext(self._compiled.compile_state, statement, statement, given, session, options)
         return RowLoad(context, self._plan(context, _FOLLOWING, description)).rows(rows)
 
     def refresh(
@@ -259,9 +274,8 @@ class PreparedSelect:
         known = self._plans.get(REFRESH)
         if known is not None and not known[1]:
             plan = known[0]
-            session._hydrate(
-                plan.row_plan, rows, refresh_state=state, only_attributes=bool(plan.only_load_props), loaded=None
-            )
+            only = plan.only_load_props or None
+            session._hydrate(plan.row_plan, rows, refresh_state=state, only_attributes=only, loaded=None)
             return True
         options = DEFAULT_OPTIONS + {"_refresh_state": state, "_is_user_refresh": is_user_refresh}
         context = QueryContext(self._compiled.compile_state, self._statement, self._statement, None, session, options)
@@ -306,6 +320,8 @@ class PreparedSelect:
         except BaseException as err:
             lane.refuse(err, sql, [given or {}])
         fetched, description = session._uow_use(lane.fetch, sql, parameters)
+        if given and not call.params:
+            call = call._replace(params=given)
         plan, context = self._reading(session, statement, description, load_options, call)
         metadata = self._metadata.get(load_options._legacy_uniquing)
         if metadata is None:
@@ -337,15 +353,17 @@ def _read(
     if context is not None:
         return partial(RowLoad(context, plan).rows, rows)
     if load_options is DEFAULT_OPTIONS or load_options is LAZY_OPTIONS:
-        return partial(session._hydrate, plan.row_plan, rows, loaded=None)
+        passes_by = load_options is LAZY_OPTIONS
+        return partial(session._hydrate, plan.row_plan, rows, loaded=None, passes_by_loaded=passes_by)
     return partial(
         session._hydrate,
         plan.row_plan,
         rows,
         populate_existing=load_options._populate_existing,
         refresh_state=load_options._refresh_state,
-        only_attributes=bool(plan.only_load_props),
+        only_attributes=plan.only_load_props or None,
         loaded=None,
+        passes_by_loaded=not load_options._invoke_all_eagers,
     )
 
 

@@ -21,6 +21,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, UnaryExpression
 
 from .._sa import _entity_namespace_key
+from ._prepared_loads import NO_LANE
 from ._prepared_select import PreparedSelect
 from ._statement_cache import plain_session
 
@@ -172,9 +173,9 @@ class _QueryLane:
         columns = [(_entity_namespace_key(entity, key), direction) for key, direction in order]
         return [column if direction is None else direction(column) for column, direction in columns]
 
-    def rows(self, query: Any, symbolic: Symbolic, fetched: int) -> list[Any] | None:
+    def rows(self, query: Any, symbolic: Symbolic, fetched: int) -> Any:
         """The objects that a symbolic query finds, or a row with their number; None if it has to take the ordinary
-        way."""
+        way, NO_LANE if the session was flushed already."""
         session = query.session
         if not is_plain(session):
             return None
@@ -229,16 +230,16 @@ class _Shape:
             full = full._counting()
         return cls(full._statement_20(), names)
 
-    def rows(self, session: Session, mapper: Mapper[Any], values: tuple[Any, ...]) -> list[Any] | None:
+    def rows(self, session: Session, mapper: Mapper[Any], values: tuple[Any, ...]) -> Any:
         session._autoflush()
         lane = session._lane(mapper)
         if lane is None:
-            return None
+            return NO_LANE
         if self._dialect() is not lane.dialect:
             self._prepare(lane.dialect)
         prepared = self._prepared
         if prepared is None:
-            return None
+            return NO_LANE
         parameters = self._template.copy()
         try:
             for place, index, processor in self._fills:
@@ -248,7 +249,7 @@ class _Shape:
             lane.refuse(err, prepared.sql, [dict(zip(self._names, values, strict=True))])
         row_plan = prepared.plain_row_plan
         if row_plan is None:
-            return prepared.run(session, lane, parameters)
+            return prepared.run(session, lane, parameters, (self._names, values))
         rows, _ = session._uow_use(lane.fetch, prepared.sql, parameters)
         return session._hydrate(row_plan, rows, loaded=None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import sql, util
@@ -11,6 +11,7 @@ from sqlalchemy.sql.selectable import LABEL_STYLE_TABLENAME_PLUS_COL
 
 from . import loading
 from ._entities import _getitem
+from ._prepared_loads import NO_LANE
 from ._query_criteria import _QueryCriteria
 from ._query_lane import ALL, COUNT, FIRST, is_plain, unique
 from ._statement_cache import execute_cached, may_be_cached
@@ -78,7 +79,15 @@ class _QueryResults(_QueryCriteria):
     def _lane_rows(self, fetched: int = ALL) -> list[Any] | None:
         """The objects found, or a row with their number, if the short way can be taken; None if not."""
         symbolic = self._symbolic
-        return None if symbolic is None or self._has_listeners else symbolic.lane.rows(self, symbolic, fetched)
+        if symbolic is None or self._has_listeners:
+            return None
+        rows: Any = symbolic.lane.rows(self, symbolic, fetched)
+        if rows is not NO_LANE:
+            return cast("list[Any] | None", rows)
+        full = self._copy()
+        full = full._counting() if fetched == COUNT else full.limit(1) if fetched == FIRST else full._generate()
+        full.load_options += {"_autoflush": False}
+        return list(full._iter().all())
 
     def all(self) -> list[Any]:
         """Return everything as a list."""

@@ -11,7 +11,7 @@ from .. import _core
 from . import attributes
 from . import exc as orm_exc
 from ._context_entities import _MapperEntity
-from ._row_plans import PostLoader, RowPlanBuilder, RowSource, StatementPlan
+from ._row_plans import Parent, PostLoader, RowPlanBuilder, RowSource, StatementPlan
 from .base import state_str
 from .context import QueryContext
 from .path_registry import PathRegistry
@@ -24,8 +24,14 @@ class PostLoad:
 
     def __init__(self) -> None:
         self.loaders: dict[Any, tuple[QueryContext, PostLoader]] = {}
-        self.states: list[tuple[Any, Any, bool]] = []
+        self.states: list[Parent] = []
         self.load_keys: Any = None
+
+    def add(self, states: list[Parent]) -> None:
+        """Add parents, each of them once: chunks of a load may have the same."""
+        if self.states:
+            states = list({id(entry[0]): entry for entry in (*self.states, *states)}.values())
+        self.states = states
 
     def invoke(self, path: tuple[Any, ...]) -> None:
         states, self.states = self.states, []
@@ -38,7 +44,7 @@ class PostLoad:
                 loader.function(context, registry, chosen, self.load_keys, *loader.args)
 
 
-def _of_mapper(states: list[tuple[Any, Any, bool]], mapper: Any) -> list[tuple[Any, Any, bool]]:
+def _of_mapper(states: list[Parent], mapper: Any) -> list[Parent]:
     # parents of several classes occur with inheritance only
     if not mapper.base_mapper.polymorphic_map and not mapper.inherits:
         return states
@@ -119,8 +125,9 @@ class RowLoad:
             fetched,
             populate_existing=context.populate_existing,
             refresh_state=context.refresh_state,
-            only_attributes=bool(plan.only_load_props),
+            only_attributes=plan.only_load_props or None,
             loaded=self.collected,
+            passes_by_loaded=not context.invoke_all_eagers,
         )
         if plan.post_loads:
             self._collect()
@@ -164,10 +171,19 @@ class RowLoad:
             if post_load is None:
                 post_load = self.post_loads[path] = PostLoad()
             for token, loader in loaders.items():
-                post_load.loaders[token] = (context, loader)
+                if loader.is_of_statement:
+                    self._load_now(path, loader, states)
+                else:
+                    post_load.loaders[token] = (context, loader)
             if self.plan.only_load_props:
                 post_load.load_keys = self.plan.only_load_props
-            post_load.states.extend(states)
+            post_load.add(states)
+
+    def _load_now(self, path: tuple[Any, ...], loader: PostLoader, states: list[Parent]) -> None:
+        chosen = _of_mapper(states, loader.limit_to_mapper)
+        if chosen:
+            registry = PathRegistry.coerce(path)
+            loader.function(self.context, registry, chosen, self.plan.only_load_props, *loader.args)
 
 
 def refuse_expunged(plan: StatementPlan) -> None:

@@ -26,6 +26,9 @@ DEFER_FOR_STATE = object()
 SET_DEFERRED_EXPIRED = object()
 RAISE_FOR_STATE = object()
 
+#: (object, identity, overwrite, what its row has for loads to come: relationship to key) of a parent whose row was read
+Parent = tuple[Any, Any, bool, Optional[dict[Any, tuple[Any, ...]]]]
+
 DEFERRED = (("deferred", True), ("instrument", True))
 RAISING = (*DEFERRED, ("raiseload", True))
 
@@ -119,12 +122,23 @@ def merge_load_options(source: Any, target: Any) -> None:
 
 
 class PostLoader:
-    """A loader that runs once the rows of its parents were read: select-in, immediate."""
+    """A loader that runs once the rows of its parents were read: select-in, immediate.
 
-    __slots__ = ("args", "function", "limit_to_mapper", "token")
+    ``is_of_statement``: it runs for each statement by itself, whose rows it goes by: subquery.
+    """
 
-    def __init__(self, token: Any, limit_to_mapper: Any, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    __slots__ = ("args", "function", "is_of_statement", "limit_to_mapper", "token")
+
+    def __init__(
+        self,
+        token: Any,
+        limit_to_mapper: Any,
+        function: Callable[..., None],
+        args: tuple[Any, ...],
+        is_of_statement: bool = False,
+    ) -> None:
         self.token = token
+        self.is_of_statement = is_of_statement
         self.limit_to_mapper = limit_to_mapper
         self.function = function
         self.args = args
@@ -133,13 +147,15 @@ class PostLoader:
 class EntityParts:
     """What the properties of one entity contribute to its plan."""
 
-    __slots__ = ("columns", "eager", "expired", "on_new", "overrides", "reset")
+    __slots__ = ("columns", "eager", "expired", "gather", "on_new", "overrides", "reset")
 
     def __init__(self) -> None:
         self.columns: list[tuple[int, int, Any]] = []
         self.expired: list[int] = []
         self.eager: list[Any] = []
         self.reset: list[int] = []
+        #: (relationship, its attribute, places of the columns that it is loaded from after the rows)
+        self.gather: list[tuple[Any, int, list[Any]]] = []
         self.on_new: list[Callable[..., None]] = []
         #: attribute key -> (strategy key, loader option), where an option replaced the class' own strategy
         self.overrides: dict[str, tuple[Any, Any]] = {}
@@ -267,10 +283,20 @@ class RowPlanBuilder:
         return True
 
     def scalar_plan(self, column: Any) -> Any:
+        return _core.ScalarPlan(*self._place(column))
+
+    def gather(self, prop: Any, mapper: Any, adapter: Any, parts: EntityParts) -> None:
+        """Have the parents of a later load come with their rows' values of the columns that it goes by."""
+        columns = [adapter.columns[column] if adapter else column for column in prop.local_columns]
+        attribute = mapper.class_manager[prop.key]._index
+        parts.gather.append((prop, attribute, [self._place(column) for column in columns]))
+
+    def _place(self, column: Any) -> tuple[int, Any]:
+        """Where the rows have a column, and what processes it."""
         position = self.source.position(column)
         if position is None:
             raise sa_exc.NoSuchColumnError(f"Could not locate column in row for column '{column}'")
-        return _core.ScalarPlan(position, self.source.processor(position, column))
+        return position, self.source.processor(position, column)
 
     @staticmethod
     def composed_plan(parts: list[Any], compose: Callable[[Any, list[Any]], Any]) -> ComposedPlan:
@@ -344,6 +370,7 @@ class RowPlanBuilder:
             polymorphic=polymorphic,
             load_options=None if only else self._stamp(parts, load_path),
             collect=None if post is None else post[0],
+            gather=parts.gather,
         )
 
     def _add_properties(
@@ -365,6 +392,7 @@ class RowPlanBuilder:
             if column is SET_DEFERRED_EXPIRED:
                 parts.reset.append(attribute)
             elif column is DEFER_FOR_STATE or column is RAISE_FOR_STATE:
+                # a value that is there stays, whatever the load overwrites
                 parts.overrides[key] = (DEFERRED if column is DEFER_FOR_STATE else RAISING, None)
             else:
                 adapted = adapter.columns[column] if adapter else None
@@ -375,12 +403,7 @@ class RowPlanBuilder:
     def _primary_key(self, mapper: Any, adapter: Any) -> tuple[Any, ...]:
         places = []
         for column in mapper.primary_key:
-            if adapter:
-                column = adapter.columns[column]
-            position = self.source.position(column)
-            if position is None:
-                raise sa_exc.NoSuchColumnError(f"Could not locate column in row for column '{column}'")
-            processor = self.source.processor(position, column)
+            position, processor = self._place(adapter.columns[column] if adapter else column)
             places.append(position if processor is None else (position, processor))
         return tuple(places)
 
@@ -402,15 +425,13 @@ class RowPlanBuilder:
             return None
         if adapter:
             column = adapter.columns[column]
-        position = self.source.position(column)
-        if position is None:
-            raise sa_exc.NoSuchColumnError(f"Could not locate column in row for column '{column}'")
+        position, processor = self._place(column)
         plans = PolymorphicPlans(self, query_entity, mapper, path, adapter, column)
         for identity in mapper.polymorphic_map:
             # rows of one table of concrete inheritance do not have the keys of the others
             with suppress(sa_exc.NoSuchColumnError):
                 plans[identity]
-        return position, self.source.processor(position, column), plans, plans.missing
+        return position, processor, plans, plans.missing
 
 
 class PolymorphicPlans(dict[Any, Any]):

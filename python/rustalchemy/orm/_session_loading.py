@@ -12,7 +12,7 @@ from sqlalchemy import inspect, sql, util
 from .. import _sa
 from .._core import MergePlan
 from . import _concurrent_use, attributes, context, descriptor_props, exc, loading
-from ._prepared_loads import NO_LANE, get_by_key, refresh_state
+from ._prepared_loads import NO_LANE, get_by_key, may_be_refreshed, refresh_state
 from ._row_plans import merge_load_options
 from ._session_execution import StatementExecution
 from ._statement_cache import plain_session
@@ -221,9 +221,9 @@ class ObjectLoading(StatementExecution):
         state = attributes.instance_state(instance)
         mapper = object_mapper(instance)
         found: Any = NO_LANE
-        if with_for_update is None and state.key is not None:
+        if with_for_update is None and may_be_refreshed(self, state):
             names = loading._props_with_primary_key(state, attribute_names) if attribute_names else None
-            found = refresh_state(self, mapper, state, names, False, is_user_refresh=True)
+            found = refresh_state(self, mapper, state, names, is_user_refresh=True)
         if found is NO_LANE:
             loaded = loading._load_on_ident(
                 self,  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from .. import _core, _sa
 from . import _detached, _on_lazy, interfaces, relationships
 from . import util as orm_util
 from ._lazy_peers import instead_of_load
-from ._prepared_loads import NO_LANE, get_by_key, owned_rows
+from ._prepared_loads import NO_LANE, owned_rows
 from ._statement_cache import plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_state
 from .context import QueryContext, _ORMCompileState
@@ -29,6 +29,8 @@ _NONE = frozenset((None,))
 _NEVER_SET = (LoaderCallableStatus.NEVER_SET,)
 _ABSENT = (None, LoaderCallableStatus.NEVER_SET, LoaderCallableStatus.PASSIVE_NO_RESULT)
 _PASSIVE_OFF = int(PassiveFlag.PASSIVE_OFF)
+# the same in a session that was flushed for this load
+_FLUSHED = PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_AUTOFLUSH
 _LAZY = (("lazy", "select"),)
 
 
@@ -105,7 +107,9 @@ class _NoLoader(_AbstractRelationshipLoader):
         key = self.key
         empty: Any = () if self.uselist else None
 
-        def leave_empty(state: Any, row: Any, is_new: bool) -> None:
+        def leave_empty(state: Any, row: Any, is_new: Optional[bool]) -> None:
+            if is_new is None and key in state.dict:
+                return
             state.get_impl(key).set_committed_value(state, state.dict, empty)
 
         parts.on_new.append(leave_empty)
@@ -344,18 +348,19 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             if found is not None:
                 usable = not mapper.inherits or isinstance(found, mapper.class_)
                 return found if usable and not instance_state(found).expired else NO_LANE
-            session._autoflush()
-            found = get_by_key(session, mapper, values)
-            return found
         parameters = dict(zip(names, values, strict=True), **dict(constants))
+        session._autoflush()
         rows = owned_rows(session, self, mapper, self._quick_statement, parameters, relation=self._native)
-        return NO_LANE if rows is NO_LANE else self._value_of(rows)
+        return self._load_for_state(state, _FLUSHED) if rows is NO_LANE else self._value_of(rows)
 
     def _quick_statement(self) -> Any:
         statement = self._statement()
         statement._compile_options += {
             "_current_path": self.parent_property.parent._path_registry[self.parent_property]
         }
+        if self.use_get:
+            statement._where_criteria = (self.mapper._get_clause[0],)
+            return statement
         if self._order_by:
             statement._order_by_clauses = self._order_by
         statement = _sa.add_compile_state_func(statement, self._lazyload_reverse, self.parent_property)

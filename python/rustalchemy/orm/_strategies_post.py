@@ -14,7 +14,7 @@ from .. import _core, _sa
 from . import attributes, interfaces, relationships
 from . import util as orm_util
 from ._prepared_loads import FollowingSelect
-from ._row_plans import PostLoader
+from ._row_plans import Parent, PostLoader
 from ._strategies_lazy import _LAZY, _AbstractRelationshipLoader
 from .base import LoaderCallableStatus, PassiveFlag
 from .context import PLUGIN, _ORMCompileState
@@ -23,9 +23,6 @@ from .strategy_options import Load
 
 if TYPE_CHECKING:
     from ._row_plans import EntityParts, RowPlanBuilder
-
-# (object, identity, overwrite) of a parent whose rows were read
-_Parent = tuple[Any, Any, bool]
 
 
 class _PostLoader(_AbstractRelationshipLoader):
@@ -119,7 +116,7 @@ class _ImmediateLoader(_PostLoader):
         self,
         context: Any,
         path: Any,
-        parents: Sequence[_Parent],
+        parents: Sequence[Parent],
         load_only: Any,
         loadopt: Any,
         flags: Any,
@@ -134,7 +131,7 @@ class _ImmediateLoader(_PostLoader):
         options = _execution_options(self, context, recursion_depth)
         key = self.key
         lazy_loader = self.parent_property._get_strategy(_LAZY)
-        for instance, _, overwrite in parents:
+        for instance, _, overwrite, _ in parents:
             state = attributes.instance_state(instance)
             if not overwrite and key in state.dict:
                 continue
@@ -272,7 +269,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         self,
         context: Any,
         path: Any,
-        parents: Sequence[_Parent],
+        parents: Sequence[Parent],
         load_only: Any,
         effective_entity: Any,
         loadopt: Any,
@@ -281,8 +278,8 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         if load_only and self.key not in load_only:
             return
         info = self._query_info
-        children: dict[Any, list[_Parent]] = {}
-        without: list[_Parent] = []
+        children: dict[Any, list[Parent]] = {}
+        without: list[Parent] = []
         if info.load_only_child:
             grouped = self._by_foreign_key(info, parents)
             if grouped is None:
@@ -311,15 +308,15 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         return given
 
     def _by_foreign_key(
-        self, info: _QueryInfo, parents: Sequence[_Parent]
-    ) -> Optional[tuple[dict[Any, list[_Parent]], list[_Parent]]]:
+        self, info: _QueryInfo, parents: Sequence[Parent]
+    ) -> Optional[tuple[dict[Any, list[Parent]], list[Parent]]]:
         """Parents by the child's primary key, and those that refer to none; None if some foreign key is not loaded."""
         manager = self.parent.class_manager
         columns = info.child_lookup_cols or ()
         places = tuple(manager[self.parent._columntoproperty[column].key]._index for column in columns)
         keys = _core.read_loaded([parent[0] for parent in parents], places)
-        by_key: dict[Any, list[_Parent]] = {}
-        without: list[_Parent] = []
+        by_key: dict[Any, list[Parent]] = {}
+        without: list[Parent] = []
         single = info.zero_idx
         for key, parent in zip(keys, parents, strict=True):
             if key is LoaderCallableStatus.NO_VALUE:
@@ -416,8 +413,8 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
 
     def _load_via_child(
         self,
-        by_key: dict[Any, list[_Parent]],
-        without: list[_Parent],
+        by_key: dict[Any, list[Parent]],
+        without: list[Parent],
         info: _QueryInfo,
         query: FollowingSelect,
         context: Any,
@@ -441,7 +438,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
 
     def _load_via_parent(
         self,
-        parents: Sequence[_Parent],
+        parents: Sequence[Parent],
         info: _QueryInfo,
         query: FollowingSelect,
         context: Any,
@@ -457,7 +454,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             else:
                 self._store_scalars(chunk, children)
 
-    def _store_scalars(self, chunk: Sequence[_Parent], children: dict[Any, list[Any]]) -> None:
+    def _store_scalars(self, chunk: Sequence[Parent], children: dict[Any, list[Any]]) -> None:
         values = []
         for parent in chunk:
             found = children.get(parent[1], ())
@@ -466,7 +463,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             values.append(found[0] if found else None)
         _store(self._attribute(), list(chunk), values)
 
-    def _store(self, pairs: list[tuple[_Parent, Any]]) -> None:
+    def _store(self, pairs: list[tuple[Parent, Any]]) -> None:
         """Give each parent of a many-to-one its object; a list of it where the attribute is a collection."""
         values = [value for _, value in pairs]
         if self.uselist:
@@ -477,6 +474,6 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         return self.parent.class_manager[self.key]._index
 
 
-def _store(attribute: int, parents: list[_Parent], values: list[Any]) -> None:
+def _store(attribute: int, parents: list[Parent], values: list[Any]) -> None:
     if parents:
         _core.store_loaded([parent[0] for parent in parents], attribute, values, [parent[2] for parent in parents])

@@ -10,13 +10,12 @@ from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql import util as sql_util
 from sqlalchemy.sql.selectable import LABEL_STYLE_TABLENAME_PLUS_COL
 
-from .. import _core, _sa
+from .. import _sa
 from . import relationships
 from . import util as orm_util
 from ._context_entities import _column_descriptions
-from ._row_plans import PostLoader
-from ._strategies_post import _Parent, _PostLoader, _store
-from .base import LoaderCallableStatus
+from ._row_plans import Parent, PostLoader
+from ._strategies_post import _PostLoader, _store
 from .context import _ORMSelectCompileState
 from .path_registry import PathRegistry
 
@@ -56,6 +55,10 @@ class _SubqueryLoader(_PostLoader):
             self._immediate_plan_row(builder, query_entity, path, loadopt, mapper, adapter, parts)
             return
         place, run, _, _ = self._setup_for_recursion(builder, path, loadopt, self.join_depth)
+        if builder.has_post_load(place, self.parent_property):
+            # a subclass, whose rows come along
+            builder.gather(self.parent_property, mapper, adapter, parts)
+            return
         if not run or not isinstance(compile_state, _ORMSelectCompileState):
             return
         if not self.parent.class_manager[self.key].impl.supports_population:
@@ -65,22 +68,27 @@ class _SubqueryLoader(_PostLoader):
         if not self._is_of_entity(query_entity, path) or not compile_state.compile_options._enable_eagerloads:
             return
         builder.requires_uniquing = True
+        # the row's, which the object need not have: it may be deferred, or changed
+        builder.gather(self.parent_property, mapper, adapter, parts)
         index = compile_state._entities.index(query_entity)
         builder.post_load(
-            place, PostLoader(self.parent_property, self.parent, self._load_for_path, (path, index, loadopt))
+            place, PostLoader(self.parent_property, self.parent, self._load_for_path, (path, index, loadopt), True)
         )
 
     def _load_for_path(
         self,
         context: Any,
         load_path: Any,
-        parents: Sequence[_Parent],
+        parents: Sequence[Parent],
         load_only: Any,
         path: Any,
         entity_index: int,
         loadopt: Any,
     ) -> None:
         if load_only and self.key not in load_only:
+            return
+        parents = [parent for parent in parents if parent[3] and self.parent_property in parent[3]]
+        if not parents:
             return
         query = self._query(context, path, entity_index, loadopt).with_session(context.session)
         if context.load_options._populate_existing:
@@ -91,21 +99,18 @@ class _SubqueryLoader(_PostLoader):
             found.setdefault(values[1:], []).append(values[0])
         self._distribute(parents, found)
 
-    def _distribute(self, parents: Sequence[_Parent], found: dict[Any, list[Any]]) -> None:
-        manager = self.parent.class_manager
-        to_property = self.parent._columntoproperty
-        places = tuple(manager[to_property[column].key]._index for column in self.parent_property.local_columns)
-        keys = _core.read_loaded([parent[0] for parent in parents], places)
+    def _distribute(self, parents: Sequence[Parent], found: dict[Any, list[Any]]) -> None:
+        prop = self.parent_property
         values: list[Any] = []
-        for key in keys:
-            children = () if key is LoaderCallableStatus.NO_VALUE else found.get(_as_tuple(key, places), ())
+        for _, _, _, keys in parents:
+            children = found.get(keys[prop], ()) if keys else ()
             if self.uselist:
                 values.append(list(children))
                 continue
             if len(children) > 1:
                 util.warn(f"Multiple rows returned with uselist=False for eagerly-loaded attribute '{self}' ")
             values.append(children[0] if children else None)
-        _store(manager[self.key]._index, list(parents), values)
+        _store(self.parent.class_manager[self.key]._index, list(parents), values)
 
     # the statement
 
@@ -242,7 +247,3 @@ class _SubqueryLoader(_PostLoader):
         return [
             getattr(source, key).of_type(next_) for source, (_, key), next_ in zip(sources, steps, targets, strict=True)
         ]
-
-
-def _as_tuple(key: Any, places: tuple[int, ...]) -> tuple[Any, ...]:
-    return (key,) if len(places) == 1 else key

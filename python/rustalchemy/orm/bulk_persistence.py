@@ -424,7 +424,7 @@ def _store_columns(mapper: Mapper[Any], objects: list[Any], functions: dict[str,
 def _store_values(state: Any, values: dict[str, Any]) -> None:
     """Make values the committed state of loaded attributes; those that were modified are expired instead."""
     dict_ = state.dict
-    names = state.unmodified.intersection(values)
+    names = state.unmodified_intersection(values)
     for name in names:
         if name in dict_:
             dict_[name] = values[name]

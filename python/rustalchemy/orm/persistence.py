@@ -156,7 +156,7 @@ class FlushExecutor:
             if mapper.base_mapper.eager_defaults is True:
                 names += state._unloaded_non_object.intersection(mapper._server_default_plus_onupdate_propkeys)
             if mapper.version_id_generator is False and mapper._version_id_prop is not None:
-                names += {mapper._version_id_prop.key}.intersection(state.unloaded)
+                names += state._unloaded_non_object.intersection([mapper._version_id_prop.key])
             if names:
                 loading._load_on_ident(
                     self._session, select(mapper), state.key, refresh_state=state, only_load_props=names

@@ -88,6 +88,20 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
         state_dict["manager"](self, instance, state_dict)
 
     @property
+    def unloaded(self) -> set[str]:
+        """Names of attributes without a value, synonyms and composites included."""
+        return super().unloaded.union(self._described_keys().difference(self.dict))
+
+    @property
+    def unmodified(self) -> set[str]:
+        """Names of attributes without changes, synonyms and composites included."""
+        return super().unmodified.union(self._described_keys())
+
+    def _described_keys(self) -> set[str]:
+        """Names of the attributes that stand for others."""
+        return {key for key, attr in self.manager.items() if not isinstance(attr, _core.AttributeDescriptor)}
+
+    @property
     def unloaded_expirable(self) -> set[str]:
         return self.unloaded
 

@@ -286,6 +286,8 @@ class _ExpressionColumnLoader(_ColumnLoader):
             mapper,
             useobject=False,
             compare_function=self.columns[0].type.compare_values,
+            # an option may have deferred it
+            callable_=self._load_for_state,
             accepts_scalar_loader=False,
             default_scalar_value=self.parent_property._default_scalar_value,
         )
@@ -390,8 +392,7 @@ class _DeferredColumnLoader(LoaderStrategy):
             return LoaderCallableStatus.ATTR_EMPTY
         if not passive & PassiveFlag.SQL_OK:
             return LoaderCallableStatus.PASSIVE_NO_RESULT
-        unmodified = state.unmodified
-        to_load = {key for key in self._group_keys(state) if key in unmodified}
+        to_load = state.unmodified_intersection(self._group_keys(state))
         if state.session is None:
             raise _detached.deferred_load(state, self.key)
         if self.raiseload:

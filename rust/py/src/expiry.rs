@@ -1,14 +1,17 @@
 //! Expiry: forgetting values of one state, wholly or by attribute, and loading them again.
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use pyo3::exceptions::PyKeyError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 use smallvec::SmallVec;
 
 use crate::attribute::{AttrCore, AttrKind};
 use crate::flags;
+use crate::instance_state::dict_of;
 use crate::listeners::Heard;
+use crate::manager::manager_object;
 use crate::mapper::InstanceEvent;
 use crate::slots;
 use crate::state::StateRef;
@@ -132,6 +135,18 @@ pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore
     }
     state.forget_committed(index);
     collection::drop_pending(state, index);
+    Ok(())
+}
+
+/// As `expire_attribute`, by name. Of a synonym or a composite there is nothing but what the object's dictionary has.
+pub fn expire_named(py: Python<'_>, state: StateRef, name: &Bound<'_, PyString>, no_loader: bool) -> PyResult<()> {
+    if let Some(attr) = state.manager().attr_by_key(name) {
+        return expire_attribute(py, state, attr, no_loader);
+    }
+    if !manager_object(py, state).contains(name)? {
+        return Err(PyKeyError::new_err(name.clone().unbind()));
+    }
+    dict_of(py, state)?.call_method1("pop", (name, py.None()))?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use hashbrown::{HashMap, HashSet};
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyDict, PyList};
 
 use crate::attach::state_str;
 use crate::errors;
@@ -44,6 +44,8 @@ struct Collected {
     object: Py<PyAny>,
     identity: Py<PyAny>,
     overwrite: bool,
+    /// What its row has for the loads to come: relationship to key.
+    keys: Option<Py<PyDict>>,
 }
 
 /// An eagerly loaded collection of one object, as this result sees it.
@@ -131,8 +133,20 @@ impl LoadMemory {
         )
     }
 
+    /// Whether an object is not yet in a list.
+    pub fn lacks(&self, list: usize, state: StateRef) -> bool {
+        !self.collected.contains(&(list, address(state)))
+    }
+
     /// Gathers an object into a list, once.
-    pub fn collect(&mut self, list: usize, object: &Bound<'_, PyAny>, state: StateRef, overwrite: bool) {
+    pub fn collect(
+        &mut self,
+        list: usize,
+        object: &Bound<'_, PyAny>,
+        state: StateRef,
+        overwrite: bool,
+        keys: Option<Bound<'_, PyDict>>,
+    ) {
         if !self.collected.insert((list, address(state))) {
             return;
         }
@@ -145,6 +159,7 @@ impl LoadMemory {
             object: object.clone().unbind(),
             identity: identity.map_or_else(|| object.py().None(), Bound::unbind),
             overwrite,
+            keys: keys.map(Bound::unbind),
         });
     }
 
@@ -216,7 +231,7 @@ impl LoadContext {
             memory.collected.retain(|&(other, _)| other != list);
             memory.lists.get_mut(list).map(std::mem::take).unwrap_or_default()
         };
-        PyList::new(py, collected.into_iter().map(|entry| (entry.object, entry.identity, entry.overwrite)))
+        PyList::new(py, collected.into_iter().map(|entry| (entry.object, entry.identity, entry.overwrite, entry.keys)))
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
@@ -232,6 +247,7 @@ impl LoadContext {
         for entry in memory.lists.iter().flatten() {
             visit.call(&entry.object)?;
             visit.call(&entry.identity)?;
+            visit.call(&entry.keys)?;
         }
         memory.eager.values().try_for_each(|entry| {
             visit.call(&entry.owner)?;

@@ -7,7 +7,7 @@
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use pyo3::{PyTraverseError, ffi, intern};
 use smallvec::SmallVec;
 
@@ -98,6 +98,15 @@ impl PreparedRow {
         Ok(mapper.getattr(name)?.cast_into::<Self>().ok())
     }
 
+    /// What lazy loads of a relationship to a mapper boil down to, once that is known.
+    pub fn of_relation<'py>(
+        mapper: &Bound<'py, PyAny>,
+        relation: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, Self>>> {
+        let known = mapper.getattr(intern!(mapper.py(), "_prepared_related"))?.cast_into::<PyDict>()?;
+        Ok(known.get_item(relation)?.and_then(|prepared| prepared.cast_into::<Self>().ok()))
+    }
+
     /// The parameters for a primary key, a value or a tuple where composite.
     fn parameters<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
         let py = key.py();
@@ -165,7 +174,7 @@ impl KeyedRelation {
     fn load<'py>(slf: &Bound<'py, Self>, state: &Bound<'py, InstanceState>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let related = match Living::of(state) {
-            Some(state) => slf.get().find(py, *state)?,
+            Some(state) => Self::find(slf, *state)?,
             None => None,
         };
         Ok(related.unwrap_or_else(|| py.NotImplemented().into_bound(py)))
@@ -207,20 +216,21 @@ pub fn known<'py>(
 }
 
 impl KeyedRelation {
-    fn find<'py>(&self, py: Python<'py>, state: StateRef) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn find<'py>(slf: &Bound<'py, Self>, state: StateRef) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let (py, this) = (slf.py(), slf.get());
         if !may_load(state) || state.is_outdated() {
             return Ok(None);
         }
-        let Some(key) = loaded_key(py, state, &self.columns)? else { return Ok(None) };
+        let Some(key) = loaded_key(py, state, &this.columns)? else { return Ok(None) };
         let Some((uow, session)) = plain_session(py, state)? else { return Ok(None) };
-        let target = ManagerCore::of(self.target.bind(py));
+        let target = ManagerCore::of(this.target.bind(py));
         if let Some(found) = look_up(uow, target, &key)? {
             return Ok(is_usable(&found, target).then_some(found.object));
         }
-        match target.mapper(py) {
-            Some(mapper) => select(&session, uow, &mapper, &key),
-            None => Ok(None),
-        }
+        let Some(mapper) = target.mapper(py) else { return Ok(None) };
+        let Some(prepared) = PreparedRow::of_relation(&mapper, slf.as_any())? else { return Ok(None) };
+        let options = HydrateOptions { passes_by_loaded: true, ..HydrateOptions::default() };
+        select(&session, uow, prepared.get(), &key, options)
     }
 
     fn find_known<'py>(&self, py: Python<'py>, state: StateRef, passive: u32) -> PyResult<Option<Bound<'py, PyAny>>> {
@@ -293,20 +303,23 @@ pub fn get<'py>(
     mapper: &Bound<'py, PyAny>,
     key: &Bound<'py, PyAny>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if is_plain(session)? { select(session, uow, mapper, key) } else { Ok(None) }
+    if !is_plain(session)? {
+        return Ok(None);
+    }
+    let Some(prepared) = PreparedRow::of(mapper, intern!(session.py(), "_prepared_get"))? else { return Ok(None) };
+    select(session, uow, prepared.get(), key, HydrateOptions::default())
 }
 
 fn select<'py>(
     session: &Bound<'py, PyAny>,
     uow: UowRef,
-    mapper: &Bound<'py, PyAny>,
+    prepared: &PreparedRow,
     key: &Bound<'py, PyAny>,
+    options: HydrateOptions<'py>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = session.py();
-    let Some(prepared) = PreparedRow::of(mapper, intern!(py, "_prepared_get"))? else { return Ok(None) };
-    let Some(rows) = prepared.get().rows(session, uow, key)? else { return Ok(None) };
-    let plan = prepared.get().plan.bind(py);
-    let objects = hydrate::hydrate(session, uow.as_ptr(), plan, &rows, HydrateOptions::default(), None)?;
+    let Some(rows) = prepared.rows(session, uow, key)? else { return Ok(None) };
+    let objects = hydrate::hydrate(session, uow.as_ptr(), prepared.plan.bind(py), &rows, options, None)?;
     Ok(Some(objects.get_item(0).unwrap_or_else(|_| py.None().into_bound(py))))
 }
 
@@ -335,8 +348,11 @@ pub fn refresh(py: Python<'_>, state: StateRef, passive: u32) -> PyResult<bool> 
         let class = imports::OBJECT_DELETED.get(py)?;
         return Err(PyErr::from_value(class.call1((state.view(py)?,))?));
     }
-    let options =
-        HydrateOptions { populate_existing: false, refresh_state: Some(object), only_attributes: this.only_attributes };
+    let options = HydrateOptions {
+        refresh_state: Some(object),
+        only_attributes: this.only_attributes.then(|| PyTuple::empty(py).into_any()),
+        ..HydrateOptions::default()
+    };
     hydrate::hydrate(&session, uow.as_ptr(), this.plan.bind(py), &rows, options, None)?;
     Ok(true)
 }

@@ -2,10 +2,10 @@
 //!
 //! As for `prepared.rs`, Python does the first load and leaves the statement behind, with the target's mapper, which drops
 //! it when its description changes.
+use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
-use pyo3::{PyTraverseError, intern};
+use pyo3::types::PyList;
 
 use crate::hydrate::{self, HydrateOptions};
 use crate::instance_state::{InstanceState, Living};
@@ -51,9 +51,7 @@ fn find<'py>(slf: &Bound<'py, RelatedRows>, state: StateRef) -> PyResult<Option<
         return Ok(None);
     }
     let Some(mapper) = ManagerCore::of(slf.get().target.bind(py)).mapper(py) else { return Ok(None) };
-    let known = mapper.getattr(intern!(py, "_prepared_related"))?.cast_into::<PyDict>()?;
-    let Some(prepared) = known.get_item(slf)? else { return Ok(None) };
-    let prepared = prepared.cast_into::<PreparedRow>()?;
+    let Some(prepared) = PreparedRow::of_relation(&mapper, slf.as_any())? else { return Ok(None) };
     let Some(key) = prepared::loaded_key(py, state, &slf.get().columns)? else { return Ok(None) };
     // SAFETY: the owner of a state is a living unit of work; the session is held from the next line on.
     let uow = unsafe { UowRef::from_ptr(state.owner()) };
@@ -63,7 +61,8 @@ fn find<'py>(slf: &Bound<'py, RelatedRows>, state: StateRef) -> PyResult<Option<
     }
     let Some(rows) = prepared.get().rows(&session, uow, &key)? else { return Ok(None) };
     let plan = prepared.get().plan(py);
-    let objects = hydrate::hydrate(&session, uow.as_ptr(), plan, &rows, HydrateOptions::default(), None)?;
+    let options = HydrateOptions { passes_by_loaded: true, ..HydrateOptions::default() };
+    let objects = hydrate::hydrate(&session, uow.as_ptr(), plan, &rows, options, None)?;
     each_once(objects).map(Some)
 }
 

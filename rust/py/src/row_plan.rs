@@ -39,9 +39,14 @@ pub struct EntityPlan {
     pub(crate) load_options: Option<(Py<PyAny>, Py<PyAny>)>,
     /// The list of the `LoadContext` that gathers this plan's objects.
     pub(crate) collect: Option<usize>,
-    /// Called `(state, row, is_new)` for every object that was built or overwritten.
+    /// Columns whose values are gathered along, by the relationship that is loaded from them.
+    pub(crate) gather: Box<[Gather]>,
+    /// Called `(state, row, is_new)` for every object that was built or overwritten; with None for one that was there.
     pub(crate) on_new: Option<Py<PyAny>>,
 }
+
+/// A relationship, its attribute number and the columns it is loaded from.
+type Gather = (Py<PyAny>, u32, Box<[ColumnLayout<Py<Processor>>]>);
 
 /// Which plan a row has, by its discriminator.
 pub struct PolymorphicSwitch {
@@ -119,7 +124,8 @@ fn key_column(
 impl EntityPlan {
     #[new]
     #[pyo3(signature = (manager, pk, columns, *, expired=Vec::new(), reset=Vec::new(), overrides=None, eager=Vec::new(),
-        identity_token=None, polymorphic=None, load_options=None, collect=None, on_new=None, allow_partial_pks=None))]
+        identity_token=None, polymorphic=None, load_options=None, collect=None, gather=Vec::new(),
+        on_new=None, allow_partial_pks=None))]
     #[allow(clippy::too_many_arguments, clippy::type_complexity, clippy::needless_pass_by_value)] // the contract's keywords
     fn new(
         manager: &Bound<'_, ClassManager>,
@@ -133,6 +139,7 @@ impl EntityPlan {
         polymorphic: Option<(usize, Option<Py<Processor>>, Py<PyDict>, Option<Py<PyAny>>)>,
         load_options: Option<(Py<PyAny>, Py<PyAny>)>,
         collect: Option<usize>,
+        gather: Vec<(Py<PyAny>, u32, Vec<Bound<'_, PyAny>>)>,
         on_new: Option<Py<PyAny>>,
         allow_partial_pks: Option<bool>,
     ) -> PyResult<Self> {
@@ -145,6 +152,13 @@ impl EntityPlan {
             })
             .collect();
         let key = pk.iter().map(|entry| key_column(entry, &columns)).collect::<PyResult<Box<[_]>>>()?;
+        let gather: Box<[Gather]> = gather
+            .into_iter()
+            .map(|(relationship, attr, places)| {
+                let places = places.iter().map(|entry| key_column(entry, &columns)).collect::<PyResult<_>>()?;
+                Ok((relationship, attr, places))
+            })
+            .collect::<PyResult<_>>()?;
         let allow_partial_key = allow_partial_pks
             .unwrap_or_else(|| ManagerCore::of(manager).descriptor().is_none_or(|mapper| mapper.allow_partial_pks));
         let key_of_column = columns
@@ -167,7 +181,9 @@ impl EntityPlan {
         Ok(Self {
             manager: manager.clone().unbind(),
             overrides: chosen.into(),
-            width: layout.row_width().max(polymorphic.as_ref().map_or(0, |switch| switch.position + 1)),
+            width: layout.row_width().max(polymorphic.as_ref().map_or(0, |switch| switch.position + 1)).max(
+                gather.iter().flat_map(|(_, _, places)| places).map(|place| place.position + 1).max().unwrap_or(0),
+            ),
             has_processors: layout.columns.iter().any(|column| column.processor.is_some()),
             layout,
             key_of_column,
@@ -176,6 +192,7 @@ impl EntityPlan {
             polymorphic,
             load_options,
             collect,
+            gather,
             on_new,
         })
     }
@@ -202,6 +219,12 @@ impl EntityPlan {
         if let Some((options, path)) = &self.load_options {
             visit.call(options)?;
             visit.call(path)?;
+        }
+        for (relationship, _, places) in &self.gather {
+            visit.call(relationship)?;
+            for place in places {
+                visit.call(&place.processor)?;
+            }
         }
         visit.call(&self.on_new)
     }

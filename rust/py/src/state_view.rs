@@ -417,7 +417,7 @@ impl InstanceState {
         let state = Self::living(slf)?;
         for key in attribute_names.try_iter()? {
             let key = key?.cast_into::<PyString>()?;
-            expiry::expire_attribute(slf.py(), *state, state.manager().expect_attr(&key)?, no_loader)?;
+            expiry::expire_named(slf.py(), *state, &key, no_loader)?;
         }
         expiry::fire(slf.py(), *state, Some(attribute_names))
     }

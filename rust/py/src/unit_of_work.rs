@@ -242,7 +242,9 @@ impl UnitOfWork {
         slf.call_method("_get_impl", (entity, ident), kw)
     }
     /// Turns rows into objects; see `hydrate`.
-    #[pyo3(signature = (plan, rows, *, populate_existing = false, refresh_state = None, loaded = None, only_attributes = false))]
+    #[pyo3(signature = (plan, rows, *, populate_existing = false, refresh_state = None, loaded = None,
+        only_attributes = None, passes_by_loaded = false))]
+    #[allow(clippy::too_many_arguments)] // the contract's keywords
     fn _hydrate<'py>(
         slf: &Bound<'py, Self>,
         plan: &Bound<'py, RowPlan>,
@@ -250,10 +252,11 @@ impl UnitOfWork {
         populate_existing: bool,
         refresh_state: Option<Bound<'py, PyAny>>,
         loaded: Option<&Bound<'py, LoadContext>>,
-        only_attributes: bool,
+        only_attributes: Option<Bound<'py, PyAny>>,
+        passes_by_loaded: bool,
     ) -> PyResult<Bound<'py, PyList>> {
         Self::handle(slf).check_use(slf.py())?;
-        let options = HydrateOptions { populate_existing, refresh_state, only_attributes };
+        let options = HydrateOptions { populate_existing, refresh_state, only_attributes, passes_by_loaded };
         crate::hydrate::hydrate(slf.as_any(), Self::handle(slf).as_ptr(), plan, rows, options, loaded)
     }
 
@@ -284,7 +287,7 @@ impl UnitOfWork {
         {
             for name in names.try_iter()? {
                 let name = name?;
-                attribute::expire_attribute(py, state, state.manager().expect_attr(name.cast::<PyString>()?)?.index())?;
+                expiry::expire_named(py, state, name.cast::<PyString>()?, false)?;
             }
             return expiry::fire(py, state, Some(names));
         }

@@ -1,6 +1,6 @@
 //! Telling listeners what a row did.
 use pyo3::prelude::*;
-use pyo3::types::PySet;
+use pyo3::types::{PySet, PyString};
 
 use crate::attach::SessionEvent;
 use crate::attribute::AttrCore;
@@ -38,14 +38,22 @@ impl<'py> RowProcessor<'py> {
                 self.memory.warn_if_lost(py, state)?;
             }
         } else if has_event(state, InstanceEvent::Refresh) {
-            let names = if self.options.only_attributes {
+            let names = if let Some(asked) = &self.options.only_attributes {
                 let filled: Vec<u32> = plan.columns().map(|(column, _)| index(column.attribute)).collect();
                 // A wholly expired object asks for all that it lacks, whatever the row brings.
                 let lacks = |attr: &AttrCore| attr.load_on_unexpire.get() && is_missing(state, attr.index());
                 let mut attrs = state.manager().attrs();
                 let is_whole = state.has(flags::EXPIRED) && !attrs.any(|a| a.accepts_scalar_loader.get() && lacks(a));
                 let wants = |attribute| is_whole && state.manager().attr(attribute).is_some_and(lacks);
-                self.names(state, |attribute| filled.contains(&attribute) || wants(attribute))?.into_any()
+                let names = self.names(state, |attribute| filled.contains(&attribute) || wants(attribute))?;
+                // Synonyms and composites have no slot.
+                for name in asked.try_iter()? {
+                    let name = name?;
+                    if name.cast::<PyString>().is_ok_and(|name| state.manager().attr_by_key(name).is_none()) {
+                        names.add(name)?;
+                    }
+                }
+                names.into_any()
             } else {
                 py.None().into_bound(py)
             };
@@ -56,7 +64,7 @@ impl<'py> RowProcessor<'py> {
     }
 
     /// Names of those attributes of an object that `wanted` says.
-    pub(super) fn names(&self, state: StateRef, wanted: impl Fn(u32) -> bool) -> PyResult<Bound<'py, PySet>> {
+    fn names(&self, state: StateRef, wanted: impl Fn(u32) -> bool) -> PyResult<Bound<'py, PySet>> {
         let keys = state.manager().attrs().filter(|attr| wanted(attr.index())).map(|attr| attr.key(self.py));
         PySet::new(self.py, keys)
     }

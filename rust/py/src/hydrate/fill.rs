@@ -1,5 +1,6 @@
 //! Filling the object of a row.
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::attribute::AttrCore;
@@ -69,10 +70,13 @@ impl<'py> RowProcessor<'py> {
 
     /// Takes the row for what the object lacks.
     pub(super) fn fill_missing(&mut self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
-        let missing: Option<Vec<u32>> = has_event(state, InstanceEvent::Refresh).then(|| {
+        let missing: Option<(Vec<u32>, Bound<'py, PyAny>)> = if has_event(state, InstanceEvent::Refresh) {
             let attributes = state.manager().attrs().map(AttrCore::index);
-            attributes.filter(|&attribute| is_missing(state, attribute)).collect()
-        });
+            let missing = attributes.filter(|&attribute| is_missing(state, attribute)).collect();
+            Some((missing, state.view(self.py)?.getattr(intern!(self.py, "unloaded"))?))
+        } else {
+            None
+        };
         for (column, _) in plan.columns() {
             let attribute = index(column.attribute);
             if is_missing(state, attribute) {
@@ -90,11 +94,10 @@ impl<'py> RowProcessor<'py> {
         }
         self.choose_for_missing(plan, state)?;
         state.clear_flags(flags::EXPIRED);
-        if let Some(missing) = missing
+        if let Some((missing, names)) = missing
             && self.memory.is_first_sight(state)
         {
-            let names = self.names(state, |attribute| missing.contains(&attribute))?;
-            self.fire(state, InstanceEvent::Refresh, Some(names.into_any()))?;
+            self.fire(state, InstanceEvent::Refresh, Some(names))?;
             for attribute in missing {
                 state.commit(attribute);
             }

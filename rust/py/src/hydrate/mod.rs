@@ -11,7 +11,7 @@ mod fill;
 mod row;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyDict, PyList, PyTuple};
 use smallvec::SmallVec;
 
 use crate::errors;
@@ -28,7 +28,7 @@ use crate::unit_of_work_core::UnitOfWorkCore;
 use announce::has_event;
 use build::Branch;
 use fill::{is_missing, is_partial, lacks_anything};
-use row::Row;
+use row::{Row, Values};
 
 /// How a load treats objects that are in the session already.
 #[derive(Default)]
@@ -37,8 +37,10 @@ pub struct HydrateOptions<'py> {
     pub populate_existing: bool,
     /// The rows belong to this object (or `InstanceState`), whatever their keys say.
     pub refresh_state: Option<Bound<'py, PyAny>>,
-    /// A refresh of some attributes only: changes of the others stay.
-    pub only_attributes: bool,
+    /// A refresh of some attributes only, with their names: changes of the others stay.
+    pub only_attributes: Option<Bound<'py, PyAny>>,
+    /// Joined relationships that objects had loaded before are left alone, and what they lead to (lazy loads).
+    pub passes_by_loaded: bool,
 }
 
 /// Processes one chunk of rows: a list of objects, or of tuples where the plan has several items.
@@ -162,6 +164,7 @@ impl<'py> RowProcessor<'py> {
         }
         let Some(found) = self.find_or_build(plan, row, is_root)? else { return Ok(None) };
         let Found { object, state, is_new } = found;
+        let was_met = !is_new && self.memory.has_seen(state);
         let overwrite = !is_new
             && (self.options.populate_existing || always_refresh(state) || (is_root && self.is_refreshed(state)));
         let mut is_first = is_new;
@@ -177,6 +180,9 @@ impl<'py> RowProcessor<'py> {
             if lacks_anything(plan, state) || (has_event(state, InstanceEvent::Refresh) && is_partial(state)) {
                 self.fill_missing(plan, row, state)?;
             }
+            if let Some(on_new) = &plan.on_new {
+                on_new.bind(self.py).call1((state.view(self.py)?, &row.0, self.py.None()))?;
+            }
         }
         if is_new {
             // Later rows of the same object are not to overwrite what this one brings.
@@ -185,13 +191,16 @@ impl<'py> RowProcessor<'py> {
             self.prefer_shallow_path(plan, state)?;
         }
         for eager in &plan.eager {
+            if self.options.passes_by_loaded && !is_first && !was_met && self.passes_by(eager.get(), &object, state) {
+                continue;
+            }
             self.eager(eager.get(), &object, state, row, is_first)?;
             loaded_values::note_related(state);
         }
         if is_first {
             self.announce(plan, row, state, is_new)?;
             // What listeners have set counts as loaded, too.
-            if overwrite && self.options.only_attributes {
+            if overwrite && self.options.only_attributes.is_some() {
                 for (column, _) in plan.columns() {
                     state.commit(index(column.attribute));
                 }
@@ -200,10 +209,49 @@ impl<'py> RowProcessor<'py> {
                 self.commit(state);
             }
         }
-        if let Some(list) = plan.collect {
-            self.memory.collect(list, &object, state, is_new || overwrite);
+        if let Some(list) = plan.collect
+            && self.memory.lacks(list, state)
+        {
+            let keys = self.gathered(plan, row, state, was_met)?;
+            self.memory.collect(list, &object, state, is_new || overwrite, keys);
         }
         Ok(Some(object))
+    }
+
+    /// What a row has for the loads that follow, by relationship. Where this load has met the object before, what it has
+    /// is left alone.
+    fn gathered(
+        &self,
+        plan: &EntityPlan,
+        row: &Row<'py>,
+        state: StateRef,
+        was_met: bool,
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        if plan.gather.is_empty() {
+            return Ok(None);
+        }
+        let keys = PyDict::new(self.py);
+        for (relationship, attr, columns) in &plan.gather {
+            if was_met && !is_missing(state, *attr) {
+                continue;
+            }
+            let values = columns
+                .iter()
+                .map(|column| row.processed(column.position, column.processor.as_ref()))
+                .collect::<PyResult<Values<'py>>>()?;
+            keys.set_item(relationship, PyTuple::new(self.py, values)?)?;
+        }
+        Ok(Some(keys))
+    }
+
+    /// Whether a joined relationship of an object that was there before is none of this load's business.
+    fn passes_by(&mut self, eager: &EagerPlan, object: &Bound<'py, PyAny>, state: StateRef) -> bool {
+        let is_missing = is_missing(state, eager.attr);
+        if is_missing && !eager.uselist {
+            // The other rows of this load lead on to its value, too.
+            self.memory.enter_collection(object, state, eager.attr, None);
+        }
+        !is_missing && !self.memory.knows_collection(state, eager.attr)
     }
 
     fn eager(

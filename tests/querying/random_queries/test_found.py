@@ -1,0 +1,137 @@
+"""What random queries have found: lines of Python that must do the same to both ORMs, watched and not."""
+
+from __future__ import annotations
+
+import pytest
+
+from .compare import compare
+from .steps import Program, Query
+
+FOUND = {
+    "synonyms and composites count as attributes": """
+        u = s.get(User, 1)
+        sorted(inspect(u).unloaded), sorted(inspect(u).unmodified)
+        s.expire(u, ["home"])
+        s.expire(u, ["nick"])
+        "home" in u.__dict__, u.home, u.nick
+    """,
+    "subqueryload() goes by the row": """
+        x = s.scalars(select(Person).options(defer("*"), subqueryload(Person.papers))).all()
+        [len(p.papers) for p in x]
+    """,
+    "subqueryload() goes by the row, not by a change": """
+        u = s.get(User, 2)
+        u.boss_id = 4
+        with s.no_autoflush: x = s.scalars(select(User).options(subqueryload(User.boss))).all()
+        u.boss
+    """,
+    "subqueryload() without its key": """
+        s.scalars(select(User).options(defer(User.boss_id), subqueryload(User.boss))).all()
+    """,
+    "subqueryload() of subclasses": "s.query(Animal).options(subqueryload(Animal.owner)).all()",
+    "a parameter of the statement that subqueryload() embeds": """
+        b = select(User).where(User.name == bindparam("n")).options(subqueryload(User.addresses))
+        s.scalars(b, {"n": "a"}).all()
+        s.scalars(b, {"n": "b"}).all()
+        s.query(User).filter(User.name == bindparam("n")).options(subqueryload(User.tags)).params(n="a").all()
+    """,
+    "lazy='subquery' of get()": """
+        s.get(Label, 1)
+        s.get(Label, 2)
+    """,
+    "lazy='subquery' of a many-to-one": """
+        a = s.scalars(select(Album).options(lazyload(Album.label), lazyload(Album.tracks))).all()
+        [x.label for x in a]
+    """,
+    "subqueryload() after selectinload()": """
+        s.scalars(select(User).options(selectinload(User.addresses).subqueryload(Address.dings))).all()
+    """,
+    "subqueryload() after lazyload()": """
+        x = s.scalars(select(User).options(lazyload(User.addresses).subqueryload(Address.dings))).all()
+        [u.addresses for u in x]
+    """,
+    "populate_existing and select-in loads of subclasses": """
+        s.scalars(select(Shape).execution_options(populate_existing=True)).all()
+        q = select(Person).options(selectin_polymorphic(Person, [Engineer]))
+        s.scalars(q.execution_options(populate_existing=True)).all()
+    """,
+    "populate_existing leaves deferred values": """
+        u = s.scalars(select(User)).all()
+        s.scalars(select(User).options(load_only(User.age)).execution_options(populate_existing=True)).all()
+        s.scalars(select(User).options(defer(User.age, raiseload=True)).execution_options(populate_existing=True)).all()
+    """,
+    "subqueryload() of an object that the load has met at another place": """
+        s.scalars(select(Town).options(joinedload(Town.twin).subqueryload(Town.twin).joinedload(Town.region))).all()
+    """,
+    "subqueryload() of what another place has not loaded": """
+        o = joinedload(User.boss).subqueryload(User.addresses)
+        s.scalars(select(User).options(o, joinedload(User.animals).joinedload(Animal.owner))).unique().all()
+        p = joinedload(Animal.owner).subqueryload(User.tags)
+        q = joinedload(Animal.owner).subqueryload(User.addresses)
+        a = s.scalars(select(Animal).options(q, joinedload(Animal.mother).options(p))).all()
+        [x.owner for x in a]
+    """,
+    "subqueryload() after chunks of a select-in load": """
+        q = select(Company).options(selectinload(Company.people, chunksize=2).subqueryload(Person.company))
+        c = s.scalars(q).all()
+        [[p.company for p in x.people] for x in c]
+    """,
+    "chunks of a select-in load lead on once": """
+        q = select(User).options(selectinload(User.tags, chunksize=2).selectinload(Tag.users))
+        s.scalars(q).all()
+    """,
+    "a query_expression() that was deferred has its default": """
+        u = s.scalars(select(User).options(load_only(User.y))).all()
+        u[0].rating, u[0].level
+    """,
+    "a refresh makes composites": """
+        u = s.get(User, 1)
+        s.refresh(u, ["home", "team"])
+        u.name = "flushed"
+        v = s.scalars(select(User)).all()
+    """,
+    "queries of one shape": """
+        s.query(User).order_by(None).filter(User.id == 1).one()
+        s.query(User).filter(User.id == 2).one()
+        s.query(User).filter(User.id == 3).first()
+        s.query(User).filter_by(id=4).all()
+        s.scalars(select(User).where(User.id == 5)).one()
+        s.query(Boss).filter(Boss.id == 7).one()
+        s.query(Manager).filter(Manager.id == 3).one()
+    """,
+    "noload() of objects that are there": """
+        a = s.scalars(select(Artist)).all()
+        s.scalars(select(Artist).options(noload("*"))).all()
+        [x.tracks for x in a]
+    """,
+    "lazy loads of joined inheritance": """
+        e = s.get(Engineer, 2)
+        e.mentor
+        f = s.get(Engineer, 5)
+        f.mentor
+        n = s.get(Node, 3)
+        n.parent
+    """,
+    "a lazy load passes by what is loaded": """
+        t = s.scalars(select(Track).options(joinedload(Track.artist).load_only(Artist.id))).all()
+        a = s.scalars(select(Album).options(lazyload("*"), lazyload(Album.tracks))).unique().all()
+        [x.tracks for x in a]
+    """,
+}
+
+
+@pytest.mark.parametrize("is_watched", [True, False], ids=["Core", "lane"])
+@pytest.mark.parametrize("name", FOUND)
+def test_found(name: str, is_watched: bool) -> None:
+    lines = [line.strip() for line in FOUND[name].strip().splitlines()]
+    steps = [Query((line,), "None", (), "{}") if _is_statement(line) else Query((), line, (), "{}") for line in lines]
+    difference = compare(Program(tuple(steps), autoflush=True, is_watched=is_watched))
+    assert difference is None, difference.describe(Program(tuple(steps), True, is_watched))
+
+
+def _is_statement(line: str) -> bool:
+    try:
+        compile(line, "", "eval")
+    except SyntaxError:
+        return True
+    return False
