@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Optional
@@ -320,17 +320,23 @@ class PreparedSelect:
         except BaseException as err:
             lane.refuse(err, sql, [given or {}])
         fetched, description = session._uow_use(lane.fetch, sql, parameters)
-        if given and not call.params:
-            call = call._replace(params=given)
-        plan, context = self._reading(session, statement, description, load_options, call)
+        context: Optional[QueryContext] = None
+        plan = self.context_free_plan(False) if load_options is DEFAULT_OPTIONS else None
+        rows: Iterable[Any]
+        if plan is not None:
+            rows = session._hydrate(plan.row_plan, fetched, loaded=None)
+        else:
+            if given and not call.params:
+                call = call._replace(params=given)
+            plan, context = self._reading(session, statement, description, load_options, call)
+            read = _read(session, plan, context, load_options, fetched)
+            # objects are not overwritten before somebody looks at the rows
+            rows = _later(read) if load_options._populate_existing else read()
         metadata = self._metadata.get(load_options._legacy_uniquing)
         if metadata is None:
             metadata = result_metadata(plan, load_options, statement)
             if context is None and plan.names_are_fixed:
                 self._metadata[load_options._legacy_uniquing] = metadata
-        read = _read(session, plan, context, load_options, fetched)
-        # objects are not overwritten before somebody looks at the rows
-        rows = _later(read) if load_options._populate_existing else read()
         compile_state = self._compiled.compile_state
         checked = chain(_unless_expunged(session, session._identity_epoch, plan, fetched), rows)
         result = FetchedResult(metadata, checked, plan, compile_state, context)

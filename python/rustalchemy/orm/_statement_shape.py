@@ -100,9 +100,11 @@ def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Paramete
     The key has identities in it: whoever keeps it keeps a statement of this shape, and with it the objects, alive.
     """
     state = statement.__dict__
-    if not _KNOWN.issuperset(state):
-        return None
-    key: list[Any] = [statement._label_style]
+    is_plain = _PLAIN.issuperset(state)
+    plain = _plain_shape(statement) if is_plain else None
+    if plain is not None or not _KNOWN.issuperset(state):
+        return plain
+    key: list[Any] = [id(statement._label_style)]
     parameters: _Parameters = []
     try:
         for column in statement._raw_columns:
@@ -112,10 +114,39 @@ def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Paramete
                 key.append(name)
                 for element in state[name]:
                     _add(element, key, parameters)
-        if not _PLAIN.issuperset(state):
+        if not is_plain:
             _add_others(state, key, parameters)
     except _NoShape:
         return None
+    return tuple(key), parameters
+
+
+def _plain_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]]:
+    """The shape of entities or columns, and comparisons of attributes with values, without a call for each part."""
+    key: list[Any] = [id(statement._label_style)]
+    kind_of = _ADD.get
+    for column in statement._raw_columns:
+        if kind_of(type(column)) is not _identity:
+            return None
+        key.append(id(column))
+    parameters: _Parameters = []
+    for criterion in statement._where_criteria:
+        if type(criterion) is not BinaryExpression or criterion.modifiers:
+            return None
+        left, right, operator = criterion.left, criterion.right, criterion.operator
+        if (
+            type(right) is not BindParameter
+            or kind_of(type(left)) is not _identity
+            or type(operator) not in _OPERATORS
+            or not right.unique
+            or right.callable is not None
+            or right.expanding
+            or right.literal_execute
+            or right.isoutparam
+        ):
+            return None
+        key += (id(left), operator, id(right.type), right.required)
+        parameters.append(right)
     return tuple(key), parameters
 
 
