@@ -7,6 +7,7 @@ statement needs more than text and parameters, the answer is None and the caller
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Optional
 from weakref import WeakSet
 
@@ -21,13 +22,19 @@ from .context import PLUGIN
 # session._event_bits: do_orm_execute has a listener
 _EXECUTE_BIT = 1 << 13
 
-# statements kept per dialect; beyond it the cache starts anew
+# statements kept per dialect; beyond it the oldest goes
 _LIMIT = 1000
+
+# Shapes kept of one prepared statement. One that is made of new parts each time (an alias of its own) has a new shape
+# each time, which nobody will ask for again.
+_SHAPES_EACH = 4
 
 # Statements are kept in their dialect's own dictionary, under these names: they refer to it, and have to go with it.
 _PREPARED = "_rustalchemy_prepared"
 # by shape of the statement: a prepared SELECT and a statement of that shape
 _SHAPES = "_rustalchemy_shapes"
+# by id of what was prepared: how many shapes it has had
+_SHAPE_COUNTS = "_rustalchemy_shape_counts"
 _NO_SHAPES: dict[Any, Any] = {}
 _dialects: WeakSet[Any] = WeakSet()
 
@@ -39,6 +46,14 @@ def _kept(dialect: Any, name: str) -> dict[Any, Any]:
     return kept
 
 
+def _make_room(cache: dict[Any, Any]) -> None:
+    """One entry less, the oldest, where there are as many as are kept."""
+    if len(cache) >= _LIMIT:
+        # another thread may be at it, too
+        with suppress(RuntimeError, StopIteration):
+            cache.pop(next(iter(cache)), None)
+
+
 def cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]]) -> Optional[PreparedSelect]:
     cache = dialect.__dict__.get(_PREPARED)
     if cache is None:
@@ -46,8 +61,7 @@ def cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]])
     prepared: Any = cache.get(key)
     if prepared is None:
         prepared = make()
-        if len(cache) >= _LIMIT:
-            cache.clear()
+        _make_room(cache)
         cache[key] = False if prepared is None else prepared
     return prepared or None
 
@@ -57,6 +71,7 @@ def forget_statements() -> None:
     for dialect in list(_dialects):
         dialect.__dict__.pop(_PREPARED, None)
         dialect.__dict__.pop(_SHAPES, None)
+        dialect.__dict__.pop(_SHAPE_COUNTS, None)
 
 
 def may_be_cached(statement: Any, params: Any) -> bool:
@@ -158,10 +173,14 @@ def kept_shape(dialect: Any, key: Any) -> Any:
 
 def remember_shape(dialect: Any, key: Any, prepared: Any, statement: Any) -> None:
     """The statement is kept with its shape: the key has the identities of its parts."""
-    shapes = _kept(dialect, _SHAPES)
-    if len(shapes) >= _LIMIT:
-        shapes.clear()
-    shapes[key] = (prepared, statement)
+    counts = _kept(dialect, _SHAPE_COUNTS)
+    count = counts.get(id(prepared), 0)
+    if count < _SHAPES_EACH:
+        _make_room(counts)
+        counts[id(prepared)] = count + 1
+        shapes = _kept(dialect, _SHAPES)
+        _make_room(shapes)
+        shapes[key] = (prepared, statement)
 
 
 def plain_session(session: Any) -> bool:
