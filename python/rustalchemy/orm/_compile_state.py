@@ -199,8 +199,12 @@ class _AbstractORMCompileState(CompileState):
         bind_arguments: Any,
         conn: Any,
     ) -> Any:
-        result = conn.execute(statement, params or {}, execution_options=execution_options)
+        result = cls._send(conn, statement, params or {}, execution_options)
         return cls.orm_setup_cursor_result(session, statement, params, execution_options, bind_arguments, result)
+
+    @staticmethod
+    def _send(connection: Any, statement: Any, params: Any, options: Any) -> Any:
+        return connection.execute(statement, params, execution_options=options)
 
     @classmethod
     def orm_setup_cursor_result(

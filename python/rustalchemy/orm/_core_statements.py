@@ -44,6 +44,6 @@ def execute(connection: Any, statement: Any, params: Any, options: Any = util.EM
     result = connection.execute(statement, params, execution_options=options)
     compiled = _sa.compiled_from_cache(result)
     cache_key = statement._generate_cache_key() if compiled is not None else None
-    if cache_key is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
-        remember_shape(connection.dialect, key, compiled, statement)
+    if cache_key is not None:
+        remember_shape(connection.dialect, (key, shape[1]), compiled, statement, cache_key)
     return result

@@ -231,18 +231,7 @@ class _BulkUDCompileState(_ORMDMLState):
         )
         return update_options + {"_matched_rows": result.fetchall(), "_can_use_returning": can_use_returning}
 
-    @classmethod
-    def orm_execute_statement(
-        cls,
-        session: Any,
-        statement: Any,
-        params: Any,
-        execution_options: Any,
-        bind_arguments: Any,
-        conn: Any,
-    ) -> Any:
-        result = _core_statements.execute(conn, statement, params or {}, execution_options)
-        return cls.orm_setup_cursor_result(session, statement, params, execution_options, bind_arguments, result)
+    _send = staticmethod(_core_statements.execute)
 
     # -- after the statement -----------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from sqlalchemy.sql.elements import BinaryExpression, BindParameter, UnaryExpres
 from .._sa import _entity_namespace_key
 from ._prepared_loads import NO_LANE
 from ._prepared_select import PreparedSelect
-from ._statement_cache import plain_session
+from ._statement_cache import make_room, plain_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,8 +189,7 @@ class _QueryLane:
         try:
             shape = self.shapes[key]
         except KeyError:
-            if len(self.shapes) >= _LIMIT:
-                self.shapes.clear()
+            make_room(self.shapes, _LIMIT)
             shape = self.shapes[key] = _Shape.of(query, len(given), fetched)
         return None if shape is None else shape.rows(session, self.mapper, given)
 

@@ -46,9 +46,9 @@ def _kept(dialect: Any, name: str) -> dict[Any, Any]:
     return kept
 
 
-def _make_room(cache: dict[Any, Any]) -> None:
+def make_room(cache: dict[Any, Any], limit: int = _LIMIT) -> None:
     """One entry less, the oldest, where there are as many as are kept."""
-    if len(cache) >= _LIMIT:
+    if len(cache) >= limit:
         # another thread may be at it, too
         with suppress(RuntimeError, StopIteration):
             cache.pop(next(iter(cache)), None)
@@ -61,7 +61,7 @@ def cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]])
     prepared: Any = cache.get(key)
     if prepared is None:
         prepared = make()
-        _make_room(cache)
+        make_room(cache)
         cache[key] = False if prepared is None else prepared
     return prepared or None
 
@@ -118,8 +118,8 @@ def _prepared(statement: Any, dialect: Any) -> tuple[Optional[PreparedSelect], S
     if cache_key is None:
         return None, []
     prepared = cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
-    if prepared is not None and shape is not None and list(map(id, shape[1])) == list(map(id, cache_key.bindparams)):
-        remember_shape(dialect, shape[0], prepared, statement)
+    if prepared is not None and shape is not None:
+        remember_shape(dialect, shape, prepared, statement, cache_key)
     return prepared, cache_key.bindparams
 
 
@@ -171,15 +171,21 @@ def kept_shape(dialect: Any, key: Any) -> Any:
     return None if known is None else known[0]
 
 
-def remember_shape(dialect: Any, key: Any, prepared: Any, statement: Any) -> None:
-    """The statement is kept with its shape: the key has the identities of its parts."""
+def remember_shape(
+    dialect: Any, shape: tuple[Any, Sequence[Any]], prepared: Any, statement: Any, cache_key: Any
+) -> None:
+    """From now on statements of this shape are run by ``prepared``; unless Core counts the parameters in another order.
+
+    The statement is kept with its shape: the key has the identities of its parts.
+    """
+    key, parameters = shape
     counts = _kept(dialect, _SHAPE_COUNTS)
     count = counts.get(id(prepared), 0)
-    if count < _SHAPES_EACH:
-        _make_room(counts)
+    if count < _SHAPES_EACH and list(map(id, parameters)) == list(map(id, cache_key.bindparams)):
+        make_room(counts)
         counts[id(prepared)] = count + 1
         shapes = _kept(dialect, _SHAPES)
-        _make_room(shapes)
+        make_room(shapes)
         shapes[key] = (prepared, statement)
 
 
