@@ -7,7 +7,7 @@ NATIVE := $(VENV)/.native
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name 'Cargo.toml') Cargo.toml Cargo.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint fuzz soak faults bench bench-smoke build release docs clean
+.PHONY: help demo test lint fuzz soak faults bench bench-paths bench-smoke build release docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,8 +57,12 @@ faults: $(NATIVE) ## Every kind of fault at every step of flush and commit; then
 bench: $(NATIVE) ## Raw DB-API, SQLAlchemy and rustalchemy in interleaved rounds, one table
 	$(BIN)/python -m benches.compare
 
+bench-paths: $(NATIVE) ## Every way of querying on both ORMs, slowest first (ONLY=text)
+	$(BIN)/python -m benches.paths $(if $(ONLY),--only "$(ONLY)")
+
 bench-smoke: $(NATIVE) ## The same on tiny sizes: does every workload still run and verify?
 	$(BIN)/python -m benches.compare --smoke
+	$(BIN)/python -m benches.paths --smoke
 
 build: $(TOOLS) ## Build a wheel and an sdist into dist/
 	$(BIN)/maturin build --release --sdist --out dist
