@@ -11,6 +11,7 @@ looked for here: a feature that few use and that is slower than its neighbours.
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import statistics
 import time
@@ -30,7 +31,6 @@ TURN = 0.01
 SMALL = 100
 
 Work = Callable[[], Any]
-Environments = dict[str, PathEnvironment]
 
 
 @dataclass
@@ -60,6 +60,12 @@ STATEMENTS = (
     (query_paths.UNIQUE, consume_unique),
     (query_paths.ROWS, consume_rows),
 )
+
+
+@functools.cache
+def environments(n: int) -> dict[str, PathEnvironment]:
+    """Both ORMs' databases for paths of `n` rows: no larger than needed, or short paths would measure SQLite."""
+    return {c: PathEnvironment(c, max(n, 20)) for c in ("sqlalchemy", "rustalchemy")}
 
 
 def forgetting(k: PathEnvironment, work: Work) -> Work:
@@ -126,11 +132,13 @@ def extent(result: Any) -> Any:
     return len(result) if isinstance(result, (list, tuple)) else type(result).__name__
 
 
-def run(name: str, n: int, call: query_paths.Call, environments: Environments, rounds: int, turn: float = TURN) -> Line:
+def run(
+    name: str, n: int, call: query_paths.Call, contenders: dict[str, PathEnvironment], rounds: int, turn: float = TURN
+) -> Line:
     """Measure one path."""
     works = {}
     extents = {}
-    for contender, k in environments.items():
+    for contender, k in contenders.items():
         k.db.rollback()
         k.db.expunge_all()
         works[contender] = call(k, n)
@@ -165,9 +173,8 @@ def main() -> None:
         refuse_unfair_builds()
     warnings.simplefilter("ignore")  # several paths are what SQLAlchemy calls legacy
     sizes, rounds, turn = ((1,), 1, 0.0) if opts.smoke else (SIZES, opts.rounds, TURN)
-    environments = {c: PathEnvironment(c, max(sizes)) for c in ("sqlalchemy", "rustalchemy")}
     lines = [
-        run(name, n, call, environments, rounds, turn)
+        run(name, n, call, environments(n), rounds, turn)
         for name, n, call in all_paths(sizes)
         if not opts.only or any(text in name for text in opts.only)
     ]

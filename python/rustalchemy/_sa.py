@@ -364,6 +364,14 @@ def connection_is_observed(connection: Any) -> bool:
     return bool(connection._has_events or engine._has_events or connection.dialect._has_events or connection._echo)
 
 
+def elements_are_observed(connection: Any) -> bool:
+    """Return whether listeners want to see statements of a connection before they are compiled, or when all is done."""
+    if not (connection._has_events or connection.engine._has_events):
+        return False
+    dispatch = connection.dispatch
+    return bool(dispatch.before_execute or dispatch.after_execute)
+
+
 def engine_is_observed(engine: Any) -> bool:
     """Return whether listeners want to see each statement of an engine."""
     return bool(engine._has_events or engine.dialect._has_events or Connection._has_events)

@@ -177,3 +177,35 @@ def test_statements_without_caching() -> None:
         ]
 
     BOTH.check(scenario)
+
+
+def test_listeners_of_engines_see_every_statement_of_a_shape() -> None:
+    """Of the cursor: text and parameters. Of executions: the statement, which they may replace."""
+
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        engine = session.get_bind()
+        seen: list[Any] = []
+
+        @event.listens_for(engine, "before_cursor_execute", retval=True)
+        def before_cursor(conn: Any, cursor: Any, sql: str, parameters: Any, context: Any, many: bool) -> Any:
+            seen.append((sql, parameters, context.compiled is not None, many))
+            return sql.replace("!=", "<>"), parameters
+
+        def names(n: int) -> list[str]:
+            return list(session.scalars(select(m.User.name).where(m.User.id != n).order_by(m.User.id)))
+
+        seen.extend(names(n) for n in (1, 2, 3))
+        seen.append([user.name for user in session.scalars(select(m.User).where(m.User.id != 1).order_by(m.User.id))])
+
+        @event.listens_for(engine, "before_execute", retval=True)
+        def before(conn: Any, element: Any, many: Any, params: Any, options: Any) -> Any:
+            seen.append("executes")
+            return element.where(m.User.id != 2), many, params
+
+        seen.extend(names(n) for n in (1, 2, 3))
+        event.remove(engine, "before_execute", before)
+        seen.extend(names(n) for n in (1, 2))
+        event.remove(engine, "before_cursor_execute", before_cursor)
+        return seen
+
+    BOTH.check(scenario)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from comparison import Comparison
 from orm_models import make_database, make_models
-from sqlalchemy import String, and_, desc, func, literal, null, or_, select, type_coerce
+from sqlalchemy import String, and_, bindparam, desc, func, literal, null, or_, select, text, type_coerce
 
 from rustalchemy.orm._statement_shape import statement_shape
 
@@ -100,6 +100,11 @@ SHAPED: dict[str, Statement] = {
     "defer": lambda m, n: select(m.User).options(m.orm.defer(m.User.name)),
     "raiseload": lambda m, n: select(m.User).options(m.orm.raiseload(m.User.addresses, sql_only=True)),
     "lazyload *": lambda m, n: select(m.User).options(m.orm.Load(m.User).lazyload("*")),
+    "text": lambda m, n: select(m.User).where(text("id > 3")),
+    "text with a value": lambda m, n: select(m.User).where(text("id > :n").bindparams(n=n)),
+    "text with params": lambda m, n: select(m.User).where(text("name > :n AND id > :m")).params(n=n),
+    "parameter": lambda m, n: select(m.User).where(m.User.id == bindparam("n", n)),
+    "other parameter": lambda m, n: select(m.User).where(m.User.id == bindparam("m", n)),
     "alias": lambda m, n: select(m.Alias).where(m.Alias.id == n),
     "legacy labels": lambda m, n: m.session.query(m.User).filter(m.User.id > n)._statement_20(),
     "of a Query": lambda m, n: m.session.query(m.User).filter(m.User.id > n).order_by(m.User.name)._statement_20(),
@@ -128,7 +133,6 @@ UNSHAPED: dict[str, Statement] = {
     "cte": lambda m, n: select(m.User).add_cte(select(m.Address.id).cte("c")),
     "fetch": lambda m, n: select(m.User).fetch(n),
     "correlate": lambda m, n: select(m.User).correlate(m.Address),
-    "params": lambda m, n: select(m.User).where(m.User.id == n).params(x=3),
     "filter of a function": lambda m, n: select(func.count(m.User.id).filter(m.User.id > n)),
     "over": lambda m, n: select(func.count(m.User.id).over(order_by=m.User.id)),
     "anonymous label": lambda m, n: select(m.User.id.label(None)),

@@ -355,6 +355,12 @@ class _ORMCompileState(_AbstractORMCompileState):
 
     # execution
 
+    @staticmethod
+    def _send(connection: Any, statement: Any, params: Any, options: Any) -> Any:
+        from . import _core_statements
+
+        return _core_statements.execute(connection, statement, params, options)
+
     @classmethod
     def orm_pre_session_exec(
         cls,

@@ -1,7 +1,8 @@
 """Statements that Core executes, with Core's result: those of a known shape need no cache key to find their SQL.
 
 To make a cache key and to find the equal one takes Core longer than all the rest of a short statement. Where nobody
-listens, the compiled statement is found by the cheap key of :mod:`._statement_shape` instead.
+listens who may give another statement in its place, the compiled one is found by the cheap key of
+:mod:`._statement_shape` instead; listeners of the cursor and logs see what they saw before.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
 from .. import _sa
-from ._lane import CORE_OPTIONS
 from ._statement_cache import kept_shape, remember_shape
 from ._statement_shape import dml_shape, statement_shape
+
+# Options by which Core compiles a statement in another way, or does not keep what it compiled. With any other, the
+# execution of what is compiled is as it was.
+_COMPILE_OPTIONS = frozenset({"_cache_disable_reason", "compiled_cache", "schema_translate_map"})
 
 
 def execute(connection: Any, statement: Any, params: Any, options: Any = util.EMPTY_DICT) -> Any:
     """``connection.execute()``."""
     if (
         params
+        or statement.__dict__.get("_params")
         or type(connection) is not Connection
-        or _sa.connection_is_observed(connection)
-        or not CORE_OPTIONS.isdisjoint(options)
-        or not CORE_OPTIONS.isdisjoint(statement._execution_options)
-        or not CORE_OPTIONS.isdisjoint(connection.get_execution_options())
+        or _sa.elements_are_observed(connection)
+        or not _COMPILE_OPTIONS.isdisjoint(options)
+        or not _COMPILE_OPTIONS.isdisjoint(statement._execution_options)
+        or not _COMPILE_OPTIONS.isdisjoint(connection.get_execution_options())
     ):
         return connection.execute(statement, params, execution_options=options)
     shape = None

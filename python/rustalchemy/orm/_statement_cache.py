@@ -103,24 +103,30 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
     lane = None if subject is None else session._lane(subject.mapper)
     if lane is None:
         return None
-    prepared, parameters = _prepared(statement, lane.dialect)
+    prepared, parameters, params = _prepared(statement, lane.dialect, params)
     return None if prepared is None else prepared.result(session, lane, parameters, params, statement, load_options)
 
 
-def _prepared(statement: Any, dialect: Any) -> tuple[Optional[PreparedSelect], Sequence[Any]]:
-    """What was prepared for statements like this one, and this one's parameters; None if it has to go through Core."""
+def _prepared(statement: Any, dialect: Any, params: Any) -> tuple[Optional[PreparedSelect], Sequence[Any], Any]:
+    """What was prepared for statements like this one, this one's parameters, and the values that are given by name:
+    ``params`` and those of ``Select.params()``. The first is None if the statement has to go through Core."""
     shape = statement_shape(statement) if type(statement) is Select else None
     if shape is not None:
         known = kept_shape(dialect, shape[0])
         if known is not None:
-            return known, shape[1]
+            return known, shape[1], _with_own(statement.__dict__.get("_params"), params)
     cache_key = statement._generate_cache_key()
     if cache_key is None:
-        return None, []
+        return None, [], params
     prepared = cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
     if prepared is not None and shape is not None:
         remember_shape(dialect, shape, prepared, statement, cache_key)
-    return prepared, cache_key.bindparams
+    return prepared, cache_key.bindparams, _with_own(getattr(cache_key, "params", None), params)
+
+
+def _with_own(own: Any, params: Any) -> Any:
+    """The parameters of one execution, and those that the statement has of its own where they say nothing."""
+    return {**own, **(params or {})} if own else params
 
 
 def execute_with_options(
@@ -133,7 +139,7 @@ def execute_with_options(
         or not CORE_OPTIONS.isdisjoint(statement._execution_options)
     ):
         return None
-    prepared, parameters = _prepared(statement, lane.dialect)
+    prepared, parameters, params = _prepared(statement, lane.dialect, params)
     if prepared is None:
         return None
     return prepared.result(

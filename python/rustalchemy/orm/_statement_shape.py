@@ -26,6 +26,7 @@ from sqlalchemy.sql.elements import (
     Grouping,
     Label,
     Null,
+    TextClause,
     True_,
     UnaryExpression,
 )
@@ -53,6 +54,7 @@ _KNOWN = frozenset(
         "_limit_clause",
         "_offset_clause",
         "_order_by_clauses",
+        "_params",
         "_propagate_attrs",
         "_raw_columns",
         "_setup_joins",
@@ -124,7 +126,7 @@ def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Paramete
 def _plain_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]]:
     """The shape of entities or columns, and comparisons of attributes with values, without a call for each part."""
     key: list[Any] = [id(statement._label_style)]
-    kind_of = _ADD.get
+    kind_of = _ADD.__getitem__
     for column in statement._raw_columns:
         if kind_of(type(column)) is not _identity:
             return None
@@ -202,11 +204,7 @@ def _add_others(state: dict[str, Any], key: list[Any], parameters: _Parameters) 
 
 
 def _add(element: Any, key: list[Any], parameters: _Parameters) -> None:
-    try:
-        add = _ADD[type(element)]
-    except KeyError:
-        add = _ADD[type(element)] = _add_for(type(element))
-    add(element, key, parameters)
+    _ADD[type(element)](element, key, parameters)
 
 
 # kinds of elements -------------------------------------------------------------------------------------------------
@@ -239,7 +237,7 @@ def _binary(element: Any, key: list[Any], parameters: _Parameters) -> None:
 
 
 def _bind(element: Any, key: list[Any], parameters: _Parameters) -> None:
-    if not element.unique or element.callable is not None or element.literal_execute or element.isoutparam:
+    if element.callable is not None or element.literal_execute or element.isoutparam:
         raise _NoShape
     type_ = element.type
     key += (
@@ -250,6 +248,8 @@ def _bind(element: Any, key: list[Any], parameters: _Parameters) -> None:
         element.expanding,
         element.expand_op,
         element._is_crud,
+        # a name that was given is part of what the statement is
+        None if element.unique else element.key,
     )
     parameters.append(element)
 
@@ -309,25 +309,47 @@ def _column_clause(element: Any, key: list[Any], parameters: _Parameters) -> Non
     key += (ColumnClause, element.name, element.is_literal, id(element.type))
 
 
-_ADD: dict[type[Any], Callable[[Any, list[Any], _Parameters], None]] = {
-    BinaryExpression: _binary,
-    BindParameter: _bind,
-    _OffsetLimitParam: _bind,
-    UnaryExpression: _unary,
-    BooleanClauseList: _clauses,
-    ClauseList: _clauses,
-    ExpressionClauseList: _clauses,
-    ColumnClause: _column_clause,
-    Grouping: _grouping,
-    Label: _label,
-    functions.Function: _function,
-    Null: _kind,
-    True_: _kind,
-    False_: _kind,
-    Column: _identity,
-    Table: _identity,
-    InstrumentedAttribute: _identity,
-}
+def _text(element: Any, key: list[Any], parameters: _Parameters) -> None:
+    if not _TEXT_PARTS.issuperset(element.__dict__):
+        raise _NoShape
+    key += (TextClause, element.text)
+    for _, parameter in sorted(element._bindparams.items()):
+        _add(parameter, key, parameters)
+
+
+_TEXT_PARTS = frozenset({"_bindparams", "text"})
+
+
+class _Kinds(dict[type[Any], Callable[[Any, list[Any], _Parameters], None]]):
+    """What to do with elements, by their class."""
+
+    def __missing__(self, kind: type[Any]) -> Callable[[Any, list[Any], _Parameters], None]:
+        add = self[kind] = _add_for(kind)
+        return add
+
+
+_ADD = _Kinds(
+    {
+        BinaryExpression: _binary,
+        BindParameter: _bind,
+        _OffsetLimitParam: _bind,
+        UnaryExpression: _unary,
+        BooleanClauseList: _clauses,
+        ClauseList: _clauses,
+        ExpressionClauseList: _clauses,
+        ColumnClause: _column_clause,
+        Grouping: _grouping,
+        Label: _label,
+        TextClause: _text,
+        functions.Function: _function,
+        Null: _kind,
+        True_: _kind,
+        False_: _kind,
+        Column: _identity,
+        Table: _identity,
+        InstrumentedAttribute: _identity,
+    }
+)
 
 
 def _add_for(kind: type[Any]) -> Callable[[Any, list[Any], _Parameters], None]:
