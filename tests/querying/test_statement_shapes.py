@@ -14,9 +14,51 @@ from comparison import Comparison
 from orm_models import make_database, make_models
 from sqlalchemy import String, and_, bindparam, desc, func, literal, null, or_, select, text, type_coerce
 
-from rustalchemy.orm._statement_shape import statement_shape
+from rustalchemy.orm._statement_shape import shape_by_aliases, statement_shape
 
 BOTH = Comparison(make_models, make_database)
+
+
+def aliased_join(m: SimpleNamespace, n: int) -> Any:
+    one, other = m.orm.aliased(m.Address), m.orm.aliased(m.Address)
+    return select(m.User, one.id).join(m.User.addresses.of_type(one)).join(other, other.user_id == one.user_id + n)
+
+
+def aliased_join_turned(m: SimpleNamespace, n: int) -> Any:
+    one, other = m.orm.aliased(m.Address), m.orm.aliased(m.Address)
+    return select(m.User, one.id).join(m.User.addresses.of_type(other)).join(one, other.user_id == one.user_id + n)
+
+
+def aliased_criteria(m: SimpleNamespace, n: int) -> Any:
+    alias = m.orm.aliased(m.User)
+    return select(alias).where(alias.id > n, alias.name != "x").order_by(alias.name.desc())
+
+
+def aliased_plain(m: SimpleNamespace, n: int, **kw: Any) -> Any:
+    alias = m.orm.aliased(m.User, **kw)
+    return select(alias).where(alias.id > n)
+
+
+def aliased_twice(m: SimpleNamespace, n: int) -> Any:
+    one, other = m.orm.aliased(m.User), m.orm.aliased(m.User)
+    return select(one).where(other.id > n)
+
+
+def aliased_options(m: SimpleNamespace, n: int) -> Any:
+    alias = m.orm.aliased(m.User)
+    loads = (m.orm.joinedload(alias.addresses), m.orm.load_only(alias.name))
+    return select(alias).options(*loads).where(alias.id > n)
+
+
+def aliased_relationship(m: SimpleNamespace, n: int) -> Any:
+    alias = m.orm.aliased(m.User)
+    return select(alias.id, m.Address).join(alias.addresses).where(m.Address.id > n)
+
+
+def polymorphic(m: SimpleNamespace, n: int, **kw: Any) -> Any:
+    alias = m.orm.with_polymorphic(m.User, [m.User], **kw)
+    return select(alias).where(alias.id > n)
+
 
 Statement = Callable[[SimpleNamespace, int], Any]
 
@@ -105,6 +147,19 @@ SHAPED: dict[str, Statement] = {
     "text with params": lambda m, n: select(m.User).where(text("name > :n AND id > :m")).params(n=n),
     "parameter": lambda m, n: select(m.User).where(m.User.id == bindparam("n", n)),
     "other parameter": lambda m, n: select(m.User).where(m.User.id == bindparam("m", n)),
+    "aliased": aliased_plain,
+    "aliased by name": lambda m, n: aliased_plain(m, n, name="x"),
+    "aliased by other name": lambda m, n: aliased_plain(m, n, name="y"),
+    "aliased, on names": lambda m, n: aliased_plain(m, n, adapt_on_names=True),
+    "aliased of a table's alias": lambda m, n: aliased_plain(m, n, alias=m.User.__table__.alias()),
+    "aliased twice": aliased_twice,
+    "aliased, several criteria": aliased_criteria,
+    "aliased join": aliased_join,
+    "aliased join, turned": aliased_join_turned,
+    "aliased and options": aliased_options,
+    "aliased and relationship": aliased_relationship,
+    "with_polymorphic": polymorphic,
+    "with_polymorphic, aliased": lambda m, n: polymorphic(m, n, aliased=True),
     "alias": lambda m, n: select(m.Alias).where(m.Alias.id == n),
     "legacy labels": lambda m, n: m.session.query(m.User).filter(m.User.id > n)._statement_20(),
     "of a Query": lambda m, n: m.session.query(m.User).filter(m.User.id > n).order_by(m.User.name)._statement_20(),
@@ -149,6 +204,11 @@ def m() -> Any:
     return models
 
 
+def shape_of(statement: Any) -> Any:
+    """The shape by which a statement that is made anew is found."""
+    return shape_by_aliases(statement) or statement_shape(statement)
+
+
 def key_of(statement: Any) -> Any:
     return statement._generate_cache_key()
 
@@ -156,7 +216,7 @@ def key_of(statement: Any) -> Any:
 @pytest.mark.parametrize("name", SHAPED)
 def test_values_do_not_change_a_shape(m: SimpleNamespace, name: str) -> None:
     first, second = (SHAPED[name](m, n) for n in (3, 4))
-    one, other = statement_shape(first), statement_shape(second)
+    one, other = shape_of(first), shape_of(second)
     assert one is not None and other is not None
     assert one[0] == other[0]
     assert hash(one[0]) == hash(other[0])
@@ -173,7 +233,7 @@ def test_a_shape_is_of_one_cache_key(m: SimpleNamespace) -> None:
     shapes = {}
     for name, make in SHAPED.items():
         statement = make(m, 3)
-        found = statement_shape(statement)
+        found = shape_of(statement)
         assert found is not None
         shapes[name] = (found[0], key_of(statement).key, statement)
     for (one, (shape, key, _)), (other, (shape_2, key_2, _)) in itertools.combinations(shapes.items(), 2):

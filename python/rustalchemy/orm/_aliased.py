@@ -11,12 +11,12 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
+from sqlalchemy import Column, inspection, util
 from sqlalchemy import exc as sa_exc
-from sqlalchemy import inspection, util
 from sqlalchemy.sql import coercions, roles, visitors
 from sqlalchemy.sql.cache_key import HasCacheKey
 from sqlalchemy.sql.elements import ColumnElement
-from sqlalchemy.sql.selectable import FromClause, GenerativeSelect
+from sqlalchemy.sql.selectable import Alias, FromClause, GenerativeSelect
 
 from .._sa import WriteableColumnCollection, _inspects, _self_inspects, annotate_for_entity
 from ._adapters import ORMAdapter, _is_alias_of_selectable, _TraceAdaptRole
@@ -387,7 +387,9 @@ class AliasedInsp(
         return merged._aliased_insp
 
     def _adapt_element(self, expr: Any, key: str | None = None) -> Any:
-        adapted = self._adapter.adapt_check_present(expr)
+        adapted = self._column_of_alias(expr)
+        if adapted is None:
+            adapted = self._adapter.adapt_check_present(expr)
         if adapted is None:
             adapted = expr
             advice = (
@@ -399,6 +401,21 @@ class AliasedInsp(
         return self._annotated(adapted, {"proxy_key": key} if key else {})
 
     _orm_adapt_element = _adapt_element
+
+    def _column_of_alias(self, column: Any) -> Any:
+        """The alias's column for one of its table, which is what the adapter would look for; None for anything else."""
+        selectable = self.selectable
+        if (
+            self._nest_adapters
+            or type(column) is not Column
+            or type(selectable) is not Alias
+            or column.table is not selectable.element
+        ):
+            return None
+        adapted = selectable.c.get(column.key)
+        if adapted is not None:
+            self._adapter.columns[column] = adapted
+        return adapted
 
     def _entity_for_mapper(self, mapper: Mapper[Any]) -> AliasedInsp[Any]:
         if mapper in self.with_polymorphic_mappers:

@@ -15,12 +15,15 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import Select
 
 from .. import _sa
-from ._statement_cache import kept_shape, remember_shape
-from ._statement_shape import dml_shape, statement_shape
+from ._statement_cache import kept_shape, known_shape, remember_shape
+from ._statement_shape import dml_shape
 
 # Options by which Core compiles a statement in another way, or does not keep what it compiled. With any other, the
 # execution of what is compiled is as it was.
 _COMPILE_OPTIONS = frozenset({"_cache_disable_reason", "compiled_cache", "schema_translate_map"})
+
+# what tells these statements' shapes from those of the lane
+_ROLE = ("core",)
 
 
 def execute(connection: Any, statement: Any, params: Any, options: Any = util.EMPTY_DICT) -> Any:
@@ -35,20 +38,21 @@ def execute(connection: Any, statement: Any, params: Any, options: Any = util.EM
         or not _COMPILE_OPTIONS.isdisjoint(connection.get_execution_options())
     ):
         return connection.execute(statement, params, execution_options=options)
-    shape = None
+    shape = compiled = None
     if type(statement) is Select:
-        shape = statement_shape(statement)
+        shape, compiled = known_shape(connection.dialect, statement, _ROLE)
     elif isinstance(statement, UpdateBase):
         shape = dml_shape(statement)
+        if shape is not None:
+            shape = (_ROLE + shape[0], shape[1])
+            compiled = kept_shape(connection.dialect, shape[0])
     if shape is None:
         return connection.execute(statement, params, execution_options=options)
-    key = ("core", *shape[0])
-    compiled = kept_shape(connection.dialect, key)
     if compiled is not None:
         return _sa.execute_compiled(connection, statement, compiled, shape[1], options)
     result = connection.execute(statement, params, execution_options=options)
     compiled = _sa.compiled_from_cache(result)
     cache_key = statement._generate_cache_key() if compiled is not None else None
     if cache_key is not None:
-        remember_shape(connection.dialect, (key, shape[1]), compiled, statement, cache_key)
+        remember_shape(connection.dialect, shape, compiled, statement, cache_key.bindparams)
     return result

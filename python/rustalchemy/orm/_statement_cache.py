@@ -16,7 +16,7 @@ from sqlalchemy.sql.selectable import Select
 
 from ._lane import CORE_OPTIONS, Lane
 from ._prepared_select import DEFAULT_OPTIONS, Call, PreparedSelect
-from ._statement_shape import statement_shape
+from ._statement_shape import shape_by_aliases, statement_shape
 from .context import PLUGIN
 
 # session._event_bits: do_orm_execute has a listener
@@ -110,17 +110,15 @@ def execute_cached(session: Any, statement: Any, params: Any, load_options: Any 
 def _prepared(statement: Any, dialect: Any, params: Any) -> tuple[Optional[PreparedSelect], Sequence[Any], Any]:
     """What was prepared for statements like this one, this one's parameters, and the values that are given by name:
     ``params`` and those of ``Select.params()``. The first is None if the statement has to go through Core."""
-    shape = statement_shape(statement) if type(statement) is Select else None
-    if shape is not None:
-        known = kept_shape(dialect, shape[0])
-        if known is not None:
-            return known, shape[1], _with_own(statement.__dict__.get("_params"), params)
+    shape, known = known_shape(dialect, statement) if type(statement) is Select else (None, None)
+    if shape is not None and known is not None:
+        return known, shape[1], _with_own(statement.__dict__.get("_params"), params)
     cache_key = statement._generate_cache_key()
     if cache_key is None:
         return None, [], params
     prepared = cached(dialect, cache_key.key, lambda: PreparedSelect.of(statement, dialect, cache_key))
     if prepared is not None and shape is not None:
-        remember_shape(dialect, shape, prepared, statement, cache_key)
+        remember_shape(dialect, shape, prepared, statement, cache_key.bindparams)
     return prepared, cache_key.bindparams, _with_own(getattr(cache_key, "params", None), params)
 
 
@@ -171,6 +169,25 @@ def remember_text(statement: Any, execution_options: Any, result: Any) -> None:
         cache[cache_key.key] = False if prepared is None else prepared
 
 
+def known_shape(dialect: Any, select: Any, role: tuple[Any, ...] = ()) -> tuple[Any, Any]:
+    """The shape of a SELECT, and what statements of this shape are run by in some role; None for what is not known."""
+    shape = statement_shape(select)
+    if shape is None:
+        return None, None
+    shape = (role + shape[0], shape[1])
+    known = kept_shape(dialect, shape[0])
+    if known is None:
+        other = shape_by_aliases(select)
+        if other is not None:
+            by_aliases = (role + other[0], other[1])
+            known = kept_shape(dialect, by_aliases[0])
+            if known is None:
+                return by_aliases, None
+            # next time it may be the same alias
+            remember_shape(dialect, shape, known, select, other[1])
+    return shape, known
+
+
 def kept_shape(dialect: Any, key: Any) -> Any:
     """What statements of a shape are run by; None for a shape that was not seen."""
     known = dialect.__dict__.get(_SHAPES, _NO_SHAPES).get(key)
@@ -178,16 +195,17 @@ def kept_shape(dialect: Any, key: Any) -> Any:
 
 
 def remember_shape(
-    dialect: Any, shape: tuple[Any, Sequence[Any]], prepared: Any, statement: Any, cache_key: Any
+    dialect: Any, shape: tuple[Any, Sequence[Any]], prepared: Any, statement: Any, bindparams: Sequence[Any]
 ) -> None:
-    """From now on statements of this shape are run by ``prepared``; unless Core counts the parameters in another order.
+    """From now on statements of this shape are run by ``prepared``; unless Core counts the parameters in another order,
+    that of ``bindparams``.
 
     The statement is kept with its shape: the key has the identities of its parts.
     """
     key, parameters = shape
     counts = _kept(dialect, _SHAPE_COUNTS)
     count = counts.get(id(prepared), 0)
-    if count < _SHAPES_EACH and list(map(id, parameters)) == list(map(id, cache_key.bindparams)):
+    if count < _SHAPES_EACH and list(map(id, parameters)) == list(map(id, bindparams)):
         make_room(counts)
         counts[id(prepared)] = count + 1
         shapes = _kept(dialect, _SHAPES)

@@ -8,7 +8,7 @@ has no shape, and Core's key is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Optional
 
@@ -35,7 +35,8 @@ from sqlalchemy.sql.sqltypes import NullType
 
 from .._sa import _OffsetLimitParam
 from ._load_elements import _AttributeStrategyLoad, _TokenStrategyLoad
-from .attributes import InstrumentedAttribute
+from ._shape_aliases import NoShape, Parameters, add_attribute, add_column, add_entity, add_path_part
+from .attributes import InstrumentedAttribute, QueryableAttribute, _AdaptedAttribute
 from .strategy_options import Load
 
 # What Select.__dict__ may have in it. What a Query leaves there for itself says nothing about the SQL, and neither do
@@ -89,25 +90,32 @@ _LIMITS = ("_limit_clause", "_offset_clause")
 _OPERATORS = frozenset({FunctionType, BuiltinFunctionType})
 _SIMPLE = frozenset({bool, int, str, type(None)})
 
-_Parameters = list[BindParameter[Any]]
+_Shape = tuple[tuple[Any, ...], Sequence[BindParameter[Any]]]
 
 
-class _NoShape(Exception):
-    """A part that has no cheap key."""
-
-
-def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]]:
+def statement_shape(statement: Any) -> Optional[_Shape]:
     """A key, and the statement's parameters in order; None when Core's cache key is needed.
 
     The key has identities in it: whoever keeps it keeps a statement of this shape, and with it the objects, alive.
     """
     state = statement.__dict__
-    is_plain = _PLAIN.issuperset(state)
-    plain = _plain_shape(statement) if is_plain else None
-    if plain is not None or not _KNOWN.issuperset(state):
-        return plain
+    plain = _plain_shape(statement) if _PLAIN.issuperset(state) else None
+    return _shape_by_parts(statement) if plain is None and _KNOWN.issuperset(state) else plain
+
+
+def shape_by_aliases(statement: Any) -> Optional[_Shape]:
+    """Another key of a statement whose first one is not known: that of the aliases in it is not made of identities.
+
+    None without an alias, or if the first key was of this kind already.
+    """
+    shape = _shape_by_parts(statement) if _PLAIN.issuperset(statement.__dict__) else None
+    return shape if shape is not None and shape[1].numbers else None
+
+
+def _shape_by_parts(statement: Any) -> Optional[tuple[tuple[Any, ...], Parameters]]:
+    state = statement.__dict__
     key: list[Any] = [id(statement._label_style)]
-    parameters: _Parameters = []
+    parameters = Parameters()
     try:
         for column in statement._raw_columns:
             _add(column, key, parameters)
@@ -116,29 +124,29 @@ def statement_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Paramete
                 key.append(name)
                 for element in state[name]:
                     _add(element, key, parameters)
-        if not is_plain:
+        if not _PLAIN.issuperset(state):
             _add_others(state, key, parameters)
-    except _NoShape:
+    except NoShape:
         return None
     return tuple(key), parameters
 
 
-def _plain_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]]:
+def _plain_shape(statement: Any) -> Optional[_Shape]:
     """The shape of entities or columns, and comparisons of attributes with values, without a call for each part."""
     key: list[Any] = [id(statement._label_style)]
     kind_of = _ADD.__getitem__
     for column in statement._raw_columns:
-        if kind_of(type(column)) is not _identity:
+        if kind_of(type(column)) not in _LASTING:
             return None
         key.append(id(column))
-    parameters: _Parameters = []
+    parameters: list[BindParameter[Any]] = []
     for criterion in statement._where_criteria:
         if type(criterion) is not BinaryExpression or criterion.modifiers:
             return None
         left, right, operator = criterion.left, criterion.right, criterion.operator
         if (
             type(right) is not BindParameter
-            or kind_of(type(left)) is not _identity
+            or kind_of(type(left)) not in _LASTING
             or type(operator) not in _OPERATORS
             or not right.unique
             or right.callable is not None
@@ -152,13 +160,13 @@ def _plain_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]
     return tuple(key), parameters
 
 
-def dml_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]]:
+def dml_shape(statement: Any) -> Optional[_Shape]:
     """As :func:`statement_shape`, for UPDATE, DELETE and INSERT of one row of values."""
     state = statement.__dict__
     if not _KNOWN_DML.issuperset(state):
         return None
     key: list[Any] = [statement.__visit_name__, *statement._annotations.items()]
-    parameters: _Parameters = []
+    parameters = Parameters()
     try:
         _add(statement.table, key, parameters)
         for element in state.get("_where_criteria", ()):
@@ -171,15 +179,15 @@ def dml_shape(statement: Any) -> Optional[tuple[tuple[Any, ...], _Parameters]]:
                 else:
                     _add(column, key, parameters)
                 _add(value, key, parameters)
-    except _NoShape:
+    except NoShape:
         return None
     return tuple(key), parameters
 
 
-def _add_others(state: dict[str, Any], key: list[Any], parameters: _Parameters) -> None:
+def _add_others(state: dict[str, Any], key: list[Any], parameters: Parameters) -> None:
     for target, condition, source, flags in state.get("_setup_joins", ()):
         if source is not None:
-            raise _NoShape
+            raise NoShape
         key += ("_setup_joins", flags["isouter"], flags["full"])
         _add(target, key, parameters)
         if condition is None:
@@ -192,7 +200,7 @@ def _add_others(state: dict[str, Any], key: list[Any], parameters: _Parameters) 
             key.append(name)
             _add(limit, key, parameters)
     if state.get("_fetch_clause") is not None:
-        raise _NoShape
+        raise NoShape
     if "_distinct" in state:
         key += ("_distinct", state["_distinct"])
     if "_compile_options" in state:
@@ -200,45 +208,45 @@ def _add_others(state: dict[str, Any], key: list[Any], parameters: _Parameters) 
         # a class where nothing was said
         key += ("_compile_options", *(() if isinstance(options, type) else options.__dict__.items()))
     for option in state.get("_with_options", ()):
-        _add_option(option, key)
+        _add_option(option, key, parameters)
 
 
-def _add(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _add(element: Any, key: list[Any], parameters: Parameters) -> None:
     _ADD[type(element)](element, key, parameters)
 
 
 # kinds of elements -------------------------------------------------------------------------------------------------
 
 
-def _identity(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _identity(element: Any, key: list[Any], parameters: Parameters) -> None:
     key.append(id(element))
 
 
-def _kind(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _kind(element: Any, key: list[Any], parameters: Parameters) -> None:
     key.append(type(element))
 
 
-def _refuse(element: Any, key: list[Any], parameters: _Parameters) -> None:
-    raise _NoShape
+def _refuse(element: Any, key: list[Any], parameters: Parameters) -> None:
+    raise NoShape
 
 
-def _binary(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _binary(element: Any, key: list[Any], parameters: Parameters) -> None:
     operator = element.operator
     if type(operator) not in _OPERATORS:
-        raise _NoShape
+        raise NoShape
     key += (BinaryExpression, operator, id(element.type))
     if element.modifiers:
         for name, value in element.modifiers.items():
             if type(value) not in _SIMPLE:
-                raise _NoShape
+                raise NoShape
             key += (name, value)
     _add(element.left, key, parameters)
     _add(element.right, key, parameters)
 
 
-def _bind(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _bind(element: Any, key: list[Any], parameters: Parameters) -> None:
     if element.callable is not None or element.literal_execute or element.isoutparam:
-        raise _NoShape
+        raise NoShape
     type_ = element.type
     key += (
         type(element),
@@ -254,35 +262,35 @@ def _bind(element: Any, key: list[Any], parameters: _Parameters) -> None:
     parameters.append(element)
 
 
-def _unary(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _unary(element: Any, key: list[Any], parameters: Parameters) -> None:
     key += (UnaryExpression, element.operator, element.modifier, id(element.type))
     _add(element.element, key, parameters)
 
 
-def _clauses(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _clauses(element: Any, key: list[Any], parameters: Parameters) -> None:
     clauses = element.clauses
     key += (type(element), element.operator, element.group, len(clauses))
     for clause in clauses:
         _add(clause, key, parameters)
 
 
-def _grouping(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _grouping(element: Any, key: list[Any], parameters: Parameters) -> None:
     key.append(Grouping)
     _add(element.element, key, parameters)
 
 
-def _label(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _label(element: Any, key: list[Any], parameters: Parameters) -> None:
     if type(element.name) is not str:
         # anonymous: another name each time
-        raise _NoShape
+        raise NoShape
     key += (Label, element.name, id(element.type))
     _add(element.element, key, parameters)
 
 
-def _function(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _function(element: Any, key: list[Any], parameters: Parameters) -> None:
     more = element.__dict__.keys() - _FUNCTION_PARTS
     if more and not more.issubset(element.__dict__.get("_memoized_keys", ())):
-        raise _NoShape
+        raise NoShape
     key += (type(element), element.name, element.packagenames, id(element.type))
     _add(element.clause_expr, key, parameters)
 
@@ -303,15 +311,15 @@ _FUNCTION_PARTS = frozenset(
 )
 
 
-def _column_clause(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _column_clause(element: Any, key: list[Any], parameters: Parameters) -> None:
     if element.table is not None:
-        raise _NoShape
+        raise NoShape
     key += (ColumnClause, element.name, element.is_literal, id(element.type))
 
 
-def _text(element: Any, key: list[Any], parameters: _Parameters) -> None:
+def _text(element: Any, key: list[Any], parameters: Parameters) -> None:
     if not _TEXT_PARTS.issuperset(element.__dict__):
-        raise _NoShape
+        raise NoShape
     key += (TextClause, element.text)
     for _, parameter in sorted(element._bindparams.items()):
         _add(parameter, key, parameters)
@@ -320,10 +328,10 @@ def _text(element: Any, key: list[Any], parameters: _Parameters) -> None:
 _TEXT_PARTS = frozenset({"_bindparams", "text"})
 
 
-class _Kinds(dict[type[Any], Callable[[Any, list[Any], _Parameters], None]]):
+class _Kinds(dict[type[Any], Callable[[Any, list[Any], Parameters], None]]):
     """What to do with elements, by their class."""
 
-    def __missing__(self, kind: type[Any]) -> Callable[[Any, list[Any], _Parameters], None]:
+    def __missing__(self, kind: type[Any]) -> Callable[[Any, list[Any], Parameters], None]:
         add = self[kind] = _add_for(kind)
         return add
 
@@ -348,15 +356,20 @@ _ADD = _Kinds(
         Column: _identity,
         Table: _identity,
         InstrumentedAttribute: _identity,
+        QueryableAttribute: add_attribute,
+        _AdaptedAttribute: add_attribute,
     }
 )
 
 
-def _add_for(kind: type[Any]) -> Callable[[Any, list[Any], _Parameters], None]:
+# What goes by identity, unless it is of an alias that was made for the statement.
+_LASTING = frozenset({_identity, add_column, add_entity})
+
+
+def _add_for(kind: type[Any]) -> Callable[[Any, list[Any], Parameters], None]:
     """What to do with a class of elements that is seen for the first time."""
     if issubclass(kind, Annotated) and issubclass(kind, (Column, FromClause)):
-        # of a mapped class, or an alias of it
-        return _identity
+        return add_column if issubclass(kind, Column) else add_entity
     if issubclass(kind, functions.GenericFunction) and kind.__module__ == functions.__name__:
         return _function
     return _refuse
@@ -365,27 +378,34 @@ def _add_for(kind: type[Any]) -> Callable[[Any, list[Any], _Parameters], None]:
 # loader options ----------------------------------------------------------------------------------------------------
 
 
-def _add_option(option: Any, key: list[Any]) -> None:
+def _add_option(option: Any, key: list[Any], parameters: Parameters) -> None:
     if type(option) is not Load or option.additional_source_entities:
-        raise _NoShape
-    key += (Load, option.path.path, option.propagate_to_loaders)
+        raise NoShape
+    key += (Load, option.propagate_to_loaders)
+    _add_path(option.path, key, parameters)
     for element in option.context:
         kind = type(element)
         if isinstance(element, _AttributeStrategyLoad):
             if element._of_type is not None or element._path_with_polymorphic_path is not None:
-                raise _NoShape
+                raise NoShape
         elif kind is not _TokenStrategyLoad:
-            raise _NoShape
+            raise NoShape
         if element._extra_criteria:
-            raise _NoShape
+            raise NoShape
+        _add_path(element.path, key, parameters)
         key += (
             kind,
-            element.path.path,
             element.strategy,
             element.propagate_to_loaders,
             element._reconcile_to_other,
         )
         for name, value in element.local_opts.items():
             if type(value) not in _SIMPLE:
-                raise _NoShape
+                raise NoShape
             key += (name, value)
+
+
+def _add_path(path: Any, key: list[Any], parameters: Parameters) -> None:
+    key.append(len(path.path))
+    for part in path.path:
+        add_path_part(part, key, parameters)
