@@ -28,7 +28,21 @@ class Processor:
 class EagerPlan:
     """A relationship that the same rows bring."""
 
-    def __new__(cls, attr: int, entity: EntityPlan, uselist: bool) -> EagerPlan: ...
+    def __new__(cls, attr: int, entity: EntityPlan, uselist: bool, relationship: Any) -> EagerPlan: ...
+
+@final
+class SubqueryPlan:
+    """A relationship that a second statement brings, which is sent with the first row that asks for it."""
+
+    def __new__(
+        cls,
+        attr: int,
+        uselist: bool,
+        relationship: Any,
+        key: Sequence[tuple[int, Processor | None]],
+        number: int,
+        load: Callable[[Any], dict[tuple[Any, ...], list[Any]]],
+    ) -> SubqueryPlan: ...
 
 @final
 class EntityPlan:
@@ -43,13 +57,12 @@ class EntityPlan:
         expired: Sequence[int] = ...,
         reset: Sequence[int] = ...,
         overrides: dict[str, Any] | None = None,
-        eager: Sequence[EagerPlan] = ...,
+        eager: Sequence[EagerPlan | SubqueryPlan] = ...,
         identity_token: Any = None,
         polymorphic: tuple[int, Processor | None, dict[Any, EntityPlan | None], Callable[[tuple[Any, ...]], Any] | None]
         | None = None,
         load_options: tuple[Any, Any] | None = None,
         collect: int | None = None,
-        gather: Sequence[tuple[Any, int, Sequence[int | tuple[int, Processor | None]]]] = ...,
         on_new: Callable[[InstanceState, tuple[Any, ...], bool | None], Any] | None = None,
         allow_partial_pks: bool | None = None,
     ) -> EntityPlan: ...
@@ -119,7 +132,7 @@ class LoadContext:
     """What one result remembers from chunk to chunk."""
 
     def __new__(cls, context: Any = None, restamp: Callable[[Any], Any] | None = None) -> LoadContext: ...
-    def take(self, list: int) -> list[tuple[Any, Any, bool, dict[Any, tuple[Any, ...]] | None]]: ...
+    def take(self, list: int) -> list[tuple[Any, Any, bool]]: ...
 
 def read_loaded(objects: list[Any], attrs: Sequence[int]) -> list[Any]: ...
 def store_loaded(objects: list[Any], attr: int, values: list[Any], overwrite: Sequence[bool] | None = None) -> None: ...
@@ -449,6 +462,7 @@ __all__ = [
     "RowPlan",
     "RowStream",
     "ScalarPlan",
+    "SubqueryPlan",
     "UnitOfWork",
     "Validator",
     "__opt_level__",

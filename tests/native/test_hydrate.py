@@ -10,7 +10,7 @@ import pytest
 from handmade import Model, single
 
 from rustalchemy import _core
-from rustalchemy._core import EagerPlan, EntityPlan, LoadContext, Processor, RowPlan, ScalarPlan
+from rustalchemy._core import EagerPlan, EntityPlan, LoadContext, Processor, RowPlan, ScalarPlan, SubqueryPlan
 
 Row = tuple[Any, ...]
 
@@ -170,34 +170,34 @@ def test_collected_objects(model: Model, uow: Any) -> None:
     plan = single(model.entity(collect=1))
     first = uow._hydrate(plan, [(1, "a", 1), (2, "b", 2), (1, "a", 1)], loaded=context)
     assert context.take(0) == []
-    assert context.take(1) == [(first[0], 1, True, None), (first[1], 2, True, None)]
+    assert context.take(1) == [(first[0], 1, True), (first[1], 2, True)]
     assert context.take(1) == []
     later = LoadContext()
     uow._hydrate(plan, [(1, "a", 1)], loaded=later)
-    assert later.take(1) == [(first[0], 1, False, None)]
+    assert later.take(1) == [(first[0], 1, False)]
 
 
-def test_gathered_with_what_their_rows_have(uow: Any) -> None:
-    """Processed, by what it is for, and of the first row of an object."""
-    model = Model("id name")
+def test_related_objects_of_a_second_statement(uow: Any) -> None:
+    """It is sent once, with the first row that asks for it, and looked up by processed values."""
+    model = Model("id name one many")
+    asked: list[Any] = []
+
+    def load(context: Any) -> dict[Any, Any]:
+        asked.append((context, len(uow.identity_map)))
+        return {("X",): ["x"], ("Z",): ["z"]}
+
     shout = Processor.python(str.upper)
-    plan = single(
-        EntityPlan(
-            model.manager,
-            (0,),
-            [(0, 0, None)],
-            collect=0,
-            gather=[("one", 1, [(2, shout)]), ("two", 1, [0, (1, None)])],
-        )
-    )
-    context = LoadContext()
-    uow._hydrate(plan, [(1, "a", "x"), (1, "b", "y"), (2, "c", "z")], loaded=context)
-    assert [keys for _, _, _, keys in context.take(0)] == [
-        {"one": ("X",), "two": (1, "a")},
-        {"one": ("Z",), "two": (2, "c")},
-    ]
+    one = SubqueryPlan(2, False, "Model.one", [(2, shout)], 0, load)
+    same = SubqueryPlan(3, False, "Model.many", [(2, shout)], 0, load)
+    plan = single(EntityPlan(model.manager, (0,), [(0, 0, None), (1, 1, None)], eager=[one, same]))
+    context = LoadContext("context")
+    found = uow._hydrate(plan, [(1, "a", "x"), (1, "b", "y"), (2, "c", "z"), (3, "d", "q")], loaded=context)
+    assert [model.values(obj)[2:] for obj in found] == [["x", "x"], ["x", "x"], ["z", "z"], [None, None]]
+    assert asked == [("context", 1)]
     with pytest.raises(IndexError):
         uow._hydrate(plan, [(3, "a")], loaded=context)
+    with pytest.raises(TypeError):
+        EntityPlan(model.manager, (0,), [(0, 0, None)], eager=[model.manager])  # type: ignore[list-item]
 
 
 def test_load_and_refresh_hooks(uow: Any) -> None:
@@ -271,7 +271,7 @@ def test_a_switch_may_make_its_branches(uow: Any) -> None:
 
 def test_eager_scalars(uow: Any) -> None:
     child, parent = Model("id name"), Model("id child")
-    eager = EagerPlan(1, child.entity(start=1), False)
+    eager = EagerPlan(1, child.entity(start=1), False, None)
     plan = single(parent.entity(0, eager=(eager,)))
     one, two, same = uow._hydrate(plan, [(1, 7, "c"), (2, None, None), (3, 7, "c")])
     assert child.values(parent.values(one)[1]) == [7, "c"]
@@ -298,4 +298,4 @@ def test_taken_objects_are_gathered_again(model: Model, uow: Any) -> None:
     context, plan = LoadContext(), single(model.entity(collect=0))
     for number in range(50):  # as in a streamed result: nothing keeps the objects of earlier chunks
         uow._hydrate(plan, [(number, "a", 1)], loaded=context)
-        assert [identity for _, identity, _, _ in context.take(0)] == [number]
+        assert [identity for _, identity, _ in context.take(0)] == [number]

@@ -47,7 +47,8 @@ class _JoinAnnotations:
 
     @util.memoized_property
     def local_columns(self) -> set[Any]:
-        return self._gather_join_annotations("local")
+        # loads name them in their SQL, which is not to differ from process to process
+        return util.OrderedSet(sorted(self._gather_join_annotations("local"), key=str))
 
     @util.memoized_property
     def foreign_key_columns(self) -> set[Any]:

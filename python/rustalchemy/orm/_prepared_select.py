@@ -286,8 +286,13 @@ class PreparedSelect:
         plan = statement_plan(context, lambda: RowSource(self._compiled, self.dialect, description))
         cached = context.compile_state.__dict__["_row_plans"]
         if any(kept is plan for kept in cached.values()):
-            needs_context = bool(plan.post_loads or plan.composed or plan.version or _has_load_listeners(plan)) or any(
-                map(_may_vary, context.propagated_loader_options)
+            needs_context = bool(
+                plan.post_loads
+                or plan.has_subqueries
+                or plan.composed
+                or plan.version
+                or _has_load_listeners(plan)
+                or any(map(_may_vary, context.propagated_loader_options))
             )
             self._plans[variant] = (plan, needs_context)
         return plan

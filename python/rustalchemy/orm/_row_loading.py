@@ -100,7 +100,7 @@ def _propagated(compile_state: Any) -> Iterator[Any]:
 class RowLoad:
     """One execution's rows on their way to objects."""
 
-    __slots__ = ("collected", "context", "epoch", "is_top_level", "plan", "post_loads")
+    __slots__ = ("collected", "context", "epoch", "is_top_level", "plan", "post_loads", "replaced")
 
     def __init__(self, context: QueryContext, plan: StatementPlan) -> None:
         self.context = context
@@ -111,6 +111,8 @@ class RowLoad:
         # a nested load leaves its post loads to the outermost one, which runs them level by level
         self.post_loads: dict[Any, PostLoad] = context.post_load_paths if top is None else top.post_load_paths
         context.post_load_paths = self.post_loads
+        #: loaders that others have taken the place of, for all chunks to come
+        self.replaced: set[PostLoader] = set()
         self.collected = _core.LoadContext(context, plan.restamp(context.propagated_loader_options))
 
     def rows(self, fetched: list[Any]) -> list[Any]:
@@ -171,19 +173,19 @@ class RowLoad:
             if post_load is None:
                 post_load = self.post_loads[path] = PostLoad()
             for token, loader in loaders.items():
-                if loader.is_of_statement:
-                    self._load_now(path, loader, states)
-                else:
-                    post_load.loaders[token] = (context, loader)
+                post_load.loaders[token] = (context, self._in_charge(loader, states))
             if self.plan.only_load_props:
                 post_load.load_keys = self.plan.only_load_props
             post_load.add(states)
 
-    def _load_now(self, path: tuple[Any, ...], loader: PostLoader, states: list[Parent]) -> None:
-        chosen = _of_mapper(states, loader.limit_to_mapper)
-        if chosen:
-            registry = PathRegistry.coerce(path)
-            loader.function(self.context, registry, chosen, self.plan.only_load_props, *loader.args)
+    def _in_charge(self, loader: PostLoader, parents: list[Parent]) -> PostLoader:
+        """The loader, or what takes its place."""
+        if loader.for_several is None:
+            return loader
+        if loader in self.replaced or loader.has_several(parents):
+            self.replaced.add(loader)
+            return loader.for_several
+        return loader
 
 
 def refuse_expunged(plan: StatementPlan) -> None:

@@ -26,8 +26,8 @@ DEFER_FOR_STATE = object()
 SET_DEFERRED_EXPIRED = object()
 RAISE_FOR_STATE = object()
 
-#: (object, identity, overwrite, what its row has for loads to come: relationship to key) of a parent whose row was read
-Parent = tuple[Any, Any, bool, Optional[dict[Any, tuple[Any, ...]]]]
+#: (object, identity, overwrite) of a parent whose row was read
+Parent = tuple[Any, Any, bool]
 
 DEFERRED = (("deferred", True), ("instrument", True))
 RAISING = (*DEFERRED, ("raiseload", True))
@@ -124,38 +124,35 @@ def merge_load_options(source: Any, target: Any) -> None:
 class PostLoader:
     """A loader that runs once the rows of its parents were read: select-in, immediate.
 
-    ``is_of_statement``: it runs for each statement by itself, whose rows it goes by: subquery.
+    ``planned_for``: the mapper whose rows it was first planned for. ``for_several``: what takes its place as soon as
+    rows of another class are among them.
     """
 
-    __slots__ = ("args", "function", "is_of_statement", "limit_to_mapper", "token")
+    __slots__ = ("args", "for_several", "function", "limit_to_mapper", "planned_for", "token")
 
-    def __init__(
-        self,
-        token: Any,
-        limit_to_mapper: Any,
-        function: Callable[..., None],
-        args: tuple[Any, ...],
-        is_of_statement: bool = False,
-    ) -> None:
+    def __init__(self, token: Any, limit_to_mapper: Any, function: Callable[..., None], args: tuple[Any, ...]) -> None:
         self.token = token
-        self.is_of_statement = is_of_statement
         self.limit_to_mapper = limit_to_mapper
         self.function = function
         self.args = args
+        self.planned_for: Any = None
+        self.for_several: Optional[PostLoader] = None
+
+    def has_several(self, parents: Sequence[Parent]) -> bool:
+        """Whether rows of another class are among these."""
+        return any(type(parent[0]) is not self.planned_for.class_ for parent in parents)
 
 
 class EntityParts:
     """What the properties of one entity contribute to its plan."""
 
-    __slots__ = ("columns", "eager", "expired", "gather", "on_new", "overrides", "reset")
+    __slots__ = ("columns", "eager", "expired", "on_new", "overrides", "reset")
 
     def __init__(self) -> None:
         self.columns: list[tuple[int, int, Any]] = []
         self.expired: list[int] = []
         self.eager: list[Any] = []
         self.reset: list[int] = []
-        #: (relationship, its attribute, places of the columns that it is loaded from after the rows)
-        self.gather: list[tuple[Any, int, list[Any]]] = []
         self.on_new: list[Callable[..., None]] = []
         #: attribute key -> (strategy key, loader option), where an option replaced the class' own strategy
         self.overrides: dict[str, tuple[Any, Any]] = {}
@@ -169,6 +166,7 @@ class StatementPlan:
         "composed",
         "entities",
         "extra",
+        "has_subqueries",
         "labels",
         "only_load_props",
         "options",
@@ -198,6 +196,7 @@ class StatementPlan:
         ]
         self.row_plan = _core.RowPlan(flat, single=single_entity and self.composed is None)
         self.post_loads = [(path, index, loaders) for path, (index, loaders) in builder.post_loads.items()]
+        self.has_subqueries = bool(builder.subqueries)
         self.only_load_props = builder.only_load_props
         self.requires_uniquing = builder.requires_uniquing
         self.version = builder.version
@@ -271,6 +270,8 @@ class RowPlanBuilder:
         self.requires_uniquing = False
         self.only_load_props = self.compile_state.compile_options._only_load_props
         self.post_loads: dict[tuple[Any, ...], tuple[int, dict[Any, PostLoader]]] = {}
+        #: numbers of the statements that subquery loads send with the first row that asks for them, by path
+        self.subqueries: dict[tuple[Any, ...], int] = {}
         #: (mapper, places of the key, place of the version), when versions of objects in the session are to be compared
         self.version: Optional[tuple[Any, tuple[Any, ...], int]] = None
 
@@ -285,12 +286,6 @@ class RowPlanBuilder:
     def scalar_plan(self, column: Any) -> Any:
         return _core.ScalarPlan(*self._place(column))
 
-    def gather(self, prop: Any, mapper: Any, adapter: Any, parts: EntityParts) -> None:
-        """Have the parents of a later load come with their rows' values of the columns that it goes by."""
-        columns = [adapter.columns[column] if adapter else column for column in prop.local_columns]
-        attribute = mapper.class_manager[prop.key]._index
-        parts.gather.append((prop, attribute, [self._place(column) for column in columns]))
-
     def _place(self, column: Any) -> tuple[int, Any]:
         """Where the rows have a column, and what processes it."""
         position = self.source.position(column)
@@ -303,15 +298,31 @@ class RowPlanBuilder:
         return ComposedPlan(parts, compose)
 
     @staticmethod
-    def add_eager(parts: EntityParts, attribute: int, plan: Any, uselist: bool) -> None:
+    def add_eager(parts: EntityParts, attribute: int, plan: Any, prop: Any) -> None:
         """Fill ``attribute`` with what ``plan`` makes of the same row."""
-        parts.eager.append(_core.EagerPlan(attribute, plan, uselist))
+        parts.eager.append(_core.EagerPlan(attribute, plan, bool(prop.uselist), prop))
 
-    def post_load(self, path: PathRegistry, loader: PostLoader) -> None:
+    def add_subquery(
+        self, path: Any, prop: Any, mapper: Any, adapter: Any, parts: EntityParts, load: Callable[[Any], Any]
+    ) -> None:
+        """Fill the attribute of ``prop`` with what ``load(context)`` finds by the row's values of its local columns.
+
+        Subclasses, which have the path of their base, share what is loaded.
+        """
+        columns = [self._place(adapter.columns[column] if adapter else column) for column in prop.local_columns]
+        number = self.subqueries.setdefault(path.natural_path, len(self.subqueries))
+        attribute = mapper.class_manager[prop.key]._index
+        parts.eager.append(_core.SubqueryPlan(attribute, bool(prop.uselist), prop, columns, number, load))
+
+    def post_load(self, path: PathRegistry, loader: PostLoader, mapper: Any = None) -> None:
         entry = self.post_loads.get(path.path)
         if entry is None:
             entry = self.post_loads[path.path] = (len(self.post_loads), {})
-        entry[1][loader.token] = loader
+        known = entry[1].setdefault(loader.token, loader)
+        if known is loader:
+            loader.planned_for = mapper
+        else:
+            known.for_several = loader
 
     def has_post_load(self, path: PathRegistry, token: Any) -> bool:
         entry = self.post_loads.get(path.path)
@@ -370,7 +381,6 @@ class RowPlanBuilder:
             polymorphic=polymorphic,
             load_options=None if only else self._stamp(parts, load_path),
             collect=None if post is None else post[0],
-            gather=parts.gather,
         )
 
     def _add_properties(

@@ -265,7 +265,7 @@ class _JoinedLoader(_AbstractRelationshipLoader):
 
     def _require_parent_columns(self, compile_state: Any, parent: Any, adapter: Any) -> None:
         """The parent's columns of the ON clause must be selected, or a wrapping subquery could not be joined to."""
-        for column in sql_util._find_columns(self.parent_property.primaryjoin):
+        for column in sorted(sql_util._find_columns(self.parent_property.primaryjoin), key=str):
             if parent.persist_selectable.c.contains_column(column):
                 if adapter:
                     column = adapter.columns[column]
@@ -296,7 +296,7 @@ class _JoinedLoader(_AbstractRelationshipLoader):
             )
             return
         plan = builder.entity_plan(query_entity, self.mapper, place[self.entity], eager_adapter)
-        builder.add_eager(parts, mapper.class_manager[self.key]._index, plan, self.uselist)
+        builder.add_eager(parts, mapper.class_manager[self.key]._index, plan, self.parent_property)
 
     def _check_population(self) -> None:
         if not self.parent.class_manager[self.key].impl.supports_population:

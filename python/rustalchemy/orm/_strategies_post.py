@@ -100,7 +100,8 @@ class _ImmediateLoader(_PostLoader):
         if not builder.compile_state.compile_options._enable_eagerloads:
             return
         place, run, _, depth = self._setup_for_recursion(builder, path, loadopt, self.join_depth)
-        # on the way back only the identity map is asked; an expired object found there is taken as it is
+        # on the way back, and once more for a subclass, only the identity map is asked; an expired object found there
+        # is taken as it is
         flags = PassiveFlag.PASSIVE_OFF if run else PassiveFlag.PASSIVE_NO_FETCH_RELATED
         builder.post_load(
             place,
@@ -110,6 +111,7 @@ class _ImmediateLoader(_PostLoader):
                 self._load_for_path,
                 (loadopt, flags | PassiveFlag.NO_RAISE, depth),
             ),
+            mapper,
         )
 
     def _load_for_path(
@@ -131,7 +133,7 @@ class _ImmediateLoader(_PostLoader):
         options = _execution_options(self, context, recursion_depth)
         key = self.key
         lazy_loader = self.parent_property._get_strategy(_LAZY)
-        for instance, _, overwrite, _ in parents:
+        for instance, _, overwrite in parents:
             state = attributes.instance_state(instance)
             if not overwrite and key in state.dict:
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
@@ -14,14 +15,11 @@ from .. import _sa
 from . import relationships
 from . import util as orm_util
 from ._context_entities import _column_descriptions
-from ._row_plans import Parent, PostLoader
-from ._strategies_post import _PostLoader, _store
+from ._strategies_post import _PostLoader
 from .context import _ORMSelectCompileState
 from .path_registry import PathRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ._row_plans import EntityParts, RowPlanBuilder
 
 _ORIGINAL = ("orig_query", "subqueryload")
@@ -54,11 +52,7 @@ class _SubqueryLoader(_PostLoader):
         if builder.refresh_state:
             self._immediate_plan_row(builder, query_entity, path, loadopt, mapper, adapter, parts)
             return
-        place, run, _, _ = self._setup_for_recursion(builder, path, loadopt, self.join_depth)
-        if builder.has_post_load(place, self.parent_property):
-            # a subclass, whose rows come along
-            builder.gather(self.parent_property, mapper, adapter, parts)
-            return
+        _, run, _, _ = self._setup_for_recursion(builder, path, loadopt, self.join_depth)
         if not run or not isinstance(compile_state, _ORMSelectCompileState):
             return
         if not self.parent.class_manager[self.key].impl.supports_population:
@@ -68,28 +62,13 @@ class _SubqueryLoader(_PostLoader):
         if not self._is_of_entity(query_entity, path) or not compile_state.compile_options._enable_eagerloads:
             return
         builder.requires_uniquing = True
-        # the row's, which the object need not have: it may be deferred, or changed
-        builder.gather(self.parent_property, mapper, adapter, parts)
         index = compile_state._entities.index(query_entity)
-        builder.post_load(
-            place, PostLoader(self.parent_property, self.parent, self._load_for_path, (path, index, loadopt), True)
-        )
+        load = functools.partial(self._load, path, index, loadopt)
+        # by the row's key, which the object need not have: it may be deferred, or changed
+        builder.add_subquery(path[self.parent_property], self.parent_property, mapper, adapter, parts, load)
 
-    def _load_for_path(
-        self,
-        context: Any,
-        load_path: Any,
-        parents: Sequence[Parent],
-        load_only: Any,
-        path: Any,
-        entity_index: int,
-        loadopt: Any,
-    ) -> None:
-        if load_only and self.key not in load_only:
-            return
-        parents = [parent for parent in parents if parent[3] and self.parent_property in parent[3]]
-        if not parents:
-            return
+    def _load(self, path: Any, entity_index: int, loadopt: Any, context: Any) -> dict[Any, list[Any]]:
+        """The related objects by the key of their parents."""
         query = self._query(context, path, entity_index, loadopt).with_session(context.session)
         if context.load_options._populate_existing:
             query = query.populate_existing()
@@ -97,20 +76,7 @@ class _SubqueryLoader(_PostLoader):
         for row in query.params(context.params or {}):
             values = tuple(row)
             found.setdefault(values[1:], []).append(values[0])
-        self._distribute(parents, found)
-
-    def _distribute(self, parents: Sequence[Parent], found: dict[Any, list[Any]]) -> None:
-        prop = self.parent_property
-        values: list[Any] = []
-        for _, _, _, keys in parents:
-            children = found.get(keys[prop], ()) if keys else ()
-            if self.uselist:
-                values.append(list(children))
-                continue
-            if len(children) > 1:
-                util.warn(f"Multiple rows returned with uselist=False for eagerly-loaded attribute '{self}' ")
-            values.append(children[0] if children else None)
-        _store(self.parent.class_manager[self.key]._index, list(parents), values)
+        return found
 
     # the statement
 

@@ -31,6 +31,15 @@ fn is_expired_with_all(state: StateRef, attr: &AttrCore) -> bool {
         && !attr.accepts_scalar_loader.get()
 }
 
+/// Marks each relationship that was expired with all and has no value since, so that they need not be expired together.
+pub fn mark_related(state: StateRef) {
+    let with_all: Vec<&AttrCore> = state.manager().attrs().filter(|attr| is_expired_with_all(state, attr)).collect();
+    for attr in with_all {
+        state.set_slot_flags(attr.index(), state.slot(attr.index()).flags() | slots::EXPIRED);
+    }
+    state.clear_flags(flags::EXPIRED_RELATED);
+}
+
 /// Names of expired attributes: what the next access to one of them loads, and the relationships that were expired with all.
 #[pyfunction]
 #[pyo3(name = "_expired_names")]
@@ -54,17 +63,11 @@ pub fn expired_in(py: Python<'_>, state: StateRef) -> PyResult<Bound<'_, PySet>>
 #[pyo3(name = "_mark_expired")]
 pub fn mark_expired(state: &Bound<'_, InstanceState>, key: &Bound<'_, PyString>, is_expired: bool) -> PyResult<()> {
     let (state, attr) = named(state, key)?;
-    let mark = |attr: &AttrCore| {
-        let index = attr.index();
-        state.set_slot_flags(index, state.slot(index).flags() | slots::EXPIRED);
-    };
     if is_expired {
-        mark(attr);
+        state.set_slot_flags(attr.index(), state.slot(attr.index()).flags() | slots::EXPIRED);
         return Ok(());
     }
-    let with_all: Vec<&AttrCore> = state.manager().attrs().filter(|attr| is_expired_with_all(*state, attr)).collect();
-    with_all.into_iter().for_each(mark);
-    state.clear_flags(flags::EXPIRED_RELATED);
+    mark_related(*state);
     state.set_slot_flags(attr.index(), state.slot(attr.index()).flags() & !slots::EXPIRED);
     Ok(())
 }

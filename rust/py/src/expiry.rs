@@ -16,7 +16,7 @@ use crate::mapper::InstanceEvent;
 use crate::slots;
 use crate::state::StateRef;
 use crate::unit_of_work_core::UowRef;
-use crate::{collection, hooks, names, overrides, prepared};
+use crate::{collection, committed, hooks, names, overrides, prepared};
 
 /// Expires a persistent state that its session expired by generation. Cheap when there is nothing to do.
 #[inline]
@@ -123,6 +123,10 @@ pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore
         }
         flag = slots::EXPIRED;
         forget_callable(py, state, attr)?;
+    } else if state.has(flags::EXPIRED_RELATED) {
+        // This one may have been loaded since.
+        committed::mark_related(state);
+        flag = state.slot(index).flags() & slots::EXPIRED;
     }
     let old = state.replace_slot(index, std::ptr::null_mut(), flag).unwrap_or(std::ptr::null_mut());
     if !old.is_null() {

@@ -133,7 +133,7 @@ mod _core {
     #[pymodule_export]
     use crate::result_rows::{MadeRows, RowMaker};
     #[pymodule_export]
-    use crate::row_plan::{EagerPlan, EntityPlan, RowPlan, ScalarPlan};
+    use crate::row_plan::{EagerPlan, EntityPlan, RowPlan, ScalarPlan, SubqueryPlan};
     #[pymodule_export]
     use crate::session_construction::construct_sessions_natively;
     #[pymodule_export]

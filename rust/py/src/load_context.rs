@@ -31,6 +31,10 @@ pub struct LoadMemory {
     collected: HashSet<(usize, usize)>,
     /// Eagerly loaded collections by state and attribute.
     eager: HashMap<(usize, u32), EagerCollection>,
+    /// Objects that were there before and whose listeners have heard of this load.
+    partials: HashMap<usize, Py<PyAny>>,
+    /// What second statements have found, by their number.
+    subqueries: HashMap<usize, Py<PyDict>>,
 }
 
 impl Default for LoadMemory {
@@ -44,8 +48,6 @@ struct Collected {
     object: Py<PyAny>,
     identity: Py<PyAny>,
     overwrite: bool,
-    /// What its row has for the loads to come: relationship to key.
-    keys: Option<Py<PyDict>>,
 }
 
 /// An eagerly loaded collection of one object, as this result sees it.
@@ -77,6 +79,8 @@ impl LoadMemory {
             lists: Vec::new(),
             collected: HashSet::new(),
             eager: HashMap::new(),
+            partials: HashMap::new(),
+            subqueries: HashMap::new(),
         }
     }
 
@@ -115,9 +119,15 @@ impl LoadMemory {
         state.load_serial() == self.serial
     }
 
-    /// Warns, as SQLAlchemy does, if a listener has just loaded the state in another load; this one goes on with it all the same.
-    pub fn warn_if_lost(&self, py: Python<'_>, state: StateRef) -> PyResult<()> {
-        if self.has_seen(state) {
+    /// What marks the states of this load.
+    pub fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// Warns, as SQLAlchemy does, if a listener has just loaded the state, which was marked so, in another load; this one
+    /// goes on with it all the same.
+    pub fn warn_if_lost(&self, py: Python<'_>, state: StateRef, mark: u32) -> PyResult<()> {
+        if state.load_serial() == mark {
             return Ok(());
         }
         state.set_load_serial(self.serial);
@@ -139,14 +149,7 @@ impl LoadMemory {
     }
 
     /// Gathers an object into a list, once.
-    pub fn collect(
-        &mut self,
-        list: usize,
-        object: &Bound<'_, PyAny>,
-        state: StateRef,
-        overwrite: bool,
-        keys: Option<Bound<'_, PyDict>>,
-    ) {
+    pub fn collect(&mut self, list: usize, object: &Bound<'_, PyAny>, state: StateRef, overwrite: bool) {
         if !self.collected.insert((list, address(state))) {
             return;
         }
@@ -159,8 +162,22 @@ impl LoadMemory {
             object: object.clone().unbind(),
             identity: identity.map_or_else(|| object.py().None(), Bound::unbind),
             overwrite,
-            keys: keys.map(Bound::unbind),
         });
+    }
+
+    /// Notes that listeners hear of an object that was there before. Whether that is the first time.
+    pub fn enter_partial(&mut self, object: &Bound<'_, PyAny>, state: StateRef) -> bool {
+        self.partials.insert(address(state), object.clone().unbind()).is_none()
+    }
+
+    /// What the second statement of a number has found; none if it was not sent.
+    pub fn subquery<'py>(&self, py: Python<'py>, number: usize) -> Option<Bound<'py, PyDict>> {
+        self.subqueries.get(&number).map(|found| found.bind(py).clone())
+    }
+
+    /// Keeps what a second statement has found.
+    pub fn enter_subquery(&mut self, number: usize, found: &Bound<'_, PyDict>) {
+        self.subqueries.insert(number, found.clone().unbind());
     }
 
     /// Whether this result knows an eagerly loaded collection already.
@@ -231,7 +248,7 @@ impl LoadContext {
             memory.collected.retain(|&(other, _)| other != list);
             memory.lists.get_mut(list).map(std::mem::take).unwrap_or_default()
         };
-        PyList::new(py, collected.into_iter().map(|entry| (entry.object, entry.identity, entry.overwrite, entry.keys)))
+        PyList::new(py, collected.into_iter().map(|entry| (entry.object, entry.identity, entry.overwrite)))
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
@@ -247,7 +264,12 @@ impl LoadContext {
         for entry in memory.lists.iter().flatten() {
             visit.call(&entry.object)?;
             visit.call(&entry.identity)?;
-            visit.call(&entry.keys)?;
+        }
+        for object in memory.partials.values() {
+            visit.call(object)?;
+        }
+        for found in memory.subqueries.values() {
+            visit.call(found)?;
         }
         memory.eager.values().try_for_each(|entry| {
             visit.call(&entry.owner)?;

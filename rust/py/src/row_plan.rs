@@ -31,7 +31,7 @@ pub struct EntityPlan {
     key_of_column: Box<[Option<usize>]>,
     width: usize,
     pub(crate) has_processors: bool,
-    pub(crate) eager: Box<[Py<EagerPlan>]>,
+    pub(crate) eager: Box<[EagerStep]>,
     identity_token: Option<Py<PyAny>>,
     pub(crate) polymorphic: Option<PolymorphicSwitch>,
     pub(crate) overrides: Box<[Override]>,
@@ -39,14 +39,9 @@ pub struct EntityPlan {
     pub(crate) load_options: Option<(Py<PyAny>, Py<PyAny>)>,
     /// The list of the `LoadContext` that gathers this plan's objects.
     pub(crate) collect: Option<usize>,
-    /// Columns whose values are gathered along, by the relationship that is loaded from them.
-    pub(crate) gather: Box<[Gather]>,
     /// Called `(state, row, is_new)` for every object that was built or overwritten; with None for one that was there.
     pub(crate) on_new: Option<Py<PyAny>>,
 }
-
-/// A relationship, its attribute number and the columns it is loaded from.
-type Gather = (Py<PyAny>, u32, Box<[ColumnLayout<Py<Processor>>]>);
 
 /// Which plan a row has, by its discriminator.
 pub struct PolymorphicSwitch {
@@ -124,8 +119,7 @@ fn key_column(
 impl EntityPlan {
     #[new]
     #[pyo3(signature = (manager, pk, columns, *, expired=Vec::new(), reset=Vec::new(), overrides=None, eager=Vec::new(),
-        identity_token=None, polymorphic=None, load_options=None, collect=None, gather=Vec::new(),
-        on_new=None, allow_partial_pks=None))]
+        identity_token=None, polymorphic=None, load_options=None, collect=None, on_new=None, allow_partial_pks=None))]
     #[allow(clippy::too_many_arguments, clippy::type_complexity, clippy::needless_pass_by_value)] // the contract's keywords
     fn new(
         manager: &Bound<'_, ClassManager>,
@@ -134,12 +128,11 @@ impl EntityPlan {
         expired: Vec<usize>,
         reset: Vec<usize>,
         overrides: Option<Bound<'_, PyDict>>,
-        eager: Vec<Py<EagerPlan>>,
+        eager: Vec<EagerStep>,
         identity_token: Option<Py<PyAny>>,
         polymorphic: Option<(usize, Option<Py<Processor>>, Py<PyDict>, Option<Py<PyAny>>)>,
         load_options: Option<(Py<PyAny>, Py<PyAny>)>,
         collect: Option<usize>,
-        gather: Vec<(Py<PyAny>, u32, Vec<Bound<'_, PyAny>>)>,
         on_new: Option<Py<PyAny>>,
         allow_partial_pks: Option<bool>,
     ) -> PyResult<Self> {
@@ -152,13 +145,6 @@ impl EntityPlan {
             })
             .collect();
         let key = pk.iter().map(|entry| key_column(entry, &columns)).collect::<PyResult<Box<[_]>>>()?;
-        let gather: Box<[Gather]> = gather
-            .into_iter()
-            .map(|(relationship, attr, places)| {
-                let places = places.iter().map(|entry| key_column(entry, &columns)).collect::<PyResult<_>>()?;
-                Ok((relationship, attr, places))
-            })
-            .collect::<PyResult<_>>()?;
         let allow_partial_key = allow_partial_pks
             .unwrap_or_else(|| ManagerCore::of(manager).descriptor().is_none_or(|mapper| mapper.allow_partial_pks));
         let key_of_column = columns
@@ -181,9 +167,10 @@ impl EntityPlan {
         Ok(Self {
             manager: manager.clone().unbind(),
             overrides: chosen.into(),
-            width: layout.row_width().max(polymorphic.as_ref().map_or(0, |switch| switch.position + 1)).max(
-                gather.iter().flat_map(|(_, _, places)| places).map(|place| place.position + 1).max().unwrap_or(0),
-            ),
+            width: layout
+                .row_width()
+                .max(polymorphic.as_ref().map_or(0, |switch| switch.position + 1))
+                .max(eager.iter().map(EagerStep::width).max().unwrap_or(0)),
             has_processors: layout.columns.iter().any(|column| column.processor.is_some()),
             layout,
             key_of_column,
@@ -192,7 +179,6 @@ impl EntityPlan {
             polymorphic,
             load_options,
             collect,
-            gather,
             on_new,
         })
     }
@@ -207,8 +193,11 @@ impl EntityPlan {
             visit.call(&chosen.key)?;
             visit.call(&chosen.choice)?;
         }
-        for eager in &self.eager {
-            visit.call(eager)?;
+        for step in &self.eager {
+            match step {
+                EagerStep::Joined(plan) => visit.call(plan)?,
+                EagerStep::Subquery(plan) => visit.call(plan)?,
+            }
         }
         visit.call(&self.identity_token)?;
         if let Some(switch) = &self.polymorphic {
@@ -220,13 +209,39 @@ impl EntityPlan {
             visit.call(options)?;
             visit.call(path)?;
         }
-        for (relationship, _, places) in &self.gather {
-            visit.call(relationship)?;
-            for place in places {
-                visit.call(&place.processor)?;
-            }
-        }
         visit.call(&self.on_new)
+    }
+}
+
+/// A relationship that is filled row by row.
+pub(crate) enum EagerStep {
+    /// From the same row.
+    Joined(Py<EagerPlan>),
+    /// From a second statement's result.
+    Subquery(Py<SubqueryPlan>),
+}
+
+impl EagerStep {
+    /// Number of values that a row must have for it; what the same row brings is checked by the plan of the entity.
+    fn width(&self) -> usize {
+        match self {
+            Self::Joined(_) => 0,
+            Self::Subquery(plan) => plan.get().key.iter().map(|column| column.position + 1).max().unwrap_or(0),
+        }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for EagerStep {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(plan) = object.cast::<EagerPlan>() {
+            return Ok(Self::Joined(plan.to_owned().unbind()));
+        }
+        match object.cast::<SubqueryPlan>() {
+            Ok(plan) => Ok(Self::Subquery(plan.to_owned().unbind())),
+            Err(_) => Err(PyTypeError::new_err("eager loads are made of EagerPlan and SubqueryPlan")),
+        }
     }
 }
 
@@ -237,18 +252,63 @@ pub struct EagerPlan {
     pub(crate) attr: u32,
     pub(crate) entity: Py<EntityPlan>,
     pub(crate) uselist: bool,
+    /// What warnings call it by.
+    pub(crate) relationship: Py<PyAny>,
 }
 
 #[pymethods]
 impl EagerPlan {
     #[new]
-    fn new(attr: u32, entity: Py<EntityPlan>, uselist: bool) -> Self {
-        Self { attr, entity, uselist }
+    fn new(attr: u32, entity: Py<EntityPlan>, uselist: bool, relationship: Py<PyAny>) -> Self {
+        Self { attr, entity, uselist, relationship }
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.entity)
+        visit.call(&self.entity)?;
+        visit.call(&self.relationship)
+    }
+}
+
+/// A relationship that a second statement brings, which is sent with the first row that asks for it (subquery eager
+/// loading).
+#[pyclass(frozen, module = "rustalchemy._core")]
+pub struct SubqueryPlan {
+    /// Attribute number of the relationship.
+    pub(crate) attr: u32,
+    pub(crate) uselist: bool,
+    /// What warnings call it by.
+    pub(crate) relationship: Py<PyAny>,
+    /// What the second statement's objects are found by.
+    pub(crate) key: Box<[ColumnLayout<Py<Processor>>]>,
+    /// Number of the second statement among those of the execution.
+    pub(crate) number: usize,
+    /// Called with the context of the execution; has a dict of lists of objects by key.
+    pub(crate) load: Py<PyAny>,
+}
+
+#[pymethods]
+impl SubqueryPlan {
+    #[new]
+    fn new(
+        attr: u32,
+        uselist: bool,
+        relationship: Py<PyAny>,
+        key: Vec<(usize, Option<Py<Processor>>)>,
+        number: usize,
+        load: Py<PyAny>,
+    ) -> Self {
+        let key = key.into_iter().map(|(position, processor)| ColumnLayout { position, attribute: 0, processor });
+        Self { attr, uselist, relationship, key: key.collect(), number, load }
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.relationship)?;
+        for column in &self.key {
+            visit.call(&column.processor)?;
+        }
+        visit.call(&self.load)
     }
 }
 

@@ -52,7 +52,7 @@ def _engine(orm_name: str, is_watched: bool) -> tuple[Any, list[Any]]:
 class Run:
     """A session, what was loaded so far, and a log of what could be seen."""
 
-    def __init__(self, orm_name: str, program: Program) -> None:
+    def __init__(self, orm_name: str, program: Program, holds_all: bool = False) -> None:
         self.zoo = declare(orm_name)
         self.program = program
         self.engine, self.sent = _engine(orm_name, program.is_watched)
@@ -63,8 +63,12 @@ class Run:
             **{name: getattr(self.zoo.orm, name) for name in _ORM_NAMES},
             "s": self.session,
         }
-        # held, so that no collector decides what the session knows
+        # held, so that no collector decides what the session knows from step to step
         self.objects: list[Any] = []
+        # and within a step
+        self.loaded: list[Any] = []
+        if holds_all:
+            event.listen(self.session, "loaded_as_persistent", lambda session, obj: self.loaded.append(obj))
         self.log: list[dict[str, Any]] = []
         # the steps, for people
         self.words: list[str] = []
@@ -126,8 +130,9 @@ class Run:
         if not isinstance(statement, self.zoo.orm.Query):
             seen["text"] = _compiled(statement)
         self.names["statement"] = statement
-        self.names["result"] = eval(step.end.format("statement"), self.names)
-        return self._show(self.names["result"])
+        result = eval(step.end.format("statement"), self.names)
+        self.names["result"] = _bare(result)
+        return self._show(result)
 
     # --- touches -----------------------------------------------------------------------------------------------------
 
@@ -225,6 +230,13 @@ def _name(obj: Any) -> str:
     return f"{type(obj).__name__}#{','.join(map(str, identity))}{token or ''}"
 
 
+def _bare(result: Any) -> Any:
+    """A result that is held for its objects; a Row of SQLAlchemy may hold all that its query has loaded."""
+    if isinstance(result, sa.Row | sa.RowMapping):
+        return list(dict(getattr(result, "_mapping", result)).values())
+    return [_bare(member) for member in result] if isinstance(result, list) else result
+
+
 def _described(statement: Any) -> Any:
     descriptions = getattr(statement, "column_descriptions", None)
     if descriptions is None:
@@ -244,8 +256,9 @@ def _compiled(statement: Any) -> Any:
 
 
 def _in_order(sent: list[str]) -> list[str]:
-    """Statements in order, runs of SELECTs after the first sorted: several attributes' loads come from a set."""
-    return [*sent[:1], *sorted(sent[1:])]
+    """Statements in order, but for what comes from a set: rows of an autoflush, and, after the first SELECT, loads."""
+    first = next((n for n, text in enumerate(sent) if text.startswith("SELECT")), len(sent))
+    return [*sorted(sent[:first]), *sent[first : first + 1], *sorted(sent[first + 1 :])]
 
 
 def plain(text: str) -> str:

@@ -117,6 +117,42 @@ FOUND = {
         a = s.scalars(select(Album).options(lazyload("*"), lazyload(Album.tracks))).unique().all()
         [x.tracks for x in a]
     """,
+    "subqueryload() is sent with the first row": """
+        o = subqueryload(User.tags).options(selectinload(Tag.users.and_(User.y < 1)), selectinload(Tag.users))
+        s.execute(select(User, User.note).options(o).execution_options(populate_existing=True)).unique().all()
+        q = select(Animal).options(subqueryload(Animal.young).joinedload(Animal.mother))
+        s.scalars(q.execution_options(populate_existing=True)).unique().all()
+        a = s.scalars(q).all()
+    """,
+    "what an object has does not keep subqueryload() from leading on": """
+        t = s.scalars(select(Town).options(selectinload(Town.region))).all()
+        x = s.scalars(select(Town).options(subqueryload(Town.region).joinedload(Region.towns))).all()
+    """,
+    "populate_existing takes what another place of the row brings": """
+        n = s.scalars(select(Node)).unique().all()
+        s.scalars(select(Node).options(defer(Node.parent_id)).execution_options(populate_existing=True)).unique().all()
+    """,
+    "a refresh joins objects of their own class": """
+        p = s.get(Paper, 2)
+        s.refresh(p, ["id", "person"])
+        q = s.get(Paper, 4)
+        s.expire(q)
+        q.person
+    """,
+    "a relationship that was loaded after an expiry, and expired by itself": """
+        p = s.get(Paper, 5)
+        s.refresh(p)
+        s.expire(p, ["id", "person"])
+        p.id
+    """,
+    "immediateload() of objects of the base class only": """
+        p = s.scalars(select(Person).where(Person.id == 1).options(immediateload(Person.company))).all()
+        q = s.scalars(select(Person).options(immediateload(Person.company))).all()
+    """,
+    "a scalar of a subclass with several rows is named by its relationship": """
+        o = joinedload(Animal.mother.and_(Animal.mother_id != 1)).joinedload(Animal.mother, innerjoin=False)
+        s.scalars(select(Animal).options(o.joinedload(Animal.mother).defaultload(Animal.young))).unique().all()
+    """,
 }
 
 

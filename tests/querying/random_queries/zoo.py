@@ -33,10 +33,24 @@ def declare(orm_name: str) -> SimpleNamespace:
     }
     orm.configure_mappers()
     if orm_name == "sqlalchemy.orm":
+        _in_order()
         for mapper in Base.registry.mappers:
             # a set there, so that the loads of several attributes, and what they leave behind, come in any order
             mapper._prop_set = OrderedSet(mapper._props.values())
+            for prop in mapper.relationships:
+                # a set as well: the columns that subquery loads go by
+                prop.local_columns = OrderedSet(sorted(prop.local_columns, key=str))
     return SimpleNamespace(orm=orm, orm_name=orm_name, Base=Base, classes=classes)
+
+
+def _in_order() -> None:
+    """Columns of a join condition in a fixed order: they are a set, too."""
+    from sqlalchemy.orm import strategies
+
+    found = strategies.sql_util
+    names = {name: getattr(found, name) for name in dir(found) if not name.startswith("__")}
+    names["_find_columns"] = lambda clause: OrderedSet(sorted(found._find_columns(clause), key=str))
+    strategies.sql_util = SimpleNamespace(**names)  # type: ignore[attr-defined]
 
 
 def _people(orm: Any, hybrid: Any, proxies: Any, Base: Any) -> dict[str, Any]:

@@ -28,14 +28,17 @@ impl<'py> RowProcessor<'py> {
             on_new.bind(py).call1((state.view(py)?, &row.0, is_new))?;
         }
         if is_new {
+            // A subquery load may have overwritten the object in the meantime.
+            let mark = state.load_serial();
             if has_event(state, InstanceEvent::Load) {
                 self.fire(state, InstanceEvent::Load, None)?;
-                self.memory.warn_if_lost(py, state)?;
+                self.memory.warn_if_lost(py, state, mark)?;
             }
+            let mark = state.load_serial();
             if self.uow().events.listens(SessionEvent::LoadedAsPersistent as usize) {
                 // SAFETY: as in `uow`.
                 unsafe { UowRef::from_ptr(self.core) }.fire(py, SessionEvent::LoadedAsPersistent, state)?;
-                self.memory.warn_if_lost(py, state)?;
+                self.memory.warn_if_lost(py, state, mark)?;
             }
         } else if has_event(state, InstanceEvent::Refresh) {
             let names = if let Some(asked) = &self.options.only_attributes {
@@ -58,7 +61,7 @@ impl<'py> RowProcessor<'py> {
                 py.None().into_bound(py)
             };
             self.fire(state, InstanceEvent::Refresh, Some(names))?;
-            self.memory.warn_if_lost(py, state)?;
+            self.memory.warn_if_lost(py, state, self.memory.serial())?;
         }
         Ok(())
     }

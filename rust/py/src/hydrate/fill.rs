@@ -69,7 +69,13 @@ impl<'py> RowProcessor<'py> {
     }
 
     /// Takes the row for what the object lacks.
-    pub(super) fn fill_missing(&mut self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
+    pub(super) fn fill_missing(
+        &mut self,
+        plan: &EntityPlan,
+        row: &Row<'py>,
+        object: &Bound<'py, PyAny>,
+        state: StateRef,
+    ) -> PyResult<()> {
         let missing: Option<(Vec<u32>, Bound<'py, PyAny>)> = if has_event(state, InstanceEvent::Refresh) {
             let attributes = state.manager().attrs().map(AttrCore::index);
             let missing = attributes.filter(|&attribute| is_missing(state, attribute)).collect();
@@ -77,16 +83,7 @@ impl<'py> RowProcessor<'py> {
         } else {
             None
         };
-        for (column, _) in plan.columns() {
-            let attribute = index(column.attribute);
-            if is_missing(state, attribute) {
-                let value = row.processed(column.position, column.processor.as_ref())?;
-                // Asked again: the processor may have been Python code that loaded the attribute.
-                if is_missing(state, attribute) {
-                    state.set_committed(attribute, value.into_ptr())?;
-                }
-            }
-        }
+        self.fill_missing_columns(plan, row, state)?;
         for attribute in plan.expired() {
             if is_missing(state, attribute) {
                 state.set_slot_flags(attribute, slots::EXPIRED);
@@ -95,11 +92,26 @@ impl<'py> RowProcessor<'py> {
         self.choose_for_missing(plan, state)?;
         state.clear_flags(flags::EXPIRED);
         if let Some((missing, names)) = missing
-            && self.memory.is_first_sight(state)
+            && self.memory.enter_partial(object, state)
         {
             self.fire(state, InstanceEvent::Refresh, Some(names))?;
             for attribute in missing {
                 state.commit(attribute);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes those values of the row that the object lacks.
+    pub(super) fn fill_missing_columns(&self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
+        for (column, _) in plan.columns() {
+            let attribute = index(column.attribute);
+            if is_missing(state, attribute) {
+                let value = row.processed(column.position, column.processor.as_ref())?;
+                // Asked again: the processor may have been Python code that loaded the attribute.
+                if is_missing(state, attribute) {
+                    state.set_committed(attribute, value.into_ptr())?;
+                }
             }
         }
         Ok(())

@@ -9,9 +9,10 @@ mod build;
 mod choices;
 mod fill;
 mod row;
+mod subquery;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple};
+use pyo3::types::{PyList, PyTuple};
 use smallvec::SmallVec;
 
 use crate::errors;
@@ -21,14 +22,14 @@ use crate::load_context::{LoadContext, LoadMemory};
 use crate::loaded_values;
 use crate::manager::ManagerCore;
 use crate::mapper::InstanceEvent;
-use crate::row_plan::{EagerPlan, EntityPlan, RowItem, RowPlan, index};
+use crate::row_plan::{EagerPlan, EagerStep, EntityPlan, RowItem, RowPlan, index};
 use crate::state::StateRef;
 use crate::unit_of_work_core::UnitOfWorkCore;
 
 use announce::has_event;
 use build::Branch;
 use fill::{is_missing, is_partial, lacks_anything};
-use row::{Row, Values};
+use row::Row;
 
 /// How a load treats objects that are in the session already.
 #[derive(Default)]
@@ -139,7 +140,7 @@ impl<'py> RowProcessor<'py> {
     fn entity(&mut self, plan: &EntityPlan, row: &Row<'py>, is_root: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
         row.check(plan.width())?;
         if let Some(switch) = &plan.polymorphic
-            && self.refresh_state.is_none()
+            && !(is_root && self.refresh_state.is_some())
         {
             match self.branch(plan, switch, row)? {
                 Branch::Same => {}
@@ -172,13 +173,16 @@ impl<'py> RowProcessor<'py> {
             is_first = self.memory.is_first_sight(state);
             if is_first {
                 self.overwrite(plan, row, state)?;
+            } else {
+                // At another place of the statement it may bring more.
+                self.fill_missing_columns(plan, row, state)?;
             }
         } else if !is_new {
             if state.is_outdated() {
                 loaded_values::apply_pending_expiry(self.py, state)?;
             }
             if lacks_anything(plan, state) || (has_event(state, InstanceEvent::Refresh) && is_partial(state)) {
-                self.fill_missing(plan, row, state)?;
+                self.fill_missing(plan, row, &object, state)?;
             }
             if let Some(on_new) = &plan.on_new {
                 on_new.bind(self.py).call1((state.view(self.py)?, &row.0, self.py.None()))?;
@@ -190,11 +194,17 @@ impl<'py> RowProcessor<'py> {
         } else if !is_first && plan.load_options.is_some() && self.memory.has_seen(state) {
             self.prefer_shallow_path(plan, state)?;
         }
-        for eager in &plan.eager {
-            if self.options.passes_by_loaded && !is_first && !was_met && self.passes_by(eager.get(), &object, state) {
-                continue;
+        for step in &plan.eager {
+            match step {
+                EagerStep::Joined(eager) => {
+                    let may_pass_by = self.options.passes_by_loaded && !is_first && !was_met;
+                    if may_pass_by && self.passes_by(eager.get(), &object, state) {
+                        continue;
+                    }
+                    self.eager(eager.get(), &object, state, row, is_first)?;
+                }
+                EagerStep::Subquery(subquery) => self.subquery(subquery.get(), state, row, is_first, was_met)?,
             }
-            self.eager(eager.get(), &object, state, row, is_first)?;
             loaded_values::note_related(state);
         }
         if is_first {
@@ -212,36 +222,9 @@ impl<'py> RowProcessor<'py> {
         if let Some(list) = plan.collect
             && self.memory.lacks(list, state)
         {
-            let keys = self.gathered(plan, row, state, was_met)?;
-            self.memory.collect(list, &object, state, is_new || overwrite, keys);
+            self.memory.collect(list, &object, state, is_new || overwrite);
         }
         Ok(Some(object))
-    }
-
-    /// What a row has for the loads that follow, by relationship. Where this load has met the object before, what it has
-    /// is left alone.
-    fn gathered(
-        &self,
-        plan: &EntityPlan,
-        row: &Row<'py>,
-        state: StateRef,
-        was_met: bool,
-    ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        if plan.gather.is_empty() {
-            return Ok(None);
-        }
-        let keys = PyDict::new(self.py);
-        for (relationship, attr, columns) in &plan.gather {
-            if was_met && !is_missing(state, *attr) {
-                continue;
-            }
-            let values = columns
-                .iter()
-                .map(|column| row.processed(column.position, column.processor.as_ref()))
-                .collect::<PyResult<Values<'py>>>()?;
-            keys.set_item(relationship, PyTuple::new(self.py, values)?)?;
-        }
-        Ok(Some(keys))
     }
 
     /// Whether a joined relationship of an object that was there before is none of this load's business.
@@ -282,7 +265,7 @@ impl<'py> RowProcessor<'py> {
             return state.set_committed(eager.attr, value.into_ptr());
         }
         if self.memory.has_seen(state) && state.slot(eager.attr).value() != value.as_ptr() {
-            return warn_of_second_value(py, state, eager.attr);
+            return warn_of_several(eager.relationship.bind(py));
         }
         Ok(())
     }
@@ -293,12 +276,10 @@ fn is_tuple_of(row: &Bound<'_, PyAny>, width: usize) -> bool {
     row.cast_exact::<PyTuple>().is_ok_and(|row| row.len() == width)
 }
 
-/// A scalar that is loaded by joining got another value by a second row.
-fn warn_of_second_value(py: Python<'_>, state: StateRef, attr: u32) -> PyResult<()> {
-    let manager = state.manager();
-    let class = manager.class(py)?.name()?;
-    let name = manager.attr(attr).map_or_else(String::new, |attr| format!("{class}.{}", attr.key(py)));
-    errors::warn(py, &format!("Multiple rows returned with uselist=False for eagerly-loaded attribute '{name}' "))
+/// A relationship to one object leads to several.
+fn warn_of_several(relationship: &Bound<'_, PyAny>) -> PyResult<()> {
+    let message = format!("Multiple rows returned with uselist=False for eagerly-loaded attribute '{relationship}' ");
+    errors::warn(relationship.py(), &message)
 }
 
 fn always_refresh(state: StateRef) -> bool {
