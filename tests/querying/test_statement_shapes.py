@@ -147,6 +147,15 @@ SHAPED: dict[str, Statement] = {
     "text with params": lambda m, n: select(m.User).where(text("name > :n AND id > :m")).params(n=n),
     "parameter": lambda m, n: select(m.User).where(m.User.id == bindparam("n", n)),
     "other parameter": lambda m, n: select(m.User).where(m.User.id == bindparam("m", n)),
+    "criteria of an option": lambda m, n: select(m.User).options(
+        m.orm.selectinload(m.User.addresses.and_(m.Address.id > n))
+    ),
+    "*": lambda m, n: select(m.User).options(m.orm.raiseload("*")),
+    "loader criteria": lambda m, n: select(m.User).options(m.orm.with_loader_criteria(m.Address, m.Address.id > n)),
+    "anonymous label": lambda m, n: select(m.User.id.label(None)),
+    "label twice": lambda m, n: (lambda one: select(one, one))(m.User.id.label(None)),
+    "two labels": lambda m, n: select(m.User.id.label(None), m.User.id.label(None)),
+    "selectin_polymorphic": lambda m, n: select(m.User).options(m.orm.selectin_polymorphic(m.User, [m.User])),
     "aliased": aliased_plain,
     "aliased by name": lambda m, n: aliased_plain(m, n, name="x"),
     "aliased by other name": lambda m, n: aliased_plain(m, n, name="y"),
@@ -174,14 +183,9 @@ UNSHAPED: dict[str, Statement] = {
     "named parameter": lambda m, n: select(m.User).where(m.User.id == literal(n, literal_execute=True)),
     "type_coerce": lambda m, n: select(m.User).where(type_coerce(m.User.id, String) == str(n)),
     "subquery": lambda m, n: select(m.User).where(m.User.id.in_(select(m.Address.user_id))),
-    "criteria of an option": lambda m, n: select(m.User).options(
-        m.orm.selectinload(m.User.addresses.and_(m.Address.id > n))
-    ),
     "of_type": lambda m, n: select(m.User).options(
         m.orm.selectinload(m.User.addresses.of_type(m.orm.aliased(m.Address)))
     ),
-    "*": lambda m, n: select(m.User).options(m.orm.raiseload("*")),
-    "loader criteria": lambda m, n: select(m.User).options(m.orm.with_loader_criteria(m.Address, m.Address.id > n)),
     "for update": lambda m, n: select(m.User).with_for_update(),
     "prefix": lambda m, n: select(m.User).prefix_with("ALL"),
     "hint": lambda m, n: select(m.User).with_hint(m.User, "x"),
@@ -190,7 +194,6 @@ UNSHAPED: dict[str, Statement] = {
     "correlate": lambda m, n: select(m.User).correlate(m.Address),
     "filter of a function": lambda m, n: select(func.count(m.User.id).filter(m.User.id > n)),
     "over": lambda m, n: select(func.count(m.User.id).over(order_by=m.User.id)),
-    "anonymous label": lambda m, n: select(m.User.id.label(None)),
     "only other columns": lambda m, n: select(m.User).join(m.User.addresses).with_only_columns(m.Address.id),
 }
 

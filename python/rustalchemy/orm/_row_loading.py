@@ -70,9 +70,9 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
     load_options = context.load_options
     key = plan_variant(load_options)
     options = context.propagated_loader_options
-    # strategies have the criteria of their options in them; any other option is merely kept by the states
+    # loaders of relationships have the criteria of their options in them; any other option is merely kept by the states
     own_options = not options or all(
-        opt is cached or not opt._is_strategy_option
+        opt is cached or not opt._is_strategy_option or not opt._has_relationship_criteria
         for opt, cached in zip(options, _propagated(compile_state), strict=True)
     )
     plans: dict[Any, StatementPlan] = compile_state.__dict__.setdefault("_row_plans", {})

@@ -24,7 +24,7 @@ class NoShape(Exception):
 
 
 class Parameters(list[BindParameter[Any]]):
-    """Parameters of a statement in order, and the numbers of the aliases that were met on the way."""
+    """Parameters of a statement in order, and the numbers of what was met on the way that has no other name."""
 
     __slots__ = ("numbers",)
 

@@ -33,11 +33,13 @@ from sqlalchemy.sql.elements import (
 from sqlalchemy.sql.selectable import FromClause
 from sqlalchemy.sql.sqltypes import NullType
 
-from .._sa import _OffsetLimitParam
-from ._load_elements import _AttributeStrategyLoad, _TokenStrategyLoad
+from .._sa import _anonymous_label, _OffsetLimitParam
+from ._load_elements import _AttributeStrategyLoad, _ClassStrategyLoad, _TokenStrategyLoad
+from ._loader_criteria import LoaderCriteriaOption
 from ._shape_aliases import NoShape, Parameters, add_attribute, add_column, add_entity, add_path_part
 from .attributes import InstrumentedAttribute, QueryableAttribute, _AdaptedAttribute
-from .strategy_options import Load
+from .mapper import Mapper
+from .strategy_options import Load, _WildcardLoad
 
 # What Select.__dict__ may have in it. What a Query leaves there for itself says nothing about the SQL, and neither do
 # execution options.
@@ -280,10 +282,13 @@ def _grouping(element: Any, key: list[Any], parameters: Parameters) -> None:
 
 
 def _label(element: Any, key: list[Any], parameters: Parameters) -> None:
-    if type(element.name) is not str:
-        # anonymous: another name each time
+    name = element.name
+    if isinstance(name, _anonymous_label):
+        # another name each time, but always the same of one label
+        name = parameters.numbers.setdefault(id(element), len(parameters.numbers))
+    elif type(name) is not str:
         raise NoShape
-    key += (Label, element.name, id(element.type))
+    key += (Label, name, id(element.type))
     _add(element.element, key, parameters)
 
 
@@ -379,30 +384,50 @@ def _add_for(kind: type[Any]) -> Callable[[Any, list[Any], Parameters], None]:
 
 
 def _add_option(option: Any, key: list[Any], parameters: Parameters) -> None:
-    if type(option) is not Load or option.additional_source_entities:
+    kind = type(option)
+    key.append(kind)
+    if kind is Load:
+        key.append(option.propagate_to_loaders)
+        _add_path(option.path, key, parameters)
+        for entity in option.additional_source_entities:
+            add_path_part(entity, key, parameters)
+        for element in option.context:
+            _add_load_element(element, key, parameters)
+    elif kind is _WildcardLoad:
+        key += (option.strategy, option.path)
+        _add_local_options(option, key)
+    elif kind is LoaderCriteriaOption and not option.deferred_where_criteria:
+        key += (option.root_entity, option.include_aliases, option.propagate_to_loaders)
+        add_path_part(option.entity, key, parameters)
+        _add(option.where_criteria, key, parameters)
+    else:
         raise NoShape
-    key += (Load, option.propagate_to_loaders)
-    _add_path(option.path, key, parameters)
-    for element in option.context:
-        kind = type(element)
-        if isinstance(element, _AttributeStrategyLoad):
-            if element._of_type is not None or element._path_with_polymorphic_path is not None:
-                raise NoShape
-        elif kind is not _TokenStrategyLoad:
+
+
+def _add_load_element(element: Any, key: list[Any], parameters: Parameters) -> None:
+    kind = type(element)
+    if isinstance(element, _AttributeStrategyLoad):
+        if element._of_type is not None or element._path_with_polymorphic_path is not None:
             raise NoShape
-        if element._extra_criteria:
-            raise NoShape
-        _add_path(element.path, key, parameters)
-        key += (
-            kind,
-            element.strategy,
-            element.propagate_to_loaders,
-            element._reconcile_to_other,
-        )
-        for name, value in element.local_opts.items():
-            if type(value) not in _SIMPLE:
+    elif kind is not _TokenStrategyLoad and kind is not _ClassStrategyLoad:
+        raise NoShape
+    _add_path(element.path, key, parameters)
+    key += (kind, element.strategy, element.propagate_to_loaders, element._reconcile_to_other)
+    _add_local_options(element, key)
+    for criterion in element._extra_criteria:
+        key.append("_extra_criteria")
+        _add(criterion, key, parameters)
+
+
+def _add_local_options(option: Any, key: list[Any]) -> None:
+    for name, value in option.local_opts.items():
+        if type(value) is tuple:
+            # mappers of subclasses
+            if not all(isinstance(part, Mapper) for part in value):
                 raise NoShape
-            key += (name, value)
+        elif type(value) not in _SIMPLE:
+            raise NoShape
+        key += (name, value)
 
 
 def _add_path(path: Any, key: list[Any], parameters: Parameters) -> None:

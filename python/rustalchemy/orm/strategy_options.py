@@ -40,6 +40,9 @@ from .path_registry import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+# the strategy of with_expression()
+_EXPRESSION = (("query_expression", True),)
+
 _STRINGS_REFUSED = (
     "Strings are not accepted for attribute names in loader options; please use class-bound attributes directly."
 )
@@ -106,6 +109,11 @@ class Load(_AbstractLoad):
         adjusted = self._clone()
         adjusted.context = tuple(_adapt_elements(self.context, replacement, original))
         return adjusted
+
+    @property
+    def _has_relationship_criteria(self) -> bool:
+        """Whether criteria of this execution are in what loads a relationship; an expression is but a column of it."""
+        return any(element._extra_criteria and element.strategy != _EXPRESSION for element in self.context)
 
     # building
 
