@@ -65,9 +65,10 @@ from sqlalchemy.sql.base import _never_select_column as _never_select_column
 # The "argument was not given" marker of public signatures; users may compare with it.
 from sqlalchemy.sql.base import _NoArg as _NoArg
 from sqlalchemy.sql.base import _select_iterables as _select_iterables
+from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.dml import UpdateDMLState
 from sqlalchemy.engine.result import SimpleResultMetaData
-from sqlalchemy.sql.elements import BinaryExpression, ColumnElement, True_, _anonymous_label
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnElement, True_, _anonymous_label
 
 # Where ORM statements find their compiler.
 # sql.elements -------------------------------------------------------------------------------------------------------
@@ -96,6 +97,7 @@ from sqlalchemy.sql.selectable import _SelectFromElements as _SelectFromElements
 
 # sql.sqltypes -------------------------------------------------------------------------------------------------------
 # Core's map of Python type to SQL type, behind type_annotation_map.
+from sqlalchemy.sql.sqltypes import NullType
 from sqlalchemy.sql.sqltypes import _type_map_get as _type_map_get
 
 # sql.util -----------------------------------------------------------------------------------------------------------
@@ -547,6 +549,23 @@ def clone_comparison(
     return expression
 
 
+def crud_parameter(value: Any) -> BindParameter[Any]:
+    """Return the parameter that Core makes of a plain value to INSERT or SET."""
+    made: BindParameter[Any] = BindParameter.__new__(BindParameter)
+    state = made.__dict__
+    state.update(_CRUD_PARAMETER)
+    seed = id(made)
+    state["key"] = state["_identifying_key"] = _anonymous_label(f"%({seed} param)s")
+    if "_anon_map_key" in state:
+        state["_anon_map_key"] = f"{seed} param"
+    state["value"] = value
+    return made
+
+
+# All of one type: nobody changes a type in place, and it is not the one by which Core knows parameters without a type.
+_CRUD_PARAMETER = dict(BindParameter(None, 0, NullType(), unique=True, _is_crud=True).__dict__)
+
+
 # util.langhelpers ---------------------------------------------------------------------------------------------------
 def exec_code_in_env(code: str, env: dict[str, Any], name: str, description: str) -> Any:
     """Run generated code and return the function it defines; with 2.1, tracebacks show its source."""
@@ -586,10 +605,32 @@ def compile_cached(statement: Any, engine: Any, column_keys: list[str]) -> Any:
     return compiled
 
 
-def execute_compiled(connection: Any, statement: Any, compiled: Any, parameters: Any, options: Any) -> Any:
+def has_given_parameters(cache_key: Any) -> bool:
+    """Return whether ``params()`` gave values for parameters of the statement; 2.0 puts them into it."""
+    return SQLALCHEMY_21 and bool(cache_key.params)
+
+
+def compile_one(statement: Any, engine: Any) -> tuple[Any, Any]:
+    """Return a statement compiled for one execution with no parameters but its own, and whether the cache had it.
+
+    None if it is not to be kept, so that parameters of another statement could not be put in.
+    """
+    found = statement._compile_w_cache(
+        engine.dialect,
+        compiled_cache=engine._compiled_cache,
+        column_keys=[],
+        linting=engine.dialect.compiler_linting | WARN_LINTING,
+    )
+    return None if found[0].cache_key is None else found[0], found[-1]
+
+
+def execute_compiled(
+    connection: Any, statement: Any, compiled: Any, parameters: Any, options: Any, cache_hit: Any = None
+) -> Any:
     """Return Core's result of a statement, by what a statement of the same cache key was compiled to.
 
     ``parameters``: the statement's own, in the order of its cache key. Passes by the events before and after execution.
+    ``cache_hit``: what logs tell of the cache; by default that it had the statement.
     """
     dialect = connection.dialect
     return connection._execute_context(
@@ -602,7 +643,7 @@ def execute_compiled(connection: Any, statement: Any, compiled: Any, parameters:
         [],
         statement,
         parameters,
-        cache_hit=dialect.CACHE_HIT,
+        cache_hit=dialect.CACHE_HIT if cache_hit is None else cache_hit,
     )
 
 

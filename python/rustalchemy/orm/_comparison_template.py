@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import BinaryExpression, BindParameter
 from .. import _sa
 
 # Types whose values all build the same expression; bool and None do not (they become IS).
-_PLAIN_TYPES = frozenset(
+PLAIN_TYPES = frozenset(
     {
         int,
         str,
@@ -47,7 +47,7 @@ class QuickComparison:
 
     def _compare(self, op: Comparison, other: Any) -> Any:
         kind = type(other)
-        if kind in _PLAIN_TYPES:
+        if kind in PLAIN_TYPES:
             template = self._comparison_templates.get((op, kind))
             if template is not None:
                 return _sa.clone_comparison(template, other)

@@ -20,7 +20,7 @@ from ._statement_shape import dml_shape
 
 # Options by which Core compiles a statement in another way, or does not keep what it compiled. With any other, the
 # execution of what is compiled is as it was.
-_COMPILE_OPTIONS = frozenset({"_cache_disable_reason", "compiled_cache", "schema_translate_map"})
+COMPILE_OPTIONS = frozenset({"_cache_disable_reason", "compiled_cache", "schema_translate_map"})
 
 # what tells these statements' shapes from those of the lane
 _ROLE = ("core",)
@@ -33,9 +33,9 @@ def execute(connection: Any, statement: Any, params: Any, options: Any = util.EM
         or statement.__dict__.get("_params")
         or type(connection) is not Connection
         or _sa.elements_are_observed(connection)
-        or not _COMPILE_OPTIONS.isdisjoint(options)
-        or not _COMPILE_OPTIONS.isdisjoint(statement._execution_options)
-        or not _COMPILE_OPTIONS.isdisjoint(connection.get_execution_options())
+        or not COMPILE_OPTIONS.isdisjoint(options)
+        or not COMPILE_OPTIONS.isdisjoint(statement._execution_options)
+        or not COMPILE_OPTIONS.isdisjoint(connection.get_execution_options())
     ):
         return connection.execute(statement, params, execution_options=options)
     shape = compiled = None

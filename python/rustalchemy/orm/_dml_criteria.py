@@ -50,6 +50,8 @@ class _BulkUDCompileState(_ORMDMLState):
         _subject_mapper: Any = None
         _resolved_values = util.EMPTY_DICT
         _eval_condition: Any = None
+        # criteria for the native core: attributes with operators, and the places of the parameters
+        _comparisons: Any = None
         _matched_rows: Any = None
         _identity_token: Any = None
         _populate_existing: bool = False
@@ -94,21 +96,24 @@ class _BulkUDCompileState(_ORMDMLState):
             if options._autoflush:
                 session._autoflush()
             options = cls._before_synchronize(session, statement, params, execution_options, bind_arguments, options)
-            statement = statement._annotate(
-                {
-                    "synchronize_session": options._synchronize_session,
-                    "is_delete_using": options._is_delete_using,
-                    "is_update_from": options._is_update_from,
-                    "dml_strategy": options._dml_strategy,
-                    "can_use_returning": options._can_use_returning,
-                }
-            )
+            statement = statement._annotate(cls.annotations(options))
             execution_options = util.immutabledict(execution_options or {}).union(context._orm_load_exec_options)
         return (
             statement,
             util.immutabledict(execution_options).union({"_sa_orm_update_options": options}),
             params,
         )
+
+    @staticmethod
+    def annotations(options: Any) -> dict[str, Any]:
+        """What the compiler has to know of the options."""
+        return {
+            "synchronize_session": options._synchronize_session,
+            "is_delete_using": options._is_delete_using,
+            "is_update_from": options._is_update_from,
+            "dml_strategy": options._dml_strategy,
+            "can_use_returning": options._can_use_returning,
+        }
 
     @staticmethod
     def _choose_strategy(statement: Any, params: Any, given: str) -> str:
@@ -233,6 +238,82 @@ class _BulkUDCompileState(_ORMDMLState):
 
     _send = staticmethod(_core_statements.execute)
 
+    # -- statements that were seen before ----------------------------------------------------------------------------
+
+    @classmethod
+    def prepared_options(cls, statement: Any, parameters: Any, dialect: Any, synchronize: Any) -> Any:
+        """How every execution of such a statement is done; None if one may be unlike another, or is refused."""
+        if cls._choose_strategy(statement, None, "auto") != "orm":
+            return None
+        mapper = statement._propagate_attrs["plugin_subject"].mapper
+        options = cls.default_update_options + {
+            "_dml_strategy": "orm",
+            "_subject_mapper": mapper,
+            "_synchronize_session": synchronize,
+        }
+        if synchronize in ("auto", "evaluate"):
+            try:
+                cls._eval_condition_from_statement(options, statement)
+            except evaluator.UnevaluatableError:
+                if synchronize == "evaluate":
+                    return None
+            else:
+                return options + {
+                    "_synchronize_session": "evaluate",
+                    "_comparisons": cls._comparisons(mapper, statement, parameters),
+                }
+        if synchronize in ("auto", "fetch"):
+            if not cls.can_use_returning(dialect, mapper):
+                return None
+            options += {"_synchronize_session": "fetch", "_matched_rows": (), "_can_use_returning": True}
+        return options
+
+    @staticmethod
+    def _comparisons(
+        mapper: Mapper[Any], statement: Any, parameters: Any
+    ) -> tuple[list[tuple[int, int]], list[int]] | None:
+        """Criteria as the native core takes them; None if they have to be evaluated in Python."""
+        found = evaluator._EvaluatorCompiler(mapper.class_).comparisons(statement._where_criteria)
+        if found is None:
+            return None
+        place_of = {id(parameter): place for place, parameter in enumerate(parameters)}
+        manager = mapper.class_manager
+        try:
+            places = [place_of[id(parameter)] for _, _, parameter in found]
+        except KeyError:
+            return None
+        return [(manager[name]._index, number) for name, number, _ in found], places
+
+    @classmethod
+    def before_prepared(cls, options: Any, statement: Any, parameters: Any) -> Any:
+        """What has to be known of the criteria before the rows change."""
+        if options._synchronize_session != "evaluate":
+            return None
+        if options._comparisons is None:
+            return cls._eval_condition_from_statement(options, statement)
+        found = [parameters[place] for place in options._comparisons[1]]
+        return [bind.value if bind.callable is None else bind.callable() for bind in found]
+
+    @classmethod
+    def after_prepared(
+        cls, session: Any, statement: Any, execution_options: Any, result: Any, options: Any, criteria: Any
+    ) -> Any:
+        """The result for the user, of a statement of which loaded objects have learnt."""
+        sync = options._synchronize_session
+        if sync == "evaluate":
+            mapper = options._subject_mapper
+            if options._comparisons is None:
+                matched, unknown = cls._matching(session, mapper, criteria)
+            else:
+                matched, unknown = session._uow_matching(mapper.class_manager, options._comparisons[0], criteria)
+            if matched or unknown:
+                cls._do_post_synchronize_evaluate(session, statement, result, options, matched, unknown)
+        elif sync == "fetch":
+            cls._do_post_synchronize_fetch(session, statement, result, options)
+        if not statement._returning:
+            return result
+        return cls._return_orm_returning(session, statement, {}, execution_options, {}, result)
+
     # -- after the statement -----------------------------------------------------------------------------------------
 
     @classmethod
@@ -253,13 +334,19 @@ class _BulkUDCompileState(_ORMDMLState):
             return result
         if options._dml_strategy == "orm":
             if sync == "evaluate":
-                cls._do_post_synchronize_evaluate(session, statement, result, options)
+                matched, unknown = cls._matching(
+                    session, options._subject_mapper, options._eval_condition, options._identity_token
+                )
+                cls._do_post_synchronize_evaluate(session, statement, result, options, matched, unknown)
             elif sync == "fetch":
                 cls._do_post_synchronize_fetch(session, statement, result, options)
         return cls._return_orm_returning(session, statement, params, execution_options, bind_arguments, result)
 
     @classmethod
-    def _do_post_synchronize_evaluate(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
+    def _do_post_synchronize_evaluate(
+        cls, session: Any, statement: Any, result: Any, options: Any, matched: list[Any], unknown: list[Any]
+    ) -> None:
+        """Let loaded objects learn of it: those that the criteria are true of, and those of which they cannot tell."""
         raise NotImplementedError()
 
     @classmethod
@@ -270,14 +357,12 @@ class _BulkUDCompileState(_ORMDMLState):
     def _do_post_synchronize_bulk_evaluate(cls, session: Any, params: Any, result: Any, options: Any) -> None:
         raise NotImplementedError()
 
-    @classmethod
-    def _get_matched_objects_on_criteria(cls, update_options: Any, session: Any) -> tuple[list[Any], list[Any]]:
+    @staticmethod
+    def _matching(session: Any, mapper: Any, condition: Any, token: Any = None) -> tuple[list[Any], list[Any]]:
         """Loaded objects that the statement has matched, and those of which Python cannot tell."""
-        condition = update_options._eval_condition
-        token = update_options._identity_token
         matched = []
         unknown = []
-        for obj in session._uow_unexpired(update_options._subject_mapper.class_manager):
+        for obj in session._uow_unexpired(mapper.class_manager):
             if token is not None and attributes.instance_state(obj).identity_token != token:
                 continue
             answer = condition(obj)

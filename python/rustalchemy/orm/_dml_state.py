@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy.sql import coercions, roles, sqltypes
 from sqlalchemy.sql.dml import UpdateDMLState
 
-from .._sa import _entity_namespace_key, core_crud_kv_pairs
+from .._sa import _entity_namespace_key, core_crud_kv_pairs, crud_parameter
 from . import loading
 from ._bulk_lane import ReturnedRows
+from ._comparison_template import PLAIN_TYPES
 from ._row_plans import RowSource
 from .context import FromStatement, QueryContext, _AbstractORMCompileState, _ORMFromStatementCompileState
 from .interfaces import PropComparator
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from .mapper import Mapper
+
+
+_NONE: dict[Any, Any] = {}
+
+# values that become parameters without further ado
+_PLAIN_VALUES = PLAIN_TYPES | {bool, type(None)}
+
+
+def _is_always_written_as(attribute: Any, mapper: Mapper[Any]) -> bool:
+    """Whether what is written for an attribute is one column, and the value itself."""
+    return (
+        mapper.class_manager.get(attribute.key) is attribute
+        and type(attribute.comparator)._bulk_update_tuples is PropComparator._bulk_update_tuples
+    )
 
 
 class _ORMDMLState(_AbstractORMCompileState):
@@ -49,7 +64,12 @@ class _ORMDMLState(_AbstractORMCompileState):
                 return value
             return coercions.expect(roles.ExpressionElementRole, value, type_=sqltypes.NullType(), is_crud=True)
 
+        known: dict[Any, Any] = mapper._written_columns if needs_to_be_cacheable else _NONE
         for given, value in kv_iterator:
+            is_plain = type(value) in _PLAIN_VALUES
+            if is_plain and given in known:
+                yield known[given], crud_parameter(value)
+                continue
             key = coercions.expect(roles.DMLColumnRole, given)
             attribute: Any = None
             if isinstance(key, str):
@@ -65,7 +85,10 @@ class _ORMDMLState(_AbstractORMCompileState):
                 yield key, cacheable(value)
                 continue
             pairs = attribute._bulk_update_tuples(value)
-            yield from core_crud_kv_pairs(statement, pairs, needs_to_be_cacheable)
+            found = core_crud_kv_pairs(statement, pairs, needs_to_be_cacheable)
+            if is_plain and needs_to_be_cacheable and _is_always_written_as(attribute, mapper):
+                known[key if isinstance(key, str) else attribute] = found[0][0]
+            yield from found
 
     @classmethod
     def _get_multi_crud_kv_pairs(cls, statement: Any, kv_iterator: Iterable[dict[Any, Any]]) -> Any:

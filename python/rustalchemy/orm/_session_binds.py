@@ -111,6 +111,22 @@ class SessionBinds:
         """Whether every mapper and statement goes to the one bind of this session."""
         return not self.binds and self.bind is not None and type(self).get_bind is SessionBinds.get_bind
 
+    def _unobserved_bind(self, mapper: Any, statement: Any) -> Engine | Connection | None:
+        """The bind of a statement, found without asking a user's method; None if somebody else has to see it first."""
+        bind: Any
+        if self._has_only_bind:
+            bind = self.bind
+        elif type(self).get_bind is SessionBinds.get_bind:
+            # without a bind the long way is taken, which says so
+            bind = self._configured_bind(mapper, statement) or self.bind
+        else:
+            bind = None
+        if bind is None:
+            return None
+        transaction = self._transaction
+        established = None if transaction is None else transaction._established(bind)
+        return None if _sa.elements_are_observed(established or bind) else bind
+
     def _kept_lane(self, transaction: SessionTransaction) -> Lane | None:
         """The lane a transaction keeps for the session's only bind, if it still is the way to go."""
         transaction = transaction._outer_boundary or transaction

@@ -12,6 +12,7 @@ from sqlalchemy.sql import coercions, roles
 from .. import _sa
 from . import _core_statements
 from ._execute_state import ORMExecuteState
+from ._prepared_dml import execute_prepared, may_be_prepared
 from ._session_binds import SessionBinds
 from ._statement_cache import execute_cached, execute_with_options, is_core_statement, may_be_cached, plain_session
 
@@ -109,17 +110,21 @@ class StatementExecution(SessionBinds):
         _scalar_result: bool = False,
     ) -> Any:
         is_flushed = False
-        if not (execution_options or bind_arguments or _parent_execute_state or _add_event) and plain_session(self):
-            if may_be_cached(statement, params):
-                self._autoflush()
-                is_flushed = True
-                result = execute_cached(self, statement, params)
-                if result is not None:
-                    return result.scalar() if _scalar_result else result
-            elif not self._uow_read_only and is_core_statement(statement):
-                self._autoflush()
-                connection = self._connection_for_bind(self.get_bind(clause=statement))
-                result = self._uow_use(_core_statements.execute, connection, statement, params)
+        if not (bind_arguments or _parent_execute_state or _add_event) and plain_session(self):
+            result = None
+            if may_be_prepared(statement, params):
+                if not self._uow_read_only:
+                    result = execute_prepared(self, statement, execution_options)
+            elif not execution_options:
+                if may_be_cached(statement, params):
+                    self._autoflush()
+                    is_flushed = True
+                    result = execute_cached(self, statement, params)
+                elif not self._uow_read_only and is_core_statement(statement):
+                    self._autoflush()
+                    connection = self._connection_for_bind(self.get_bind(clause=statement))
+                    result = self._uow_use(_core_statements.execute, connection, statement, params)
+            if result is not None:
                 return result.scalar() if _scalar_result else result
 
         statement = coercions.expect(roles.StatementRole, statement)

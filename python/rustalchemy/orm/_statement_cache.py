@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy.sql import roles
@@ -38,6 +38,8 @@ _SHAPE_COUNTS = "_rustalchemy_shape_counts"
 _NO_SHAPES: dict[Any, Any] = {}
 _dialects: WeakSet[Any] = WeakSet()
 
+_Prepared = TypeVar("_Prepared")
+
 
 def _kept(dialect: Any, name: str) -> dict[Any, Any]:
     """A dictionary of the dialect's, made at first use."""
@@ -54,7 +56,7 @@ def make_room(cache: dict[Any, Any], limit: int = _LIMIT) -> None:
             cache.pop(next(iter(cache)), None)
 
 
-def cached(dialect: Any, key: Any, make: Callable[[], Optional[PreparedSelect]]) -> Optional[PreparedSelect]:
+def cached(dialect: Any, key: Any, make: Callable[[], Optional[_Prepared]]) -> Optional[_Prepared]:
     cache = dialect.__dict__.get(_PREPARED)
     if cache is None:
         cache = _kept(dialect, _PREPARED)

@@ -76,6 +76,7 @@ _KNOWN_DML = frozenset(
         "_execution_options",
         "_hash",
         "_propagate_attrs",
+        "_returning",
         "_values",
         "_where_criteria",
         "table",
@@ -136,30 +137,36 @@ def _shape_by_parts(statement: Any) -> Optional[tuple[tuple[Any, ...], Parameter
 def _plain_shape(statement: Any) -> Optional[_Shape]:
     """The shape of entities or columns, and comparisons of attributes with values, without a call for each part."""
     key: list[Any] = [id(statement._label_style)]
-    kind_of = _ADD.__getitem__
     for column in statement._raw_columns:
-        if kind_of(type(column)) not in _LASTING:
+        if _ADD[type(column)] not in _LASTING:
             return None
         key.append(id(column))
     parameters: list[BindParameter[Any]] = []
     for criterion in statement._where_criteria:
-        if type(criterion) is not BinaryExpression or criterion.modifiers:
+        if not _add_comparison(criterion, key, parameters):
             return None
-        left, right, operator = criterion.left, criterion.right, criterion.operator
-        if (
-            type(right) is not BindParameter
-            or kind_of(type(left)) not in _LASTING
-            or type(operator) not in _OPERATORS
-            or not right.unique
-            or right.callable is not None
-            or right.expanding
-            or right.literal_execute
-            or right.isoutparam
-        ):
-            return None
-        key += (id(left), operator, id(right.type), right.required)
-        parameters.append(right)
     return tuple(key), parameters
+
+
+def _add_comparison(criterion: Any, key: list[Any], parameters: list[BindParameter[Any]]) -> bool:
+    """Add the comparison of an attribute with a value; False, with nothing added, for anything else."""
+    if type(criterion) is not BinaryExpression or criterion.modifiers:
+        return False
+    left, right, operator = criterion.left, criterion.right, criterion.operator
+    if (
+        type(right) is not BindParameter
+        or _ADD[type(left)] not in _LASTING
+        or type(operator) not in _OPERATORS
+        or not right.unique
+        or right.callable is not None
+        or right.expanding
+        or right.literal_execute
+        or right.isoutparam
+    ):
+        return False
+    key += (id(left), operator, id(right.type), right.required)
+    parameters.append(right)
+    return True
 
 
 def dml_shape(statement: Any) -> Optional[_Shape]:
@@ -167,12 +174,15 @@ def dml_shape(statement: Any) -> Optional[_Shape]:
     state = statement.__dict__
     if not _KNOWN_DML.issuperset(state):
         return None
-    key: list[Any] = [statement.__visit_name__, *statement._annotations.items()]
+    key: list[Any] = [type(statement)]
+    if "_annotations" in state:
+        key += state["_annotations"].items()
     parameters = Parameters()
     try:
         _add(statement.table, key, parameters)
         for element in state.get("_where_criteria", ()):
-            _add(element, key, parameters)
+            if not _add_comparison(element, key, parameters):
+                _add(element, key, parameters)
         if "_values" in state:
             key.append("_values")
             for column, value in state["_values"].items():
@@ -181,6 +191,10 @@ def dml_shape(statement: Any) -> Optional[_Shape]:
                 else:
                     _add(column, key, parameters)
                 _add(value, key, parameters)
+        if "_returning" in state:
+            key.append("_returning")
+            for element in state["_returning"]:
+                _add(element, key, parameters)
     except NoShape:
         return None
     return tuple(key), parameters

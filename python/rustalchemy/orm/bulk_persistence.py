@@ -90,7 +90,7 @@ class _BulkORMInsert(_ORMDMLState, InsertDMLState):
         if flushes and options._autoflush:
             session._autoflush()
         return (
-            statement._annotate({"dml_strategy": options._dml_strategy}),
+            statement._annotate(cls.annotations(options)),
             execution_options.union({"_sa_orm_insert_options": options}),
             params,
         )
@@ -134,6 +134,32 @@ class _BulkORMInsert(_ORMDMLState, InsertDMLState):
             return result
         execution_options = _with_populate_existing(execution_options, options)
         return cls._return_orm_returning(session, statement, params, execution_options, bind_arguments, result)
+
+    # -- statements that were seen before ----------------------------------------------------------------------------
+
+    @classmethod
+    def prepared_options(cls, statement: Any, parameters: Any, dialect: Any, synchronize: Any) -> Any:
+        """How every execution of such a statement is done."""
+        mapper = statement._propagate_attrs["plugin_subject"].mapper
+        return cls.default_insert_options + {"_dml_strategy": "orm", "_subject_mapper": mapper}
+
+    @staticmethod
+    def annotations(options: Any) -> dict[str, Any]:
+        """What the compiler has to know of the options."""
+        return {"dml_strategy": options._dml_strategy}
+
+    @classmethod
+    def before_prepared(cls, options: Any, statement: Any, parameters: Any) -> None:
+        """Nothing has to be known before rows are inserted."""
+
+    @classmethod
+    def after_prepared(
+        cls, session: Any, statement: Any, execution_options: Any, result: Any, options: Any, criteria: Any
+    ) -> Any:
+        """The result for the user."""
+        if not statement._returning:
+            return result
+        return cls._return_orm_returning(session, statement, {}, execution_options, {}, result)
 
     @classmethod
     def create_for_statement(cls, statement: Any, compiler: Any, **kw: Any) -> Any:
@@ -349,8 +375,9 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
                 _store_values(state, {name: param[name] for name in names})
 
     @classmethod
-    def _do_post_synchronize_evaluate(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
-        matched, unknown = cls._get_matched_objects_on_criteria(options, session)
+    def _do_post_synchronize_evaluate(
+        cls, session: Any, statement: Any, result: Any, options: Any, matched: list[Any], unknown: list[Any]
+    ) -> None:
         cls._apply_update_set_values_to_objects(session, options, statement, result, matched + unknown)
 
     @classmethod
@@ -499,14 +526,15 @@ class _BulkORMDelete(_CriteriaCompileState, DeleteDMLState):
         return True
 
     @classmethod
-    def _do_post_synchronize_evaluate(cls, session: Any, statement: Any, result: Any, options: Any) -> None:
-        deleted, unknown = cls._get_matched_objects_on_criteria(options, session)
+    def _do_post_synchronize_evaluate(
+        cls, session: Any, statement: Any, result: Any, options: Any, matched: list[Any], unknown: list[Any]
+    ) -> None:
         for obj in unknown:
             # the next access tells whether the row is still there
             state = attributes.instance_state(obj)
             state._expire(state.dict, session.identity_map._modified)
-        if deleted:
-            session._remove_newly_deleted(deleted)
+        if matched:
+            session._remove_newly_deleted(matched)
 
     @classmethod
     def _do_post_synchronize_fetch(cls, session: Any, statement: Any, result: Any, options: Any) -> None:

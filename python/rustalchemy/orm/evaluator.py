@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc
 from sqlalchemy.sql import and_, operators
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnClause
 from sqlalchemy.sql.sqltypes import Concatenable, Integer, Numeric
 from sqlalchemy.util import warn_deprecated
 
@@ -18,7 +19,7 @@ from . import exc as orm_exc
 from .base import PASSIVE_NO_FETCH, PASSIVE_NO_RESULT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     _Evaluator = Callable[[Any], Any]
 
@@ -68,6 +69,18 @@ _PYTHON_MEANING: dict[Any, Callable[[Any, Any], Any]] = {
     operators.not_in_op: _is_not_in,
     operators.startswith_op: lambda a, b: a.startswith(b),
     operators.endswith_op: lambda a, b: a.endswith(b),
+}
+
+# operators that the native core evaluates, by its numbers for them
+_NATIVE_NUMBERS: dict[Any, int] = {
+    operators.lt: 0,
+    operators.le: 1,
+    operators.eq: 2,
+    operators.ne: 3,
+    operators.gt: 4,
+    operators.ge: 5,
+    operators.in_op: 6,
+    operators.not_in_op: 7,
 }
 
 # these compare NULL like any other value
@@ -181,7 +194,8 @@ class _EvaluatorCompiler:
         value = clause.callable() if clause.callable else clause.value
         return lambda obj: value
 
-    def visit_column(self, clause: Any) -> _Evaluator:
+    def _attribute_key(self, clause: Any) -> str:
+        """The name of the attribute that a column of the target's mapping is."""
         mapper = clause._annotations.get("parentmapper")
         if mapper is None:
             raise UnevaluatableError(f"Cannot evaluate column: {clause}")
@@ -189,9 +203,13 @@ class _EvaluatorCompiler:
             raise UnevaluatableError(f"Can't evaluate criteria against alternate class {mapper.class_}")
         mapper._check_configure()
         try:
-            key = mapper._columntoproperty.of(clause).key
+            key: str = mapper._columntoproperty.of(clause).key
         except orm_exc.UnmappedColumnError as err:
             raise UnevaluatableError(f"Cannot evaluate expression: {err}") from err
+        return key
+
+    def visit_column(self, clause: Any) -> _Evaluator:
+        key = self._attribute_key(clause)
         get = _core.get_attribute
 
         def attribute_value(obj: Any) -> Any:
@@ -201,6 +219,23 @@ class _EvaluatorCompiler:
             return _EXPIRED_OBJECT if value is PASSIVE_NO_RESULT else value
 
         return attribute_value
+
+    def comparisons(self, criteria: Sequence[Any]) -> list[tuple[str, int, Any]] | None:
+        """Criteria, joined by AND, as attributes' names, the native core's numbers for operators, and parameters.
+
+        None if they are more than comparisons of attributes with parameters.
+
+        :raises UnevaluatableError: if only the database can tell.
+        """
+        found = []
+        for criterion in criteria:
+            number = _NATIVE_NUMBERS.get(criterion.operator) if type(criterion) is BinaryExpression else None
+            if number is None or not isinstance(criterion.left, ColumnClause):
+                return None
+            if type(criterion.right) is not BindParameter:
+                return None
+            found.append((self._attribute_key(criterion.left), number, criterion.right))
+        return found
 
     def visit_clauselist(self, clause: Any) -> _Evaluator:
         parts = [self.process(part) for part in clause.clauses]

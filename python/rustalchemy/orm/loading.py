@@ -43,7 +43,6 @@ def instances(cursor: Any, context: QueryContext) -> Any:
                 getattr(cursor.cursor, "description", None),
                 cursor._metadata,
             ),
-            cacheable=not context.compile_state.is_dml_returning,
         )
         if context.yield_per and (plan.requires_uniquing or context.compile_state.multi_row_eager_loaders):
             raise sa_exc.InvalidRequestError(

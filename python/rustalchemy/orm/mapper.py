@@ -318,6 +318,11 @@ class Mapper(
 
         return merge_plan(self)
 
+    @HasMemoized.memoized_attribute
+    def _written_columns(self) -> dict[Any, Any]:
+        """By attribute, or its name: the column of a statement's values, as they are met."""
+        return {}
+
     def _expire_memoizations(self) -> None:
         for mapper in self.iterate_to_root():
             mapper._reset_memoizations()

@@ -21,6 +21,7 @@ pub mod bridge;
 pub mod cascade;
 pub mod collection;
 pub mod committed;
+pub mod criteria;
 pub mod descriptor;
 pub mod driver;
 mod errors;

@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
 
 use crate::bridge as attribute;
 use crate::cascade::{self, Cascade};
+use crate::criteria;
 use crate::errors;
 use crate::expiry;
 use crate::flags;
@@ -360,12 +361,17 @@ impl UnitOfWork {
     }
     /// Persistent objects of `holder`'s class that are not wholly expired.
     fn _uow_unexpired<'py>(slf: &Bound<'py, Self>, holder: &Bound<'py, ClassManager>) -> PyResult<Bound<'py, PyList>> {
-        let holder = ManagerCore::of(holder);
-        let is_wanted = |state: StateRef| {
-            !state.has(flags::EXPIRED) && !state.is_outdated() && state.manager().is_subclass_of(holder)
-        };
-        let found = Self::handle(slf).core().identity.held(is_wanted);
-        PyList::new(slf.py(), found.iter().filter_map(|held| held.state().object(slf.py())).collect::<Vec<_>>())
+        PyList::new(slf.py(), criteria::unexpired(slf.py(), Self::handle(slf), ManagerCore::of(holder)))
+    }
+    /// Those of them that all comparisons are true of, and those of which that cannot be told without the database.
+    #[allow(clippy::needless_pass_by_value)] // extracted arguments are owned
+    fn _uow_matching<'py>(
+        slf: &Bound<'py, Self>,
+        holder: &Bound<'py, ClassManager>,
+        comparisons: Vec<(u32, u8)>,
+        values: &Bound<'py, PyList>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        criteria::matching(Self::handle(slf), ManagerCore::of(holder), &comparisons, values)
     }
     /// Objects brought by the same result as this state's that lack an attribute of `holder` too.
     fn _uow_peers<'py>(
