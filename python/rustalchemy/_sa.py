@@ -30,6 +30,7 @@ from sqlalchemy.engine.base import NestedTransaction
 from sqlalchemy.event.base import _registrars as _registrars
 from sqlalchemy.event.legacy import _omit_standard_example as _omit_standard_example
 from sqlalchemy.event.registry import _EventKey as _EventKey
+from sqlalchemy.event.registry import _removed_from_collection as _removed_from_collection
 from sqlalchemy.event.registry import _stored_in_collection as _stored_in_collection
 
 # inspection ---------------------------------------------------------------------------------------------------------

@@ -305,3 +305,29 @@ def test_new_object_that_is_deleted_twice_is_transient_after_a_rollback(world: W
     with ordered():
         session.rollback()
     assert sa.inspect(city).transient
+
+
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_key_cleared_by_a_delete_is_a_change_to_a_savepoint(world: World, is_expired: bool) -> None:
+    """A post-updated many-to-one is looked at only where the object has to be loaded anyway."""
+    session, team = world.session, world.stored("Team", name="t")
+    savepoint = session.begin_nested()
+    session.delete(team)
+    if is_expired:
+        session.expire(team)
+    session.flush()
+    savepoint.rollback()
+    assert sa.inspect(team).persistent
+    assert sa.inspect(team).expired is is_expired
+
+
+def test_refresh_of_an_object_to_be_deleted_leaves_it_empty(world: World) -> None:
+    session, team = world.session, world.new("Team", name="t")
+    session.add(team)
+    session.begin_nested()
+    session.delete(team)
+    with pytest.raises(sa.exc.InvalidRequestError, match="Could not refresh"):
+        session.refresh(team)
+    session.rollback()
+    assert sa.inspect(team).transient
+    assert not [key for key in sa.inspect(team).dict if not key.startswith("_")]

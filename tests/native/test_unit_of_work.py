@@ -45,10 +45,11 @@ class Session(_core.UnitOfWork):
         self._uow_begin(False)
 
     def flush(self, recorder: Any = None) -> list[tuple[Any, ...]]:
-        plan = self._uow_plan()
+        flush = self._uow_register()
         recorder = recorder or Recorder()
-        self._uow_execute(plan, recorder)
-        self._uow_finish(plan)
+        if flush is not None:
+            self._uow_execute(flush, recorder)
+            self._uow_finish(flush)
         return list(recorder.log)
 
 
@@ -292,12 +293,13 @@ def test_interrupted_flush_leaves_a_consistent_session(thing: Model) -> None:
 
     session, one = Session(), make(thing, None, "a")
     session.add(one)
-    plan = session._uow_plan()
+    flush = session._uow_register()
+    assert flush is not None
     with pytest.raises(KeyboardInterrupt):
-        session._uow_execute(plan, Interrupted())
-    session._uow_abort(plan)
+        session._uow_execute(flush, Interrupted())
+    session._uow_abort(flush)
     with pytest.raises(RuntimeError):
-        session._uow_execute(plan, Recorder())
+        session._uow_execute(flush, Recorder())
     session._uow_rollback()
     assert one not in session
     session.add(one)
@@ -390,10 +392,11 @@ def test_sessions_and_plans_are_collected(thing: Model) -> None:
     session = Session()
     session.cycle = session  # type: ignore[attr-defined]
     session.add(make(thing, 1))
-    plan = session._uow_plan()
-    session.plan = plan  # type: ignore[attr-defined]
+    flush = session._uow_register()
+    assert flush is not None
+    session.registered = flush  # type: ignore[attr-defined]
     reference = weakref.ref(session)
-    del session, plan
+    del session, flush
     gc.collect()
     assert reference() is None
 

@@ -13,6 +13,7 @@ from typing import Any, Optional
 import sqlalchemy as sa
 
 from .._core import PreparedRow, RelatedRows
+from . import exc
 from ._lane import Lane
 from ._prepared_select import LAZY_OPTIONS, REFRESH, PreparedSelect
 from ._statement_cache import cached, plain_session
@@ -107,7 +108,7 @@ class FollowingSelect:
 def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
     """The object of a primary key from the database, None if there is none; NO_LANE if Core has to be asked.
 
-    For sessions that are plain and were flushed.
+    For sessions that are plain and were flushed. Raises MultipleResultsFound where several objects have that key.
     """
     lane: Optional[Lane] = session._lane(mapper)
     if lane is None:
@@ -136,7 +137,14 @@ def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:
         known = prepared.context_free_plan(True)
         if known is not None:
             mapper._prepared_get = PreparedRow(dialect, prepared.sql, constants, fills, known.row_plan)
-    return rows[0] if rows else None
+    return only_object(rows)
+
+
+def only_object(found: Sequence[Any]) -> Any:
+    """The object that was found by primary key, or None; MultipleResultsFound if the database knows of no such key."""
+    if len(found) > 1 and any(each is not found[0] for each in found):
+        raise exc.MultipleResultsFound("Multiple rows were found when exactly one was required")
+    return found[0] if found else None
 
 
 def _get_template(

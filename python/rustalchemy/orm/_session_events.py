@@ -6,12 +6,17 @@ calls back for a lifecycle event, so that a session without listeners pays one t
 
 from __future__ import annotations
 
+import functools
+import operator
+import weakref
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import event, exc
 
 from .._core import Listener, live_sessions
+from .._sa import _removed_from_collection, _stored_in_collection
 from .scoping import scoped_session
 from .session import Session, sessionmaker
 
@@ -45,19 +50,55 @@ def _subclasses(cls: type[Session]) -> Iterator[type[Session]]:
         yield from _subclasses(sub)
 
 
-def _mark_listening(target: Session | type[Session], identifier: str) -> None:
-    """Note on the target, and on every live session it covers, that an event has a listener."""
-    bit = _LIFECYCLE_BITS.get(identifier, _OTHER_BIT)
-    if identifier == "do_orm_execute":
-        bit = _EXECUTE_BIT
+class _Heard(event.RefCollection[Any]):
+    """The listeners of one session, or class of sessions, that are its own: how many of each event.
+
+    It stands in SQLAlchemy's registry beside the collections that hold the listeners, and so hears when one is removed.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def add(self, event_key: Any) -> None:
+        """A listener comes. To be called before it enters its collection, so as to hear before that when it goes."""
+        if _stored_in_collection(event_key, self):
+            self._counts[event_key.identifier] += 1
+            _tell(event_key.dispatch_target)
+
+    def remove(self, event_key: Any) -> None:
+        """A listener goes; called by SQLAlchemy."""
+        _removed_from_collection(event_key, self)
+        self._counts[event_key.identifier] -= 1
+        _tell(event_key.dispatch_target)
+
+    @property
+    def bits(self) -> int:
+        """The bits of the events that have a listener."""
+        return functools.reduce(operator.or_, (_bit_of(name) for name, count in self._counts.items() if count), 0)
+
+
+def _bit_of(identifier: str) -> int:
+    return _EXECUTE_BIT if identifier == "do_orm_execute" else _LIFECYCLE_BITS.get(identifier, _OTHER_BIT)
+
+
+_heard_by: weakref.WeakKeyDictionary[Session | type[Session], _Heard] = weakref.WeakKeyDictionary()
+
+
+def _own_bits(target: Any) -> int:
+    heard = _heard_by.get(target)
+    return 0 if heard is None else heard.bits
+
+
+def _tell(target: Session | type[Session]) -> None:
+    """The target, and every live session it covers, learn which events have listeners."""
     if isinstance(target, type):
         for cls in _subclasses(target):
-            cls._event_bits |= bit
+            cls._event_bits = functools.reduce(operator.or_, map(_own_bits, cls.__mro__))
         sessions = [session for session in live_sessions() if isinstance(session, target)]
     else:
         sessions = [target]
     for session in sessions:
-        session._listen_bits(session._event_bits | bit)
+        session._listen_bits(type(session)._event_bits | _own_bits(session))
 
 
 class SessionEvents(event.Events[Session]):
@@ -122,8 +163,8 @@ class SessionEvents(event.Events[Session]):
         elif not raw:
             event_key = event_key.with_wrapper(Listener(fn, 1, needs_object=True))
 
+        _heard_by.setdefault(event_key.dispatch_target, _Heard()).add(event_key)
         event_key.base_listen(**kw)
-        _mark_listening(event_key.dispatch_target, event_key.identifier)
 
     # --- statements and transactions -------------------------------------------------------------------------------
 

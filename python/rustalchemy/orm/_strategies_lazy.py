@@ -15,7 +15,7 @@ from .. import _core, _sa
 from . import _detached, _on_lazy, interfaces, relationships
 from . import util as orm_util
 from ._lazy_peers import instead_of_load
-from ._prepared_loads import NO_LANE, owned_rows
+from ._prepared_loads import NO_LANE, only_object, owned_rows
 from ._statement_cache import plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_state
 from .context import QueryContext, _ORMCompileState
@@ -481,6 +481,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
     def _value_of(self, found: list[Any]) -> Any:
         if self.uselist:
             return found
+        if self.use_get:
+            return only_object(found)
         if len(found) > 1:
             util.warn(
                 f"Multiple rows returned with uselist=False for lazily-loaded attribute '{self.parent_property}' "

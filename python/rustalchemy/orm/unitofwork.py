@@ -1,7 +1,7 @@
 """One flush, seen from Python: events, the subtransaction, and the native core's stages in their order.
 
-register → group → graph → plan is ``UnitOfWork._uow_plan``; execute is ``_uow_execute``, which hands batches of rows
-to the ``FlushExecutor``; finish is ``_uow_finish``.
+register is ``UnitOfWork._uow_register``; group → graph → plan → execute is ``_uow_execute``, which hands batches of
+rows to the ``FlushExecutor``; finish is ``_uow_finish``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import util
 
-from ._transaction_states import ACTIVE, SUBTRANSACTION
+from ._transaction_states import SUBTRANSACTION
 from .persistence import FlushExecutor
 
 if TYPE_CHECKING:
-    from .. import _core
     from ._session_transaction import SessionTransaction
     from .session import Session
 
@@ -26,7 +25,6 @@ class UOWTransaction:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.transaction: SessionTransaction | None = None
-        self.plan: _core.OrderedFlush | None = None
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Run all stages; on failure the session's transaction is rolled back and remembers why."""
@@ -36,25 +34,24 @@ class UOWTransaction:
             if session._uow_is_clean():
                 return
 
-        outer = session._transaction or session._autobegin_t()
-        if outer._state is not ACTIVE:
-            # what only has to leave the session does so; anything else asks for the rollback that is due
-            session._uow_expunge_pending_orphans()
-            if session._uow_is_clean():
-                return
-        self.transaction = transaction = outer._begin_inside(SUBTRANSACTION)
+        # what only has to leave the session does so even where the transaction waits for its rollback
+        registered = session._uow_register(objects) if objects else session._uow_register()
+        if registered is None:
+            return
+        transaction = None
         try:
+            outer = session._transaction or session._autobegin_t()
+            self.transaction = transaction = outer._begin_inside(SUBTRANSACTION)
             session._warn_on_events = session._uow_warn_on_events = True
             try:
-                self.plan = plan = session._uow_plan(objects) if objects else session._uow_plan()
                 # not kept: the executor knows this object, and both should go when the flush ends
                 executor = FlushExecutor(session, transaction, self)
-                session._uow_execute(plan, executor)
+                session._uow_execute(registered, executor)
             finally:
                 session._warn_on_events = session._uow_warn_on_events = False
             if session._event_bits:
                 session.dispatch.after_flush(session, self)
-            reset = session._uow_finish(plan)
+            reset = session._uow_finish(registered)
             if executor.written:
                 executor.load_defaults()
             if reset:
@@ -64,10 +61,10 @@ class UOWTransaction:
             transaction._end_flush()
         except BaseException:
             with util.safe_reraise():
-                if self.plan is not None:
-                    # it holds the objects, and the exception's traceback holds it
-                    session._uow_abort(self.plan)
-                transaction.rollback(_capture_exception=True)
+                # it holds the objects, and the exception's traceback holds it
+                session._uow_abort(registered)
+                if transaction is not None:
+                    transaction.rollback(_capture_exception=True)
 
 
 def _warn_of_reset(states: int) -> None:

@@ -386,6 +386,12 @@ impl UowRef {
         let has_events = !self.core().events.is_silent();
         let mut first_error = None;
         let mut dropped = Vec::with_capacity(states.len());
+        if has_events {
+            // listeners of the first see none of them in the session any more
+            for held in states.iter().filter(|held| held.state().owner() == self.as_ptr()) {
+                self.take_out(held.state(), &mut dropped);
+            }
+        }
         for held in &states {
             let state = held.state();
             if state.owner() != self.as_ptr() && !(to_transient && state.owner().is_null()) {
@@ -398,10 +404,7 @@ impl UowRef {
             {
                 first_error.get_or_insert(error);
             }
-            dropped.extend(self.leave_lists(state));
-            dropped.extend(self.leave_deleted(state));
-            self.map_discard(state);
-            self.core().outside.remove(state);
+            self.take_out(state, &mut dropped);
             self.remember_expunged(state, to_transient);
             state.set_owner(std::ptr::null_mut());
             flags::note_detached(state, how);
@@ -425,6 +428,14 @@ impl UowRef {
         }
         drop(dropped);
         first_error.map_or(Ok(()), Err)
+    }
+
+    /// Takes a state out of all lists and the map. What held it is dropped by the caller when nothing is half done.
+    fn take_out(self, state: StateRef, dropped: &mut Vec<Held>) {
+        dropped.extend(self.leave_lists(state));
+        dropped.extend(self.leave_deleted(state));
+        self.map_discard(state);
+        self.core().outside.remove(state);
     }
 
     /// Takes out a state and what its expunge cascades reach.

@@ -27,6 +27,8 @@ pub static INVALID_REQUEST: ImportedType = ImportedType::new("sqlalchemy.exc", "
 pub static ARGUMENT: ImportedType = ImportedType::new("sqlalchemy.exc", "ArgumentError");
 /// Warnings.
 pub static SA_WARNING: ImportedType = ImportedType::new("sqlalchemy.exc", "SAWarning");
+/// More rows than there should be.
+pub static MULTIPLE_RESULTS: ImportedType = ImportedType::new("sqlalchemy.exc", "MultipleResultsFound");
 /// Cycles among rows.
 pub static CIRCULAR_DEPENDENCY: ImportedType = ImportedType::new("sqlalchemy.exc", "CircularDependencyError");
 /// `rustalchemy.orm.exc` classes.

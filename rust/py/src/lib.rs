@@ -94,8 +94,8 @@ mod _core {
     use crate::committed::{committed_values, expired_names, forget_committed, mark_expired, set_committed};
     #[pymodule_export]
     use crate::flush::{
-        Batch, CycleMember, Explanation, FlushPlan, OrderedFlush, PlanStep, PlannedChange, PreparedWrite, RowIterator,
-        RowStream,
+        Batch, CycleMember, Explanation, FlushPlan, PlanStep, PlannedChange, PreparedWrite, RegisteredFlush,
+        RowIterator, RowStream,
     };
     #[pymodule_export]
     use crate::hooks::install_hooks;

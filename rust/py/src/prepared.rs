@@ -12,6 +12,7 @@ use pyo3::{PyTraverseError, ffi, intern};
 use smallvec::SmallVec;
 
 use crate::attribute::AttrCore;
+use crate::errors;
 use crate::flags::{self, passive};
 use crate::hydrate::{self, HydrateOptions};
 use crate::identity::{FoundState, base_of_manager};
@@ -319,8 +320,15 @@ fn select<'py>(
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let py = session.py();
     let Some(rows) = prepared.rows(session, uow, key)? else { return Ok(None) };
-    let objects = hydrate::hydrate(session, uow.as_ptr(), prepared.plan.bind(py), &rows, options, None)?;
-    Ok(Some(objects.get_item(0).unwrap_or_else(|_| py.None().into_bound(py))))
+    let found = hydrate::hydrate(session, uow.as_ptr(), prepared.plan.bind(py), &rows, options, None)?;
+    let mut objects = found.iter();
+    let Some(first) = objects.next() else { return Ok(Some(py.None().into_bound(py))) };
+    if objects.any(|object| !object.is(&first)) {
+        // the primary key is declared, but the database does not know of it
+        let message = "Multiple rows were found when exactly one was required".to_owned();
+        return Err(errors::of(py, &imports::MULTIPLE_RESULTS, message));
+    }
+    Ok(Some(first))
 }
 
 /// Loads what is expired of a persistent object; false if Python has to do it. `ObjectDeletedError` if the row is gone.

@@ -169,6 +169,9 @@ pub fn links<'py>(
         if !may_load && !has_queue && !state.slot(index).is_modified() {
             return Ok(History::default());
         }
+        if flags & UNRESOLVED == 0 && state.slot(index).is_modified() {
+            resolve_original(py, state, index, flags)?; // of a scalar that was deleted
+        }
         return attribute::history(py, state, index, flags | passive::LOAD_AGAINST_COMMITTED | passive::NO_RAISE);
     };
     if !state.slot(index).is_modified() {
@@ -215,7 +218,9 @@ fn resolve_original(py: Python<'_>, state: StateRef, index: u32, flags: u32) -> 
     let original = history.deleted.into_iter().chain(history.unchanged).next();
     if state.slot(index).is_modified() {
         state.forget_committed(index);
-        if let Some(original) = original {
+        // One that is deleted has nothing else to say that it was looked up.
+        let is_deleted = state.slot(index).value().is_null();
+        if let Some(original) = original.or_else(|| is_deleted.then(|| py.None().into_bound(py))) {
             state.keep_committed(index, original.into_ptr());
         }
     }

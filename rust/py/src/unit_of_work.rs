@@ -13,7 +13,7 @@ use crate::criteria;
 use crate::errors;
 use crate::expiry;
 use crate::flags;
-use crate::flush::{self, FlushPlan, OrderedFlush};
+use crate::flush::{FlushPlan, RegisteredFlush};
 use crate::held::Held;
 use crate::hydrate::HydrateOptions;
 use crate::identity::LookedUp;
@@ -485,41 +485,36 @@ impl UnitOfWork {
             None => Err(errors::unmapped_instance(slf.py(), state)),
         }
     }
-    /// Registers and orders everything a flush has to do.
+    /// Registers what a flush has to write; None where nothing is left once pending orphans are gone.
     #[pyo3(signature = (objects = None))]
-    fn _uow_plan<'py>(
+    fn _uow_register<'py>(
         slf: &Bound<'py, Self>,
         objects: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, OrderedFlush>> {
+    ) -> PyResult<Option<Bound<'py, RegisteredFlush>>> {
         let _inside = Self::handle(slf).enter(slf.py())?;
-        OrderedFlush::make(slf.py(), Self::handle(slf), objects)
-    }
-    /// Pending orphans leave the session, as they do in a flush.
-    fn _uow_expunge_pending_orphans(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let _inside = Self::handle(slf).enter(slf.py())?;
-        flush::expunge_pending_orphans(slf.py(), Self::handle(slf))
+        RegisteredFlush::make(slf.py(), Self::handle(slf), objects)
     }
     /// What a flush would do now, as a value. Nothing is sent, loaded or changed.
     fn _uow_preview<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, FlushPlan>> {
         FlushPlan::make(slf.py(), Self::handle(slf))
     }
-    /// Sends the rows, batch by batch, through the executor.
+    /// Puts the work of a flush in order, and sends the rows, batch by batch, through the executor.
     fn _uow_execute(
         slf: &Bound<'_, Self>,
-        plan: &Bound<'_, OrderedFlush>,
+        flush: &Bound<'_, RegisteredFlush>,
         executor: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
         let _inside = Self::handle(slf).enter(slf.py())?;
-        OrderedFlush::execute(plan, Self::handle(slf), executor)
+        RegisteredFlush::execute(flush, Self::handle(slf), executor)
     }
     /// Settles states, map and history after success. How many states were changed meanwhile and reset.
-    fn _uow_finish(slf: &Bound<'_, Self>, plan: &Bound<'_, OrderedFlush>) -> PyResult<usize> {
+    fn _uow_finish(slf: &Bound<'_, Self>, flush: &Bound<'_, RegisteredFlush>) -> PyResult<usize> {
         let _inside = Self::handle(slf).enter(slf.py())?;
-        OrderedFlush::finish(plan, Self::handle(slf))
+        RegisteredFlush::finish(flush, Self::handle(slf))
     }
     /// Forgets an unsuccessful flush.
-    fn _uow_abort(_slf: &Bound<'_, Self>, plan: &Bound<'_, OrderedFlush>) {
-        OrderedFlush::abort(plan);
+    fn _uow_abort(_slf: &Bound<'_, Self>, flush: &Bound<'_, RegisteredFlush>) {
+        RegisteredFlush::abort(flush);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

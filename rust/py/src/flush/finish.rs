@@ -33,12 +33,16 @@ impl Flush {
         for number in 0..self.states.len() {
             let id = StateId::from_index(number);
             let state = self.states[number].state();
-            if self.register.entry(id).is_delete || state.owner() != uow.as_ptr() {
+            if self.register.entry(id).is_delete {
                 continue;
             }
             let descriptor = Rc::clone(self.descriptor(self.mapper_of(id)));
-            self.register_persistent(py, state, &descriptor)?;
-            saved.push(number);
+            if state.owner() == uow.as_ptr() {
+                self.register_persistent(py, state, &descriptor)?;
+                saved.push(number);
+            } else if state.owner().is_null() {
+                register_detached(py, state, &descriptor)?;
+            }
         }
         let serial = uow.serial();
         let mut became_persistent = Vec::new();
@@ -83,20 +87,7 @@ impl Flush {
             }
             return Ok(());
         }
-        let key = key_of(py, state, descriptor)?;
-        if is_null_key(&key, descriptor)? {
-            return Err(errors::of(
-                py,
-                &imports::FLUSH,
-                format!(
-                    "Instance {} has a NULL identity key.  If this is an auto-generated value, check that the database \
-                     table allows generation of new primary key values, and that the mapped Column object is configured to \
-                     expect these generated values.  Ensure also that this flush() is not occurring at an inappropriate \
-                     time, such as within a load() event.",
-                    state_str(py, state)
-                ),
-            ));
-        }
+        let key = written_key(py, state, descriptor)?;
         if state.has_key() {
             // SAFETY: the state owns its key.
             let old = unsafe { Bound::from_borrowed_ptr(py, state.key()) };
@@ -123,6 +114,35 @@ impl Flush {
         state.clear_flags(flags::ORPHANED_OUTSIDE);
         Ok(())
     }
+}
+
+/// A listener took an object out of the session after its row was written: it is detached from that row.
+fn register_detached(py: Python<'_>, state: StateRef, descriptor: &MapperDescriptor) -> PyResult<()> {
+    if !state.has_key() {
+        let key = written_key(py, state, descriptor)?;
+        state.set_key(key.into_ptr());
+    }
+    state.commit_all();
+    Ok(())
+}
+
+/// The identity of the row that was written for a state.
+fn written_key<'py>(py: Python<'py>, state: StateRef, descriptor: &MapperDescriptor) -> PyResult<Bound<'py, PyAny>> {
+    let key = key_of(py, state, descriptor)?;
+    if is_null_key(&key, descriptor)? {
+        return Err(errors::of(
+            py,
+            &imports::FLUSH,
+            format!(
+                "Instance {} has a NULL identity key.  If this is an auto-generated value, check that the database table \
+                 allows generation of new primary key values, and that the mapped Column object is configured to expect \
+                 these generated values.  Ensure also that this flush() is not occurring at an inappropriate time, such \
+                 as within a load() event.",
+                state_str(py, state)
+            ),
+        ));
+    }
+    Ok(key)
 }
 
 fn is_null_key(key: &Bound<'_, PyAny>, descriptor: &MapperDescriptor) -> PyResult<bool> {
@@ -165,10 +185,18 @@ impl UowRef {
     /// A row was deleted: its object is deleted, in this transaction, and out of the map (`_remove_newly_deleted`).
     pub(crate) fn newly_deleted(self, py: Python<'_>, state: StateRef) -> PyResult<()> {
         // A pending object that its parent let go has no row to be deleted: it stays pending.
-        if state.owner() != self.as_ptr() || !state.has_key() {
+        if !state.has_key() {
             return Ok(());
         }
         let Some(held) = Held::new(state) else { return Ok(()) };
+        if state.owner().is_null() {
+            // a listener took it out of the session after its row was deleted
+            state.add_flags(flags::DELETED);
+            return self.fire(py, SessionEvent::PersistentToDeleted, state);
+        }
+        if state.owner() != self.as_ptr() {
+            return Ok(());
+        }
         self.mark_row_deleted(state);
         self.map_discard(state);
         let left = (self.leave_deleted(state), self.leave_lists(state));

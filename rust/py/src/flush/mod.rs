@@ -1,6 +1,6 @@
 //! One flush on the side of the objects: *register* → (pure) *plan* → *execute* → *finish*.
 //!
-//! [`Flush`] is owned by an [`OrderedFlush`] and taken out of it while it works, so that nothing of it is borrowed from Python
+//! [`Flush`] is owned by an [`RegisteredFlush`] and taken out of it while it works, so that nothing of it is borrowed from Python
 //! while Python code runs. Every state of a flush is held until it is dropped.
 //! A preview goes the same way up to *execute*, which it walks through without sending or changing anything; what it has seen
 //! becomes a [`FlushPlan`].
@@ -12,11 +12,11 @@ mod finish;
 mod key_switch;
 mod known_writes;
 mod lane;
-mod ordered;
 mod plan;
 mod post_update;
 mod preview;
 mod register;
+mod registered;
 mod row_set;
 mod row_stream;
 mod rows;
@@ -52,9 +52,8 @@ pub use circular::CycleMember;
 pub use explain::{Explanation, PlannedChange};
 pub use known_writes::KnownWrites;
 pub use lane::PreparedWrite;
-pub use ordered::OrderedFlush;
 pub use plan::{FlushPlan, PlanStep};
-pub use register::expunge_pending_orphans;
+pub use registered::RegisteredFlush;
 pub use row_stream::{RowIterator, RowStream};
 
 /// A mapper that takes part, or that a relationship of one leads to.
@@ -157,9 +156,9 @@ impl Flush {
         }
     }
 
-    /// *Register* and *order*; what every group waits for is known where this is a preview.
-    fn prepare(&mut self, py: Python<'_>, objects: Option<&Bound<'_, PyAny>>) -> PyResult<core::Waits> {
-        self.register_session(py, objects)?;
+    /// Brings what is registered, and what comes along with it, in order; what every group waits for is known where this is
+    /// a preview.
+    fn make_plan(&mut self, py: Python<'_>) -> PyResult<core::Waits> {
         self.presort(py)?;
         while self.switch_keys(py, false)? {
             self.presort(py)?;

@@ -115,7 +115,8 @@ impl FlushPlan {
     /// Walks through a flush of everything the session has.
     pub fn make(py: Python<'_>, uow: UowRef) -> PyResult<Bound<'_, Self>> {
         let mut flush = Flush::new(uow, true, true);
-        let waits = flush.prepare(py, None)?;
+        flush.register_session(py, None)?;
+        let waits = flush.make_plan(py)?;
         flush.trace_cascades(py)?;
         let work = flush.foresee(py)?;
         let steps = core::steps(&flush.schema, &flush.plan, &waits, work);

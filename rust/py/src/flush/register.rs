@@ -17,7 +17,6 @@ use crate::history;
 use crate::mapper::{self, RelationshipDescriptor, bits};
 use crate::related;
 use crate::state::{StateRef, state_of};
-use crate::unit_of_work_core::UowRef;
 
 use super::Flush;
 use super::trace::Note;
@@ -46,13 +45,6 @@ impl Registration {
 /// Has a pending object lost a parent while it was in the session? If it is an orphan, no flush takes it in.
 fn was_let_go(state: StateRef) -> bool {
     !state.has_key() && state.has(flags::ORPHANED_OUTSIDE)
-}
-
-/// Pending orphans leave the session: all that a flush does with them, and it needs no transaction.
-pub fn expunge_pending_orphans(py: Python<'_>, uow: UowRef) -> PyResult<()> {
-    let mut leaving: Vec<Held> = uow.core().new.iter().filter_map(Held::new).collect();
-    leaving.retain(|held| was_let_go(held.state()) && attribute::is_orphan(py, held.state()));
-    uow.expunge(py, leaving, false)
 }
 
 impl Flush {

@@ -419,7 +419,12 @@ fn set_column(py: Python<'_>, state: StateRef, index: u32, value: &Bound<'_, PyA
         return attribute::set_column(py, state, index, value);
     }
     if slot.value() == value.as_ptr() {
-        return Ok(()); // mostly the other side of the relationship was here before
+        // mostly the other side of the relationship was here before
+        if !state.has(flags::MODIFIED) {
+            // a state whose row is deleted keeps its changes, and a rollback to a savepoint asks for them
+            note_change(state);
+        }
+        return Ok(());
     }
     // SAFETY: the slot takes over the new reference; the old one is ours then.
     let old = unsafe {
@@ -436,14 +441,19 @@ fn set_column(py: Python<'_>, state: StateRef, index: u32, value: &Bound<'_, PyA
     if is_first {
         state.keep_committed(index, old);
     }
-    state.add_flags(flags::MODIFIED);
-    if !state.owner().is_null() && state.has(flags::IN_MAP) {
-        // SAFETY: a unit of work clears `owner` of its states before it goes away.
-        unsafe { crate::unit_of_work_core::UnitOfWorkCore::register_dirty(state.owner(), state) };
-    }
+    note_change(state);
     if !is_first {
         // SAFETY: the slot owned it. It goes last: that may run Python code.
         unsafe { ffi::Py_XDECREF(old) };
     }
     Ok(())
+}
+
+/// The state counts as modified, and as dirty where it is persistent.
+fn note_change(state: StateRef) {
+    state.add_flags(flags::MODIFIED);
+    if !state.owner().is_null() && state.has(flags::IN_MAP) {
+        // SAFETY: a unit of work clears `owner` of its states before it goes away.
+        unsafe { crate::unit_of_work_core::UnitOfWorkCore::register_dirty(state.owner(), state) };
+    }
 }

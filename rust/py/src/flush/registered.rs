@@ -1,4 +1,4 @@
-//! `_core.OrderedFlush`: a flush whose order is decided, to be carried out once.
+//! `_core.RegisteredFlush`: a flush that knows its objects, to be ordered and carried out once.
 use std::cell::RefCell;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -9,23 +9,30 @@ use crate::unit_of_work_core::UowRef;
 
 use super::Flush;
 
-/// A flush whose order is decided; holds its objects until it is finished or aborted.
+/// A flush that knows its objects; holds them until it is finished or aborted.
 #[pyclass(frozen, module = "rustalchemy._core")]
-pub struct OrderedFlush {
+pub struct RegisteredFlush {
     flush: RefCell<Option<Box<Flush>>>,
 }
 
 // SAFETY: the module declares `gil_used`; the cell is only touched with the GIL held and never across Python calls.
-unsafe impl Send for OrderedFlush {}
+unsafe impl Send for RegisteredFlush {}
 // SAFETY: as above.
-unsafe impl Sync for OrderedFlush {}
+unsafe impl Sync for RegisteredFlush {}
 
-impl OrderedFlush {
-    /// *Register*, *graph*, *plan*.
-    pub fn make<'py>(py: Python<'py>, uow: UowRef, objects: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, Self>> {
+impl RegisteredFlush {
+    /// *Register*; nothing where nothing is left to do: pending orphans only have to leave the session.
+    pub fn make<'py>(
+        py: Python<'py>,
+        uow: UowRef,
+        objects: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, Self>>> {
         let mut flush = Flush::new(uow, false, objects.is_none());
-        flush.prepare(py, objects)?;
-        Bound::new(py, Self { flush: RefCell::new(Some(Box::new(flush))) })
+        flush.register_session(py, objects)?;
+        if flush.states.is_empty() {
+            return Ok(None);
+        }
+        Bound::new(py, Self { flush: RefCell::new(Some(Box::new(flush))) }).map(Some)
     }
 
     fn take(slf: &Bound<'_, Self>, uow: UowRef) -> PyResult<Box<Flush>> {
@@ -38,10 +45,11 @@ impl OrderedFlush {
         Ok(flush)
     }
 
-    /// *Execute*: sends every batch through the executor.
+    /// *Graph*, *plan* and *execute*: sends every batch through the executor.
     pub fn execute(slf: &Bound<'_, Self>, uow: UowRef, executor: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
         let mut flush = Self::take(slf, uow)?;
-        let result = flush.execute(slf.py(), executor);
+        let result = flush.make_plan(py).and_then(|_| flush.execute(py, executor));
         slf.get().flush.replace(Some(flush));
         result
     }
@@ -60,7 +68,7 @@ impl OrderedFlush {
 }
 
 #[pymethods]
-impl OrderedFlush {
+impl RegisteredFlush {
     /// The number of objects that take part.
     #[getter]
     fn objects(&self) -> usize {
