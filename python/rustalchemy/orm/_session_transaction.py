@@ -143,6 +143,10 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
             self._raise_for_prerequisite_state("_begin", self._state)
         return SessionTransaction(self.session, origin, self)
 
+    def _begin_flush(self) -> SessionTransaction:
+        """The subtransaction of a flush; guarded where a listener may call back."""
+        return self._begin() if self.session._event_bits else self._begin_inside(SUBTRANSACTION)
+
     def _begin_nested(self) -> SessionTransaction:
         session = self.session
         if session._event_bits or not session._uow_is_clean():

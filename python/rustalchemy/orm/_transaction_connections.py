@@ -72,8 +72,11 @@ class TransactionConnections(_StateChange):
         """The lane on a bind, bare if this transaction has no connection yet; None when Core has to see statements."""
         if self._state is not ACTIVE:
             self._raise_for_prerequisite_state("_connection_for_bind", self._state)
-        if self._outer_boundary is not None:
-            return self._outer_boundary._lane_for_bind(bind)
+        boundary = self._outer_boundary
+        if boundary is not None:
+            if self.session._event_bits and bind not in boundary._connections:
+                self._connection_for_bind(bind, None)  # whoever hears of it finds the flush's own level at it, too
+            return boundary._lane_for_bind(bind)
         if self._lane is None and not self._entries and not self.session._event_bits:
             self._state = PROVISIONING_CONNECTION
             try:

@@ -131,10 +131,10 @@ class FlushExecutor:
         """Begin where the rows of a mapper would go, for a step that has nothing to send."""
         self._target(manager.mapper)
 
-    def event_arguments(self, manager: Any) -> tuple[Mapper[Any], Connection]:
-        """What listeners of a mapper's row-level events get before the object."""
+    def event_arguments(self, manager: Any, obj: object) -> tuple[tuple[Mapper[Any], Connection], bool]:
+        """What listeners of a mapper's row-level events get before an object, and whether they get it before all."""
         mapper = manager.mapper
-        return mapper, self._target(mapper).connection
+        return (mapper, self._target(mapper).connection), True
 
     # --- after the statements ---
 

@@ -300,7 +300,7 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     def _close_impl(self, invalidate: bool, is_reset: bool = False) -> None:
         if not is_reset and self._close_state is SESSION_ACTIVE:
             self._close_state = SESSION_CLOSED
-        self._uow_close()
+        self.expunge_all()
         if self._transaction is not None:
             for transaction in self._transaction._iterate_self_and_parents():
                 transaction._owns_frame = False

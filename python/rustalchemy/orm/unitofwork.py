@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import util
 
-from ._transaction_states import SUBTRANSACTION
+from ._object_connections import ObjectConnections
 from .persistence import FlushExecutor
 
 if TYPE_CHECKING:
@@ -41,11 +41,12 @@ class UOWTransaction:
         transaction = None
         try:
             outer = session._transaction or session._autobegin_t()
-            self.transaction = transaction = outer._begin_inside(SUBTRANSACTION)
+            self.transaction = transaction = outer._begin_flush()
             session._warn_on_events = session._uow_warn_on_events = True
             try:
                 # not kept: the executor knows this object, and both should go when the flush ends
-                executor = FlushExecutor(session, transaction, self)
+                executor_class = ObjectConnections if session.connection_callable else FlushExecutor
+                executor = executor_class(session, transaction, self)
                 session._uow_execute(registered, executor)
             finally:
                 session._warn_on_events = session._uow_warn_on_events = False

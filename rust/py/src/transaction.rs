@@ -269,11 +269,13 @@ impl UowRef {
 
     /// Takes everything out of the session and forgets all frames.
     pub fn close(self, py: Python<'_>) -> PyResult<()> {
+        let result = self.expunge_all(py);
+        // Last: what hears of it may commit.
         let core = self.core();
         let frames = std::mem::take(&mut core.frames);
         core.in_transaction = false;
         drop(frames);
-        self.expunge_all(py)
+        result
     }
 
     /// Takes everything out of the session but what is neither pending nor in the map: deleted objects stay.

@@ -253,8 +253,9 @@ impl Batch {
         Ok(())
     }
 
-    /// One row as a batch of its own.
-    fn slice(&self, py: Python<'_>, position: usize) -> PyResult<Self> {
+    /// Some rows as a batch of their own: one, or those up to `end`.
+    #[pyo3(signature = (position, end = None))]
+    fn slice(&self, py: Python<'_>, position: usize, end: Option<usize>) -> PyResult<Self> {
         Ok(Self {
             manager: self.manager.clone_ref(py),
             descriptor: Rc::clone(&self.descriptor),
@@ -264,7 +265,7 @@ impl Batch {
             where_columns: self.where_columns.clone(),
             has_sql: self.has_sql,
             needs_key: self.needs_key,
-            set: Rc::new(self.set.slice(py, position)?),
+            set: Rc::new(self.set.slice(py, position..end.unwrap_or(position + 1))?),
         })
     }
 

@@ -53,6 +53,9 @@ impl Flush {
             let action = self.plan.groups[number].action;
             let states = std::mem::take(&mut self.plan.groups[number].states);
             self.has_sent = false;
+            if !self.uow.core().events.is_silent() {
+                self.connect(py, executor, action)?; // who hears of its beginning may still change what is written
+            }
             let result = match action {
                 Action::SaveUpdateAll(_) => self.save(py, executor, &states),
                 Action::DeleteAll(_) => self.delete(py, executor, &states),
@@ -67,13 +70,20 @@ impl Flush {
             };
             self.plan.groups[number].states = states;
             result?;
-            if let (false, Action::SaveUpdateAll(mapper) | Action::DeleteAll(mapper)) = (self.has_sent, action) {
-                // a flush that finds no net change has begun its transaction all the same
-                executor
-                    .call_method1(pyo3::intern!(py, "connect"), (self.mappers[mapper.index()].manager.bind(py),))?;
+            if !self.has_sent {
+                self.connect(py, executor, action)?; // a flush that finds no net change has begun its transaction all the same
             }
         }
         self.blocked.take().map_or(Ok(()), Err)
+    }
+
+    /// Begins where the rows of an action's mapper would go.
+    fn connect(&self, py: Python<'_>, executor: &Bound<'_, PyAny>, action: Action) -> PyResult<()> {
+        if let Action::SaveUpdateAll(mapper) | Action::DeleteAll(mapper) = action {
+            let manager = self.mappers[mapper.index()].manager.bind(py);
+            executor.call_method1(pyo3::intern!(py, "connect"), (manager,))?;
+        }
+        Ok(())
     }
 
     // ---- INSERT and UPDATE ---------------------------------------------------------------------------------------------
@@ -236,13 +246,17 @@ impl Flush {
             return Ok(());
         }
         let arguments = match &entry.event_arguments {
-            Some(arguments) => arguments,
+            Some(arguments) => arguments.each_ref().map(|argument| argument.clone_ref(py)),
             None => {
-                let made = executor.call_method1("event_arguments", (entry.manager.bind(py),))?.extract()?;
-                self.mappers[mapper.index()].event_arguments.insert(made)
+                let (made, holds): ([Py<PyAny>; 2], bool) =
+                    executor.call_method1("event_arguments", (entry.manager.bind(py), state.object(py)))?.extract()?;
+                if holds {
+                    self.mappers[mapper.index()].event_arguments = Some(made.each_ref().map(|made| made.clone_ref(py)));
+                }
+                made
             }
         };
-        let others = arguments.each_ref().map(|argument| argument.bind(py).clone());
+        let others = arguments.map(|argument| argument.into_bound(py));
         let listeners = self.mappers[mapper.index()].descriptor.row_events.present(py, number)?;
         Firing { state, position: 2, others: &others, keyword: None }.announce(py, listeners)
     }

@@ -1,4 +1,6 @@
 //! Rows of one statement on their way to the database, and where their parameters come from.
+use std::ops::Range;
+
 use pyo3::exceptions::PyIndexError;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -219,12 +221,14 @@ impl RowSet {
         Ok(())
     }
 
-    /// One row alone.
-    pub(super) fn slice(&self, py: Python<'_>, position: usize) -> PyResult<Self> {
-        let row = self.rows.get(position).ok_or_else(|| PyIndexError::new_err("no such row"))?;
-        let version = |(column, versions): &(u32, Vec<Py<PyAny>>)| (*column, vec![versions[position].clone_ref(py)]);
+    /// Some rows alone.
+    pub(super) fn slice(&self, py: Python<'_>, places: Range<usize>) -> PyResult<Self> {
+        let rows = self.rows.get(places.clone()).ok_or_else(|| PyIndexError::new_err("no such row"))?;
+        let version = |(column, versions): &(u32, Vec<Py<PyAny>>)| {
+            (*column, versions[places.clone()].iter().map(|version| version.clone_ref(py)).collect())
+        };
         Ok(Self {
-            rows: vec![row.clone()],
+            rows: rows.to_vec(),
             versions: self.versions.as_ref().map(version),
             old_versions: self.old_versions.as_ref().map(version),
             has_new_keys: self.has_new_keys,

@@ -1,4 +1,4 @@
-"""Session listeners that take objects out of the session while it writes them."""
+"""Session listeners that call the session while it writes, begins or ends."""
 
 from __future__ import annotations
 
@@ -117,3 +117,86 @@ def test_a_flush_knows_its_objects_before_its_transaction_begins(world: World) -
         assert world.state(late) == "pending"
         session.flush()
         assert world.state(late) == "persistent"
+
+
+@pytest.mark.parametrize("method", ["commit", "rollback", "close"])
+def test_the_transaction_of_a_flush_cannot_be_ended_while_it_begins(world: World, method: str) -> None:
+    with world.session() as session:
+        session.begin()
+        session.add(world.User(name="ed"))
+        refused: list[str] = []
+
+        def end(session: Any, transaction: Any) -> None:
+            if not refused:
+                try:
+                    getattr(session, method)()
+                except sa.exc.IllegalStateChangeError as error:
+                    refused.append(str(error))
+
+        event.listen(session, "after_transaction_create", end)
+        with pytest.raises((sa.exc.ResourceClosedError, sa.exc.IllegalStateChangeError)):
+            session.flush()
+        assert "'_begin()' is already in progress" in refused[0]
+
+
+def test_a_savepoint_is_refused_while_a_connection_is_provided(world: World) -> None:
+    with world.session() as session:
+        session.begin()
+        session.add(world.User(name="ed"))
+
+        def begin(session: Any, transaction: Any, connection: Any) -> None:
+            with pytest.raises(sa.exc.InvalidRequestError, match="is provisioning a new connection"):
+                session.begin_nested()
+
+        event.listen(session, "after_begin", begin)
+        session.flush()
+
+
+def test_a_change_given_up_when_the_flush_gets_its_connection_is_not_written(world: World) -> None:
+    with world.session() as session:
+        user = world.saved(session)
+        session.begin()
+        session.expire_on_commit = False
+        assert user.name == "ed"
+        session.rollback()
+        assert world.state(user) == "persistent"
+        session.refresh(user)
+        savepoint = session.begin_nested()
+        user.name = "changed"
+        event.listen(session, "after_begin", lambda session, *args: session.expire(user), once=True)
+        session.flush()
+        assert user.name == "ed"
+        savepoint.commit()
+        session.commit()
+    assert world.rows("SELECT name FROM users") == [("ed",)]
+
+
+def test_a_session_that_refuses_to_close_can_still_be_rolled_back(world: World) -> None:
+    with world.session() as session:
+        user, other = world.User(name="ed"), world.User(name="other")
+        session.add(user)
+        savepoint = session.begin_nested()
+        session.add(other)
+
+        def close(session: Any, transaction: Any, connection: Any) -> None:
+            with pytest.raises(sa.exc.IllegalStateChangeError):
+                session.close()
+
+        event.listen(session, "after_begin", close, once=True)
+        session.flush()
+        savepoint.rollback()
+        session.rollback()
+        assert world.state(user) == "transient"
+    assert world.rows("SELECT name FROM users") == []
+
+
+def test_a_commit_while_the_session_closes_detaches_what_was_deleted(world: World) -> None:
+    with world.session() as session:
+        kept, gone = world.saved(session), world.saved(session, name="gone")
+        session.delete(gone)
+        session.flush()
+        event.listen(session, "persistent_to_detached", lambda session, user: session.commit(), once=True)
+        session.close()
+        assert world.state(kept) == "detached"
+        assert world.state(gone) == "detached"
+    assert world.rows("SELECT name FROM users") == [("ed",)]
