@@ -69,7 +69,8 @@ from sqlalchemy.sql.base import _select_iterables as _select_iterables
 from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.dml import UpdateDMLState
 from sqlalchemy.engine.result import SimpleResultMetaData
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnElement, True_, _anonymous_label
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnElement, True_
+from sqlalchemy.sql.elements import _anonymous_label as _anonymous_label
 
 # Where ORM statements find their compiler.
 # sql.elements -------------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+import operator
+from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspect, util
@@ -15,15 +16,20 @@ from .. import _sa
 from . import relationships
 from . import util as orm_util
 from ._context_entities import _column_descriptions
+from ._embedding_selects import EmbeddingSelect
+from ._query_lane import is_plain
 from ._strategies_post import _PostLoader
 from .context import _ORMSelectCompileState
 from .path_registry import PathRegistry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ._row_plans import EntityParts, RowPlanBuilder
 
 _ORIGINAL = ("orig_query", "subqueryload")
 _REWRITTEN_PATH = ("subquery_rewritten_path", None)
+_OPTIONS = frozenset({_ORIGINAL, _REWRITTEN_PATH})
 
 
 @relationships.RelationshipProperty.strategy_for(lazy="subquery")
@@ -69,16 +75,51 @@ class _SubqueryLoader(_PostLoader):
 
     def _load(self, path: Any, entity_index: int, loadopt: Any, context: Any) -> dict[Any, list[Any]]:
         """The related objects by the key of their parents."""
-        query = self._query(context, path, entity_index, loadopt).with_session(context.session)
-        if context.load_options._populate_existing:
-            query = query.populate_existing()
+        rows = self._kept_rows(path, entity_index, loadopt, context)
+        if rows is None:
+            query = self._query(context, path, entity_index, loadopt).with_session(context.session)
+            if context.load_options._populate_existing:
+                query = query.populate_existing()
+            rows = query.params(context.params or {})
         found: dict[Any, list[Any]] = {}
-        for row in query.params(context.params or {}):
+        for row in rows:
             values = tuple(row)
             found.setdefault(values[1:], []).append(values[0])
         return found
 
     # the statement
+
+    def _kept_rows(self, path: Any, entity_index: int, loadopt: Any, context: Any) -> Optional[Iterable[Any]]:
+        """The rows of a statement that is kept with the one it embeds; None if it has to be made for this execution."""
+        from .query import Query
+
+        session = context.session
+        before = context.query._execution_options
+        original = before.get(_ORIGINAL, context.query)
+        if (
+            original._is_lambda_element
+            or context.execution_options
+            or not _OPTIONS.issuperset(before)
+            or (loadopt and loadopt._extra_criteria)
+            or context.load_options._populate_existing
+            or Query._has_listeners
+            or not is_plain(session)
+            # an alias may be another one each time
+            or any(getattr(part, "is_aliased_class", False) for part in path.path)
+        ):
+            return None
+        options = context._loader_strategy_options()
+        kept = context.following_selects
+        key = (self, path.path, entity_index)
+        known = kept.get(key)
+        if known is None or len(known.options) != len(options) or not all(map(operator.is_, known.options, options)):
+            statement = self._query(context, path, entity_index, loadopt).with_session(session)._statement_20()
+            lane = session._lane(self.parent)
+            known = None if lane is None else EmbeddingSelect.of(statement, original, options, lane.dialect)
+            if known is None:
+                return None
+            kept[key] = known
+        return known.rows(session, original, {_ORIGINAL: original}, context.params, Query.load_options)
 
     def _query(self, context: Any, path: Any, entity_index: int, loadopt: Any) -> Any:
         from .query import Query
