@@ -352,3 +352,15 @@ def test_an_outer_savepoint_ends_first(world: Any) -> None:
     assert not inner.is_active and not session.in_nested_transaction()
     session.commit()
     assert world.rows("SELECT name, age FROM users") == [("jack", 1)]
+
+
+def test_a_closed_session_begins_again_with_the_next_object(world: Any) -> None:
+    with world.session() as session:
+        session.add(world.User(name="ed"))
+        session.close()
+        session.add(world.User(name="other"))
+        assert session.in_transaction()
+        session.begin_nested()
+        session.close()
+        session.add(world.User(name="third"))
+        assert session.in_transaction()

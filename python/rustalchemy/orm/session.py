@@ -303,7 +303,6 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
         self.expunge_all()
         if self._transaction is not None:
             for transaction in self._transaction._iterate_self_and_parents():
-                transaction._owns_frame = False
                 transaction.close(invalidate)
 
     # --- objects: what the native base leaves to Python -------------------------------------------------------------
