@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._sa import compile_cached, returning_order, single_values_clause
 from ._lane import in_values_order, page_sizes
+from ._statement_cache import kept_shape, remember_shape
+from ._statement_shape import dml_shape
 from .context import _orm_load_exec_options
 
 if TYPE_CHECKING:
@@ -62,9 +64,8 @@ def insert_rows(
     keep_none = mapper._insert_cols_evaluating_none[table]
     nullable = {name for name in names if render_nulls or columns[name] in keep_none}
     returns = user_statement is not None and bool(user_statement._returning)
-    if returns:
-        statement = statement.return_defaults(*table.primary_key)
-    batch = _Rows(session, mapper, statement, {columns[name].key: name for name in names}).batch(rows, nullable)
+    keys = {columns[name].key: name for name in names}
+    batch = _Rows(session, mapper, statement, keys, table.primary_key if returns else ()).batch(rows, nullable)
     if batch is None:
         return False
     if returns:
@@ -138,13 +139,16 @@ def _generated_key_place(compiled: Any) -> int | None:
 
 
 class _Rows:
-    """A statement and the attribute that each of its parameters is taken from."""
+    """A statement, the attribute of each of its parameters, and columns that it returns beside others."""
 
-    def __init__(self, session: Any, mapper: Mapper[Any], statement: Any, names: dict[str, str]) -> None:
+    def __init__(
+        self, session: Any, mapper: Mapper[Any], statement: Any, names: dict[str, str], returned: Iterable[Any] = ()
+    ) -> None:
         self.session = session
         self.mapper = mapper
         self.statement = statement
         self.names = names
+        self.returned = tuple(returned)
 
     def batch(self, rows: Sequence[Mapping[str, Any]], nullable: Iterable[str]) -> _Batch | None:
         """The rows with what sends them; None if that has to be Core."""
@@ -154,13 +158,30 @@ class _Rows:
         lane = self.session._lane(self.mapper)
         if lane is None:
             return None
-        compiled = compile_cached(self.statement, lane.engine, sorted(names))
+        compiled = self._compiled(lane)
         if compiled is None or not set(compiled.positiontup) <= names.keys():
             return None
         if compiled.insert_prefetch or compiled.update_prefetch:
             return None
         parameters = self._parameters(compiled, rows, set(nullable))
         return None if parameters is None else _Batch(lane, compiled, parameters)
+
+    def _compiled(self, lane: Lane) -> Any:
+        """What the statement is compiled to for these parameters; found by a cheap key if it was seen before."""
+        statement = self.statement
+        names = tuple(sorted(self.names))
+        shape = dml_shape(statement)
+        if shape is not None:
+            shape = (("rows", names, *map(id, self.returned), *shape[0]), shape[1])
+            known = kept_shape(lane.dialect, shape[0])
+            if known is not None:
+                return known
+        returning = statement.return_defaults(*self.returned) if self.returned else statement
+        compiled = compile_cached(returning, lane.engine, list(names))
+        cache_key = None if compiled is None or shape is None else statement._generate_cache_key()
+        if shape is not None and cache_key is not None:
+            remember_shape(lane.dialect, shape, compiled, statement, cache_key.bindparams)
+        return compiled
 
     def _parameters(
         self, compiled: Any, rows: Sequence[Mapping[str, Any]], nullable: set[str]

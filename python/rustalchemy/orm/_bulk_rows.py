@@ -7,7 +7,7 @@ table of the mapper.
 from __future__ import annotations
 
 from itertools import groupby, zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import sql, util
@@ -15,10 +15,9 @@ from sqlalchemy.engine import cursor as _cursor
 from sqlalchemy.engine import result as _result
 
 from .. import _core, _sa
-from .._sa import _entity_namespace_key
 from . import exc as orm_exc
 from ._bulk_lane import ReturnedRows, insert_rows, update_rows
-from .interfaces import PropComparator
+from ._statement_shape import dml_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -50,18 +49,14 @@ def _embedded_parameters(statement: Any, rows: list[_Row]) -> list[str]:
     """Names of bound parameters the user's statement has itself and the rows give values for."""
     if statement is None or not rows:
         return []
-    return [param.key for param in statement._get_embedded_bindparams() if param.key in rows[0]]
+    shape = dml_shape(statement)
+    parameters = statement._get_embedded_bindparams() if shape is None else shape[1]
+    return [param.key for param in parameters if param.key in rows[0]]
 
 
 def _expand_other_attrs(mapper: Mapper[Any], rows: Iterable[_Row]) -> None:
     """Let attributes that are no columns (composites, hybrids) put their columns into the rows."""
-    setters = {}
-    for key in mapper.all_orm_descriptors.keys():  # noqa: SIM118 - no mapping
-        attribute = _entity_namespace_key(cast("Any", mapper), key, default=None)
-        if isinstance(attribute, PropComparator):
-            setter = attribute._bulk_dml_setter(key)
-            if setter is not None:
-                setters[key] = setter
+    setters = mapper._row_setters
     if not setters:
         return
     for row in rows:
@@ -403,6 +398,10 @@ def _key_params(mapper: Mapper[Any], table: Any, row: _Row) -> _Row:
     return params
 
 
+# what an UPDATE consists of that has nothing but its entity
+_BARE = frozenset({"_Annotated__element", "_annotations", "_hash", "_propagate_attrs", "table"})
+
+
 class _UpdateWriter:
     """Sends the UPDATE statements of one table."""
 
@@ -418,13 +417,18 @@ class _UpdateWriter:
         self.execution_options = {"compiled_cache": mapper.base_mapper._compiled_cache}
         if user_statement is None:
             self.statement = mapper.base_mapper._memo(("bulk_update", table), lambda: self._by_key(table.update()))
+        elif _BARE.issuperset(user_statement.__dict__):
+            annotations = tuple(user_statement._annotations.items())
+            key = ("bulk_update", table, mapper, user_statement.table, annotations)
+            self.statement = mapper.base_mapper._memo(key, lambda: self._of_user(user_statement))
         else:
-            self.statement = self._by_key(user_statement)._annotate(
-                {"_emit_update_table": table, "_emit_update_mapper": mapper}
-            )
+            self.statement = self._of_user(user_statement)
         self.fixed_values = _has_fixed_values(user_statement)
         if mapper._version_id_has_server_side_value:
             self.statement = self.statement.return_defaults(version)
+
+    def _of_user(self, statement: Any) -> Any:
+        return self._by_key(statement)._annotate({"_emit_update_table": self.table, "_emit_update_mapper": self.mapper})
 
     def _by_key(self, statement: Any) -> Any:
         columns = [*self.mapper._pks_by_table[self.table]]

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from .mapper import Mapper
 
 
-_NONE: dict[Any, Any] = {}
-
 # values that become parameters without further ado
 _PLAIN_VALUES = PLAIN_TYPES | {bool, type(None)}
 
@@ -64,11 +62,11 @@ class _ORMDMLState(_AbstractORMCompileState):
                 return value
             return coercions.expect(roles.ExpressionElementRole, value, type_=sqltypes.NullType(), is_crud=True)
 
-        known: dict[Any, Any] = mapper._written_columns if needs_to_be_cacheable else _NONE
+        known = mapper._written_columns
         for given, value in kv_iterator:
             is_plain = type(value) in _PLAIN_VALUES
             if is_plain and given in known:
-                yield known[given], crud_parameter(value)
+                yield known[given], crud_parameter(value) if needs_to_be_cacheable else value
                 continue
             key = coercions.expect(roles.DMLColumnRole, given)
             attribute: Any = None
@@ -86,7 +84,7 @@ class _ORMDMLState(_AbstractORMCompileState):
                 continue
             pairs = attribute._bulk_update_tuples(value)
             found = core_crud_kv_pairs(statement, pairs, needs_to_be_cacheable)
-            if is_plain and needs_to_be_cacheable and _is_always_written_as(attribute, mapper):
+            if is_plain and _is_always_written_as(attribute, mapper):
                 known[key if isinstance(key, str) else attribute] = found[0][0]
             yield from found
 

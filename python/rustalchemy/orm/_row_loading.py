@@ -64,7 +64,7 @@ def plan_variant(load_options: Any) -> tuple[bool, ...]:
     )
 
 
-def statement_plan(context: QueryContext, source: Callable[[], RowSource], cacheable: bool = True) -> StatementPlan:
+def statement_plan(context: QueryContext, source: Callable[[], RowSource]) -> StatementPlan:
     """The plan of the context's compiled statement, made at its first execution."""
     compile_state = context.compile_state
     load_options = context.load_options
@@ -86,7 +86,7 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource], cache
     )
     builder = RowPlanBuilder(context, source())
     plan = StatementPlan(builder, entities, single_entity)
-    if cacheable and builder.cacheable and own_options:
+    if builder.cacheable and own_options:
         # the plan outlives this execution, and with it the builder, which plans for subclasses configured later
         builder.context = context.without_execution()
         plans[key] = plan

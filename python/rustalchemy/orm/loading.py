@@ -25,7 +25,7 @@ __all__ = ("_setup_entity_query", "get_from_identity", "instances", "merge_froze
 
 def fetched_instances(rows: list[Any], source: RowSource, context: QueryContext) -> Any:
     """A Result of ORM objects and values, over the raw rows of one execution."""
-    plan = statement_plan(context, lambda: source, cacheable=False)
+    plan = statement_plan(context, lambda: source)
     found = RowLoad(context, plan).rows(rows)
     metadata = result_metadata(plan, context.load_options, context.query)
     return FetchedResult(metadata, iter(found), plan, context.compile_state, context)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Column, event, inspection, log, util
 from sqlalchemy import exc as sa_exc
@@ -18,7 +18,7 @@ from sqlalchemy.sql.cache_key import MemoizedHasCacheKey
 from sqlalchemy.util import HasMemoized
 
 from .. import _core
-from .._sa import _self_inspects, annotate_for_entity, tag_method_for_warnings
+from .._sa import _entity_namespace_key, _self_inspects, annotate_for_entity, tag_method_for_warnings
 from . import attributes, instrumentation
 from ._mapper_inheritance import _MapperInheritance
 from ._mapper_properties import _ColumnMapping as _ColumnMapping
@@ -36,7 +36,7 @@ from .base import InspectionAttr, _parse_mapper_argument, opt_manager_of_class
 from .base import class_mapper as class_mapper
 from .base import object_mapper as object_mapper
 from .exc import NO_STATE
-from .interfaces import MapperProperty, ORMEntityColumnsClauseRole, ORMFromClauseRole
+from .interfaces import MapperProperty, ORMEntityColumnsClauseRole, ORMFromClauseRole, PropComparator
 
 _O = TypeVar("_O", bound=object)
 _Fn = TypeVar("_Fn", bound=Callable[..., Any])
@@ -322,6 +322,17 @@ class Mapper(
     def _written_columns(self) -> dict[Any, Any]:
         """By attribute, or its name: the column of a statement's values, as they are met."""
         return {}
+
+    @HasMemoized.memoized_attribute
+    def _row_setters(self) -> dict[str, Any]:
+        """By name, the attributes that are no columns and what puts their columns into a row of values."""
+        setters = {}
+        for key in self.all_orm_descriptors.keys():  # noqa: SIM118 - no mapping
+            attribute: Any = _entity_namespace_key(cast("Any", self), key, default=None)
+            setter = attribute._bulk_dml_setter(key) if isinstance(attribute, PropComparator) else None
+            if setter is not None:
+                setters[key] = setter
+        return setters
 
     def _expire_memoizations(self) -> None:
         for mapper in self.iterate_to_root():
