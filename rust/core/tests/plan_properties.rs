@@ -8,19 +8,19 @@ use common::Model;
 use proptest::prelude::*;
 use rustalchemy_core::error::PlanError;
 use rustalchemy_core::flush::{Action, FlushPlan, mermaid, table};
-use rustalchemy_core::graph::{Graph, levels, nodes_in_cycles};
+use rustalchemy_core::graph::{Graph, by_level, nodes_in_cycles};
 use rustalchemy_core::ids::{MapperId, StateId};
 use rustalchemy_core::schema::Direction::{self, ManyToMany, ManyToOne, OneToMany};
 
 /// Group number in which every state is saved or deleted.
 fn places(model: &Model, plan: &FlushPlan) -> Vec<usize> {
     let mut places = vec![usize::MAX; model.register.len()];
-    for (place, group) in plan.groups.iter().enumerate() {
+    for (place, group) in plan.groups().enumerate() {
         if matches!(
             group.action,
             Action::SaveUpdateAll(_) | Action::DeleteAll(_)
         ) {
-            for state in &group.states {
+            for state in group.states {
                 assert_eq!(places[state.index()], usize::MAX, "{state:?} is done twice");
                 places[state.index()] = place;
             }
@@ -229,12 +229,12 @@ proptest! {
         let (crowded, same_states) = recipe.model(true);
         let number_of = |state: &StateId| same_states.iter().position(|same| same == state);
         let mut expected = Vec::new();
-        for group in alone.plan().unwrap().groups {
+        for group in alone.plan().unwrap().groups() {
             let numbers: Vec<_> = group.states.iter().map(|state| states.iter().position(|same| same == state)).collect();
             expected.push((group.action, group.level, numbers));
         }
         let mut found = Vec::new();
-        for group in crowded.plan().unwrap().groups {
+        for group in crowded.plan().unwrap().groups() {
             let numbers: Vec<_> = group.states.iter().map(number_of).collect();
             if numbers.is_empty() || numbers.iter().any(Option::is_some) {
                 prop_assert!(numbers.iter().all(Option::is_some), "a group mixes classes");
@@ -272,7 +272,7 @@ proptest! {
             let (first, second) = if is_delete { (below, above) } else { (above, below) };
             prop_assert!(first < second);
         }
-        for group in &plan.groups {
+        for group in plan.groups() {
             prop_assert!(group.states.is_sorted());
         }
     }
@@ -285,21 +285,18 @@ proptest! {
         for (before, after) in edges {
             graph.add_edge(before % count, after % count);
         }
-        match levels(&graph) {
-            Ok(levels) => {
-                prop_assert!(!nodes_in_cycles(&graph).contains(&true));
-                for &(before, after) in graph.edges() {
-                    prop_assert!(levels[before as usize] < levels[after as usize]);
-                }
+        let (edges, flags) = (graph.edges(), nodes_in_cycles(&graph));
+        let mut levels = vec![None; nodes];
+        let ordered = by_level(&mut graph, |level, nodes| {
+            for &mut node in nodes {
+                assert_eq!(levels[node as usize].replace(level), None);
             }
-            Err(blocked) => {
-                prop_assert!(!blocked.cycle.is_empty());
-                for &(before, after) in graph.edges() {
-                    let (before, after) = (before as usize, after as usize);
-                    prop_assert!(blocked.reached[before] || !blocked.reached[after]);
-                    prop_assert!(!blocked.reached[after] || blocked.levels[before] < blocked.levels[after]);
-                }
-            }
+        });
+        prop_assert_eq!(flags.contains(&true), ordered.is_err());
+        prop_assert_eq!(levels.contains(&None), ordered.is_err());
+        for (before, after) in edges {
+            let (before, after) = (levels[before as usize], levels[after as usize]);
+            prop_assert!(after.is_none() || before.is_some() && before < after);
         }
     }
 }
@@ -319,8 +316,7 @@ fn a_large_tree_needs_one_group_a_level() {
     }
     let plan = model.plan().unwrap();
     let saves = plan
-        .groups
-        .iter()
+        .groups()
         .filter(|group| matches!(group.action, Action::SaveUpdateAll(_)));
     assert_eq!(saves.count(), *depth.last().unwrap() as usize + 1);
 }

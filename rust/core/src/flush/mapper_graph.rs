@@ -3,12 +3,12 @@
 use hashbrown::DefaultHashBuilder;
 use indexmap::IndexMap;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, by_level};
 use crate::ids::{DependencyId, MapperId};
 use crate::schema::Schema;
 
 use super::dependency::{Action, EdgeSink, mapper_edges};
-use super::plan::{FlushPlan, Group, sort_key, states_of};
+use super::plan::{FlushPlan, sort_key, states_of};
 use super::register::Register;
 use super::waits::{Reason, Waits};
 
@@ -81,44 +81,50 @@ impl MapperGraph {
             .map_or(Action::DeleteAll(MapperId(0)), |(action, ())| *action)
     }
 
-    pub(super) fn into_plan(
-        self,
+    /// The plan, if whole mappers can be put in order; else the nodes that lie on cycles, by a flag each.
+    pub(super) fn plan(
+        &mut self,
         schema: &Schema,
         register: &Register,
-        level: &[u32],
         waits: Option<&mut Waits>,
-    ) -> FlushPlan {
-        let mut order: Vec<u32> = (0..).take(self.graph.len()).collect();
-        order.sort_by_key(|&node| (level[node as usize], sort_key(schema, self.action(node))));
-        let mut groups = Vec::new();
+    ) -> Result<FlushPlan, Vec<bool>> {
+        let mut plan = FlushPlan::with_capacity(register.len());
         let mut group_of = vec![None; self.graph.len()];
-        for node in order {
-            let action = self.action(node);
-            let states = states_of(schema, register, action);
-            if !states.is_empty() || matches!(action, Action::PostUpdateAll(..)) {
-                group_of[node as usize] = u32::try_from(groups.len()).ok();
-                groups.push(Group {
-                    action,
-                    states: states.into(),
-                    level: level[node as usize],
-                });
+        let mut graph = std::mem::take(&mut self.graph);
+        let ordered = by_level(&mut graph, |level, nodes| {
+            nodes.sort_unstable_by_key(|&node| (sort_key(schema, self.action(node)), node));
+            for &node in &*nodes {
+                let number = plan.len();
+                let action = self.action(node);
+                let fill = |found: &mut _| states_of((schema, register), action, found);
+                if plan.add(action, level, fill) {
+                    group_of[node as usize] = u32::try_from(number).ok();
+                }
             }
+        });
+        self.graph = graph;
+        if let Err(blocked) = ordered {
+            let mut cyclic = vec![false; self.graph.len()];
+            for node in blocked.cycle {
+                cyclic[node as usize] = true;
+            }
+            return Err(cyclic);
         }
         if let Some(waits) = waits {
-            let edges = self
-                .graph
-                .edges()
-                .iter()
-                .copied()
-                .zip(self.reasons.iter().copied());
             waits.fill(
-                groups.len(),
-                edges,
+                plan.len(),
+                self.edges(),
                 |node| group_of[node as usize],
                 |node| self.action(node),
             );
         }
-        FlushPlan { groups }
+        Ok(plan)
+    }
+
+    /// The edges with their reasons.
+    pub(super) fn edges(&self) -> impl Iterator<Item = ((u32, u32), Reason)> {
+        let edges = self.graph.edges().into_iter();
+        edges.zip(self.reasons.iter().copied())
     }
 }
 

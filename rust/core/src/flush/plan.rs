@@ -4,8 +4,8 @@
 use smallvec::SmallVec;
 
 use crate::error::PlanError;
-use crate::graph::{Graph, levels};
-use crate::ids::{DependencyId, StateId};
+use crate::graph::Graph;
+use crate::ids::{DependencyId, MapperId, StateId};
 use crate::schema::Schema;
 
 use super::dependency::{Action, Relations};
@@ -15,13 +15,12 @@ use super::state_graph::StateGraph;
 use super::waits::Waits;
 
 /// Work that is done in one go: states of one mapper hierarchy, or one dependency processor's states.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group<'a> {
     /// What is done; always one of the `…All` actions.
     pub action: Action,
-    /// To which states, in the order of registration. Deep trees have as many groups as rows: few states need no memory
-    /// of their own.
-    pub states: SmallVec<[StateId; 4]>,
+    /// To which states, in the order of registration.
+    pub states: &'a [StateId],
     /// How many actions in a row have to come before; groups of one level go by name.
     pub level: u32,
 }
@@ -29,8 +28,77 @@ pub struct Group {
 /// Everything one flush will do, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FlushPlan {
+    /// Deep trees have as many groups as rows: their states stand in one list, one group's behind the other's.
+    spans: Vec<Span>,
+    states: Vec<StateId>,
+}
+
+/// A group, whose states reach from where the one before ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    action: Action,
+    level: u32,
+    end: u32,
+}
+
+impl FlushPlan {
+    /// The number of groups.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The group of this number.
+    #[must_use]
+    pub fn group(&self, number: usize) -> Group<'_> {
+        let Span { action, level, end } = self.spans[number];
+        let start = match number {
+            0 => 0,
+            _ => self.spans[number - 1].end,
+        };
+        Group {
+            action,
+            states: &self.states[start as usize..end as usize],
+            level,
+        }
+    }
+
     /// The groups, first to last.
-    pub groups: Vec<Group>,
+    #[must_use]
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = Group<'_>> {
+        (0..self.len()).map(|number| self.group(number))
+    }
+
+    /// An empty plan with room for `states`, counted once for every group they are in.
+    pub(super) fn with_capacity(states: usize) -> Self {
+        Self {
+            spans: Vec::new(),
+            states: Vec::with_capacity(states),
+        }
+    }
+
+    /// Adds a group, whose states are added by `fill`; false for one that would have nothing to do.
+    pub(super) fn add(
+        &mut self,
+        action: Action,
+        level: u32,
+        fill: impl FnOnce(&mut Vec<StateId>),
+    ) -> bool {
+        let start = self.states.len();
+        fill(&mut self.states);
+        if self.states.len() == start && !matches!(action, Action::PostUpdateAll(..)) {
+            return false;
+        }
+        let end = u32::try_from(self.states.len()).unwrap_or(u32::MAX);
+        self.spans.push(Span { action, level, end });
+        true
+    }
 }
 
 /// Orders the registered states. `active` are the dependency processors that have something to do.
@@ -62,19 +130,44 @@ fn order<R: Relations>(
     relations: &mut R,
     waits: Option<&mut Waits>,
 ) -> Result<FlushPlan, PlanError<R::Error>> {
-    let mappers = MapperGraph::build(schema, register, active);
-    match levels(&mappers.graph) {
-        Ok(level) => Ok(mappers.into_plan(schema, register, &level, waits)),
-        Err(blocked) => {
-            let mut cyclic = vec![false; mappers.graph.len()];
-            for node in blocked.cycle {
-                cyclic[node as usize] = true;
-            }
+    if active.is_empty() && waits.is_none() {
+        return Ok(unrelated(schema, register));
+    }
+    let mut mappers = MapperGraph::build(schema, register, active);
+    let mut waits = waits;
+    match mappers.plan(schema, register, waits.as_deref_mut()) {
+        Ok(plan) => Ok(plan),
+        Err(cyclic) => {
             let parts = (schema, register, active);
             StateGraph::build(parts, &mappers, &cyclic, relations, waits.is_some())?
                 .into_plan(schema, register, waits)
         }
     }
+}
+
+/// The plan of states that no relationship ties: all saves come before all deletes, each by name.
+fn unrelated(schema: &Schema, register: &Register) -> FlushPlan {
+    let mut bases: SmallVec<[MapperId; 4]> = SmallVec::new();
+    for &mapper in register.mappers() {
+        let base = schema.base(mapper);
+        if !bases.contains(&base) {
+            bases.push(base);
+        }
+    }
+    bases.sort_by_key(|&base| &schema.mapper(base).sort_key);
+    let mut plan = FlushPlan::with_capacity(register.len());
+    for (level, action) in [
+        (0, Action::SaveUpdateAll as fn(_) -> _),
+        (1, Action::DeleteAll),
+    ] {
+        for &base in &bases {
+            let action = action(base);
+            plan.add(action, level, |found| {
+                states_of((schema, register), action, found);
+            });
+        }
+    }
+    plan
 }
 
 /// Where an action stands among those that nothing separates: `SQLAlchemy` sorts by the action's name, then the mapper's.
@@ -91,15 +184,23 @@ pub(super) fn sort_key(schema: &Schema, action: Action) -> (u8, &str, bool) {
     }
 }
 
-/// The states a whole-mapper action works on.
-pub(super) fn states_of(schema: &Schema, register: &Register, action: Action) -> Vec<StateId> {
+/// Adds the states a whole-mapper action works on.
+pub(super) fn states_of(
+    (schema, register): (&Schema, &Register),
+    action: Action,
+    found: &mut Vec<StateId>,
+) {
     match action {
-        Action::SaveUpdateAll(base) => register.work_of(schema, base, false),
-        Action::DeleteAll(base) => register.work_of(schema, base, true),
+        Action::SaveUpdateAll(base) => register.work_of(schema, base, false, found),
+        Action::DeleteAll(base) => register.work_of(schema, base, true, found),
         Action::ProcessAll(dependency, is_delete) => {
-            register.select(is_delete, |mapper| schema.handles(mapper, dependency))
+            register.select(
+                is_delete,
+                |mapper| schema.handles(mapper, dependency),
+                found,
+            );
         }
-        _ => Vec::new(),
+        _ => {}
     }
 }
 
@@ -118,8 +219,7 @@ pub(super) fn circular<E>(
     }
     let edges: Vec<(u32, u32)> = graph
         .edges()
-        .iter()
-        .copied()
+        .into_iter()
         .filter(|&(before, after)| left[before as usize] && left[after as usize])
         .collect();
     let mut next = vec![Vec::new(); graph.len()];

@@ -106,25 +106,32 @@ impl Register {
         self.members.get(mapper.index()).map_or(&[], Vec::as_slice)
     }
 
-    /// The states of a hierarchy that are to be saved (or deleted), in the order of registration within each mapper.
-    #[must_use]
-    pub fn work_of(&self, schema: &Schema, base: MapperId, is_delete: bool) -> Vec<StateId> {
-        self.select(is_delete, |mapper| schema.base(mapper) == base)
+    /// Adds the states of a hierarchy that are to be saved (or deleted), in the order of registration within each mapper.
+    pub fn work_of(
+        &self,
+        schema: &Schema,
+        base: MapperId,
+        is_delete: bool,
+        found: &mut Vec<StateId>,
+    ) {
+        self.select(is_delete, |mapper| schema.base(mapper) == base, found);
     }
 
-    /// The saved (or deleted) states of the mappers that `includes` accepts.
-    pub fn select(&self, is_delete: bool, includes: impl Fn(MapperId) -> bool) -> Vec<StateId> {
-        let mut found = Vec::new();
+    /// Adds the saved (or deleted) states of the mappers that `includes` accepts.
+    pub fn select(
+        &self,
+        is_delete: bool,
+        includes: impl Fn(MapperId) -> bool,
+        found: &mut Vec<StateId>,
+    ) {
         for &mapper in &self.mappers {
             if includes(mapper) {
-                found.reserve(self.members(mapper).len().min(FEW));
                 found.extend(self.members(mapper).iter().copied().filter(|&state| {
                     let entry = self.entry(state);
                     entry.is_delete == is_delete && !entry.list_only
                 }));
             }
         }
-        found
     }
 }
 

@@ -2,33 +2,106 @@
 //! together again.
 
 use indexmap::IndexMap;
-use smallvec::SmallVec;
 
 use crate::error::PlanError;
-use crate::graph::{Graph, levels};
+use crate::graph::{Graph, by_level};
 use crate::ids::{DependencyId, MapperId, StateId};
 use crate::schema::Schema;
 
 use super::dependency::{Action, EdgeSink, Relations, StatePair, state_edges};
 use super::mapper_graph::MapperGraph;
-use super::plan::{FlushPlan, Group, circular, sort_key, states_of};
+use super::plan::{FlushPlan, circular, sort_key, states_of};
 use super::register::Register;
 use super::waits::{Reason, Waits};
 
-const NO_NODE: u32 = u32::MAX;
+const NONE: u32 = u32::MAX;
 
 /// Actions of single states for mappers inside a cycle, of whole mappers for the rest.
 pub(super) struct StateGraph<'a> {
     schema: &'a Schema,
     register: &'a Register,
     graph: Graph,
-    actions: Vec<Action>,
+    /// What each node does.
+    work: Vec<Work>,
+    kinds: Kinds,
     /// Why each edge is there; `None` where nobody will ask.
     reasons: Option<Vec<Reason>>,
     /// Node of each state's save or delete.
     state_nodes: Vec<u32>,
     /// Nodes of whole-mapper actions outside of the cycles.
     whole: IndexMap<Action, u32>,
+}
+
+/// An action, in as little memory as it takes: the number of the whole mapper's, and the state, if it is that of one state.
+#[derive(Clone, Copy)]
+struct Work {
+    kind: u32,
+    state: u32,
+}
+
+/// Numbers of the actions of whole mappers and dependency processors, and which of them come up.
+struct Kinds {
+    mappers: u32,
+    /// By number: where it stands among those that nothing separates.
+    ranks: Vec<u32>,
+    /// In the order in which they came up.
+    used: Vec<u32>,
+}
+
+impl Kinds {
+    fn of(schema: &Schema) -> Self {
+        let count = 4 * schema.mapper_count() + 2 * schema.dependency_count();
+        Self {
+            mappers: u32::try_from(schema.mapper_count()).unwrap_or(u32::MAX),
+            ranks: vec![NONE; count],
+            used: Vec::new(),
+        }
+    }
+
+    /// The number of a whole action.
+    fn number(&self, action: Action) -> u32 {
+        match action {
+            Action::SaveUpdateAll(mapper) => 4 * mapper.0,
+            Action::DeleteAll(mapper) => 4 * mapper.0 + 1,
+            Action::PostUpdateAll(mapper, is_delete) => 4 * mapper.0 + 2 + u32::from(is_delete),
+            Action::ProcessAll(dependency, is_delete)
+            | Action::Process(dependency, is_delete, _) => {
+                4 * self.mappers + 2 * dependency.0 + u32::from(is_delete)
+            }
+            Action::SaveUpdate(_) | Action::Delete(_) => NONE, // their mapper's is known to those who add them
+        }
+    }
+
+    /// The whole action of a number.
+    fn action(&self, number: u32) -> Action {
+        if let Some(number) = number.checked_sub(4 * self.mappers) {
+            return Action::ProcessAll(DependencyId(number / 2), number % 2 == 1);
+        }
+        let mapper = MapperId(number / 4);
+        match number % 4 {
+            0 => Action::SaveUpdateAll(mapper),
+            1 => Action::DeleteAll(mapper),
+            kind => Action::PostUpdateAll(mapper, kind == 3),
+        }
+    }
+
+    fn note(&mut self, number: u32) {
+        let rank = &mut self.ranks[number as usize];
+        if *rank == NONE {
+            *rank = 0;
+            self.used.push(number);
+        }
+    }
+
+    /// Works the ranks out, once every action has come up.
+    fn rank(&mut self, schema: &Schema) {
+        let mut used = std::mem::take(&mut self.used);
+        used.sort_by_key(|&number| sort_key(schema, self.action(number)));
+        for (rank, &number) in (0..).zip(&used) {
+            self.ranks[number as usize] = rank;
+        }
+        self.used = used;
+    }
 }
 
 impl<'a> StateGraph<'a> {
@@ -43,9 +116,10 @@ impl<'a> StateGraph<'a> {
             schema,
             register,
             graph: Graph::default(),
-            actions: Vec::new(),
+            work: Vec::new(),
+            kinds: Kinds::of(schema),
             reasons: keeps_reasons.then(Vec::new),
-            state_nodes: vec![NO_NODE; register.len()],
+            state_nodes: vec![NONE; register.len()],
             whole: IndexMap::new(),
         };
         let in_cycle = |action: Action| {
@@ -78,22 +152,34 @@ impl<'a> StateGraph<'a> {
                 in_cycle(action)
                     && matches!(action, Action::SaveUpdateAll(_) | Action::DeleteAll(_))
             })
-            .map(|&action| (action, states_of(schema, register, action)))
+            .map(|&action| {
+                let mut states = Vec::new();
+                states_of((schema, register), action, &mut states);
+                (action, states)
+            })
             .collect();
+        // a node for every state, and mostly one for each of its relationships
+        let states: usize = split.iter().map(|(_, states)| states.len()).sum();
+        let ties = states * active.len().min(2);
+        this.work.reserve(states + ties);
+        this.graph.reserve(states + ties, 2 * ties);
         for (action, states) in &split {
+            let kind = this.kinds.number(*action);
             for &state in states {
-                this.state_node(state, matches!(action, Action::DeleteAll(_)));
+                this.state_node(kind, state);
             }
         }
         for (action, states) in &split {
             this.split_mapper(*action, states, active, &in_cycle, relations)?;
         }
         this.outer_edges(mappers, cyclic, &split);
+        this.kinds.rank(schema);
         Ok(this)
     }
 
-    fn add(&mut self, action: Action) -> u32 {
-        self.actions.push(action);
+    fn add(&mut self, kind: u32, state: u32) -> u32 {
+        self.kinds.note(kind);
+        self.work.push(Work { kind, state });
         self.graph.add_node()
     }
 
@@ -101,21 +187,30 @@ impl<'a> StateGraph<'a> {
         if let Some(&node) = self.whole.get(&action) {
             return node;
         }
-        let node = self.add(action);
+        let node = self.add(self.kinds.number(action), NONE);
         self.whole.insert(action, node);
         node
     }
 
-    fn state_node(&mut self, state: StateId, is_delete: bool) -> u32 {
-        if self.state_nodes[state.index()] == NO_NODE {
-            let action = if is_delete {
-                Action::Delete(state)
-            } else {
-                Action::SaveUpdate(state)
-            };
-            self.state_nodes[state.index()] = self.add(action);
+    fn state_node(&mut self, kind: u32, state: StateId) -> u32 {
+        if self.state_nodes[state.index()] == NONE {
+            self.state_nodes[state.index()] = self.add(kind, state.0);
         }
         self.state_nodes[state.index()]
+    }
+
+    /// The node of a state's save or delete, if it takes part in no split mapper a new one.
+    fn node_of(&mut self, action: Action, state: StateId) -> u32 {
+        let node = self.state_nodes[state.index()];
+        if node != NONE {
+            return node;
+        }
+        let base = self.schema.base(self.register.entry(state).mapper);
+        let whole = match action {
+            Action::Delete(_) => Action::DeleteAll(base),
+            _ => Action::SaveUpdateAll(base),
+        };
+        self.state_node(self.kinds.number(whole), state)
     }
 
     fn connect(&mut self, before: u32, after: u32, reason: Reason) {
@@ -157,7 +252,7 @@ impl<'a> StateGraph<'a> {
                     continue;
                 }
                 let process = Action::Process(id, is_delete, state);
-                let process_node = self.add(process);
+                let process_node = self.add(self.kinds.number(process), state.0);
                 let mut pair = StatePair {
                     parent: if is_delete {
                         Action::Delete(state)
@@ -168,35 +263,30 @@ impl<'a> StateGraph<'a> {
                     process,
                     is_delete,
                 };
-                let targets: &mut dyn Iterator<Item = Option<(Action, bool)>> = if target_in_cycle {
-                    &mut found.iter().map(|related| {
-                        related.map(|related| {
-                            let entry = self.register.entry(related);
-                            let action = if entry.is_delete {
-                                Action::Delete(related)
-                            } else {
-                                Action::SaveUpdate(related)
-                            };
-                            (action, entry.is_delete)
-                        })
-                    })
-                } else {
-                    &mut [
-                        Some((Action::SaveUpdateAll(target), false)),
-                        Some((Action::DeleteAll(target), true)),
-                    ]
-                    .into_iter()
-                };
-                let targets: SmallVec<[_; 8]> = targets.collect();
-                let bases = (base, target_base(self.schema, id));
+                let register = self.register;
+                let bases = (base, target);
                 let mut sink = StateSink {
                     graph: self,
                     process: (process, process_node),
                     first: None,
                 };
-                for target in targets {
+                let mut tie = |target| {
                     pair.target = target;
                     state_edges(dependency, id, bases, pair, &mut sink);
+                };
+                if target_in_cycle {
+                    for related in &found {
+                        tie(related.map(|related| {
+                            if register.entry(related).is_delete {
+                                (Action::Delete(related), true)
+                            } else {
+                                (Action::SaveUpdate(related), false)
+                            }
+                        }));
+                    }
+                } else {
+                    tie(Some((Action::SaveUpdateAll(target), false)));
+                    tie(Some((Action::DeleteAll(target), true)));
                 }
             }
         }
@@ -222,7 +312,7 @@ impl<'a> StateGraph<'a> {
                 })
                 .unwrap_or_default()
         };
-        for (&(before, after), &reason) in mappers.graph.edges().iter().zip(&mappers.reasons) {
+        for ((before, after), reason) in mappers.edges() {
             let (first, second) = (mappers.action(before), mappers.action(after));
             match (cyclic[before as usize], cyclic[after as usize]) {
                 (false, false) => {
@@ -247,10 +337,15 @@ impl<'a> StateGraph<'a> {
                     }
                 }
                 (true, true) if reason == Reason::SavesFirst => {
-                    let (saves, deletes) = (nodes_of(self, first), nodes_of(self, second));
-                    if !saves.is_empty() && !deletes.is_empty() {
+                    let has_states = |action| {
+                        let mut split = split.iter();
+                        split.any(|(split, states)| *split == action && !states.is_empty())
+                    };
+                    if has_states(first) && has_states(second) {
+                        let (saves, deletes) = (nodes_of(self, first), nodes_of(self, second));
                         let barrier = self.graph.add_barrier();
-                        self.actions.push(first);
+                        let kind = self.kinds.number(first);
+                        self.work.push(Work { kind, state: NONE });
                         for node in saves {
                             self.connect(node, barrier, reason);
                         }
@@ -265,151 +360,70 @@ impl<'a> StateGraph<'a> {
     }
 
     pub(super) fn into_plan<E>(
-        self,
+        mut self,
         schema: &Schema,
         register: &Register,
         waits: Option<&mut Waits>,
     ) -> Result<FlushPlan, PlanError<E>> {
-        let mut blocked = None;
-        let level = levels(&self.graph).unwrap_or_else(|mut at| {
-            let level = std::mem::take(&mut at.levels);
-            blocked = Some(at);
-            level
-        });
-        let is_reached = |node: u32| {
-            blocked
-                .as_ref()
-                .is_none_or(|blocked| blocked.reached[node as usize])
-        };
-        let rank = self.ranks();
-        let place_of = |node: u32| (level[node as usize], rank[node as usize]);
-        let barriers = self.graph.barrier_flags();
-        let mut order = by_level(&level, |node| !barriers[node as usize] && is_reached(node));
-        for level in order.chunk_by_mut(|&node, &next| level[node as usize] == level[next as usize])
-        {
-            level.sort_by_key(|&node| rank[node as usize]);
-        }
-        let mut groups: Vec<Group> = Vec::new();
+        let mut plan = FlushPlan::with_capacity(self.work.len());
         let mut group_of = vec![None; if waits.is_some() { self.graph.len() } else { 0 }];
-        for same_place in order.chunk_by(|&node, &next| place_of(node) == place_of(next)) {
-            let action = self.whole_action(self.actions[same_place[0] as usize]);
-            let mut states: SmallVec<[StateId; 4]> = SmallVec::with_capacity(same_place.len());
-            for &node in same_place {
-                match self.actions[node as usize] {
-                    Action::SaveUpdate(state)
-                    | Action::Delete(state)
-                    | Action::Process(_, _, state) => states.push(state),
-                    whole => states.extend(states_of(schema, register, whole)),
+        let (work, kinds) = (&self.work, &self.kinds);
+        let kind = |node: u32| work[node as usize].kind;
+        let blocked = by_level(&mut self.graph, |level, nodes| {
+            if nodes.len() > 1 {
+                nodes.sort_by_key(|&node| kinds.ranks[kind(node) as usize]);
+            }
+            for same in nodes.chunk_by(|&node, &next| kind(node) == kind(next)) {
+                let action = kinds.action(kind(same[0]));
+                let number = plan.len();
+                let is_work = plan.add(action, level, |found| {
+                    let start = found.len();
+                    for &node in same {
+                        match work[node as usize].state {
+                            NONE => states_of((schema, register), action, found),
+                            state => found.push(StateId(state)),
+                        }
+                    }
+                    found[start..].sort_unstable();
+                });
+                if is_work && !group_of.is_empty() {
+                    for &node in same {
+                        group_of[node as usize] = u32::try_from(number).ok();
+                    }
                 }
             }
-            if states.is_empty() && !matches!(action, Action::PostUpdateAll(..)) {
-                continue;
-            }
-            states.sort_unstable();
-            if waits.is_some() {
-                for &node in same_place {
-                    group_of[node as usize] = u32::try_from(groups.len()).ok();
-                }
-            }
-            groups.push(Group {
-                action,
-                states,
-                level: level[same_place[0] as usize],
-            });
-        }
+        });
         if let (Some(waits), Some(reasons)) = (waits, &self.reasons) {
-            let edges = self.graph.edges().iter().copied();
+            let edges = self.graph.edges().into_iter();
             waits.fill(
-                groups.len(),
+                plan.len(),
                 edges.zip(reasons.iter().copied()),
                 |node| group_of[node as usize],
-                |node| self.whole_action(self.actions[node as usize]),
+                |node| self.kinds.action(self.work[node as usize].kind),
             );
         }
-        let plan = FlushPlan { groups };
         match blocked {
-            None => Ok(plan),
-            Some(blocked) => {
-                let action = |node: u32| self.actions[node as usize];
+            Ok(()) => Ok(plan),
+            Err(blocked) => {
+                let action = |node: u32| self.action(node);
                 Err(circular(&self.graph, &blocked.cycle, action, plan))
             }
         }
     }
 
-    /// Where each node's class of actions stands among those of one level.
-    fn ranks(&self) -> Vec<u32> {
-        const UNUSED: u32 = u32::MAX;
-        let mappers = self.schema.mapper_count();
-        let slot = |action: Action| match action {
-            Action::SaveUpdateAll(mapper) => 4 * mapper.index(),
-            Action::DeleteAll(mapper) => 4 * mapper.index() + 1,
-            Action::PostUpdateAll(mapper, is_delete) => {
-                4 * mapper.index() + 2 + usize::from(is_delete)
+    /// What a node does.
+    fn action(&self, node: u32) -> Action {
+        let Work { kind, state } = self.work[node as usize];
+        match (self.kinds.action(kind), StateId(state)) {
+            (whole, StateId(NONE)) => whole,
+            (Action::SaveUpdateAll(_), state) => Action::SaveUpdate(state),
+            (Action::DeleteAll(_), state) => Action::Delete(state),
+            (Action::ProcessAll(dependency, is_delete), state) => {
+                Action::Process(dependency, is_delete, state)
             }
-            Action::ProcessAll(dependency, is_delete) => {
-                4 * mappers + 2 * dependency.index() + usize::from(is_delete)
-            }
-            _ => 0, // nodes are asked for their class only
-        };
-        let mut rank_of = vec![UNUSED; 4 * mappers + 2 * self.schema.dependency_count()];
-        let mut used: Vec<Action> = Vec::new();
-        let mut slots = vec![0_u32; self.actions.len()];
-        for (node, &action) in self.actions.iter().enumerate() {
-            let whole = self.whole_action(action);
-            let slot = slot(whole);
-            if rank_of[slot] == UNUSED {
-                rank_of[slot] = 0;
-                used.push(whole);
-            }
-            slots[node] = u32::try_from(slot).unwrap_or(u32::MAX);
-        }
-        used.sort_by_key(|&action| sort_key(self.schema, action));
-        for (rank, &action) in (0..).zip(&used) {
-            rank_of[slot(action)] = rank;
-        }
-        for slot in &mut slots {
-            *slot = rank_of[*slot as usize];
-        }
-        slots
-    }
-
-    /// The whole-mapper action that single states of one level are put together into.
-    fn whole_action(&self, action: Action) -> Action {
-        match action {
-            Action::SaveUpdate(state) => {
-                Action::SaveUpdateAll(self.schema.base(self.register.entry(state).mapper))
-            }
-            Action::Delete(state) => {
-                Action::DeleteAll(self.schema.base(self.register.entry(state).mapper))
-            }
-            Action::Process(dependency, is_delete, _) => Action::ProcessAll(dependency, is_delete),
-            whole => whole,
+            (whole, _) => whole,
         }
     }
-}
-
-/// The nodes that are wanted by level, in linear time; those of one level keep their order.
-fn by_level(level: &[u32], is_wanted: impl Fn(u32) -> bool) -> Vec<u32> {
-    let levels = level.iter().max().map_or(0, |max| *max as usize + 1);
-    let wanted = || (0..).zip(level).filter(|&(node, _)| is_wanted(node));
-    let mut starts = vec![0_u32; levels + 1];
-    for (_, &level) in wanted() {
-        starts[level as usize + 1] += 1;
-    }
-    for level in 0..levels {
-        starts[level + 1] += starts[level];
-    }
-    let mut sorted = vec![0_u32; starts[levels] as usize];
-    for (node, &level) in wanted() {
-        let start = &mut starts[level as usize];
-        sorted[*start as usize] = node;
-        *start += 1;
-    }
-    sorted
-}
-
-fn target_base(schema: &Schema, id: DependencyId) -> MapperId {
-    schema.base(schema.dependency(id).target)
 }
 
 /// Turns the actions around one state into edges of the state graph.
@@ -424,8 +438,7 @@ impl StateSink<'_, '_> {
     fn node(&mut self, action: Action) -> u32 {
         match action {
             action if action == self.process.0 => self.process.1,
-            Action::SaveUpdate(state) => self.graph.state_node(state, false),
-            Action::Delete(state) => self.graph.state_node(state, true),
+            Action::SaveUpdate(state) | Action::Delete(state) => self.graph.node_of(action, state),
             whole => self.graph.whole_node(whole),
         }
     }

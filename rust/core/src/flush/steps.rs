@@ -121,10 +121,10 @@ pub fn steps(
     work: Vec<Vec<Work>>,
 ) -> Vec<PlanStep> {
     let mut found: Vec<PlanStep> = Vec::new();
-    let mut first_of = vec![None; plan.groups.len()];
-    let mut last_of = vec![None; plan.groups.len()];
+    let mut first_of = vec![None; plan.len()];
+    let mut last_of = vec![None; plan.len()];
     let mut group_of = Vec::new();
-    for (number, (group, parts)) in plan.groups.iter().zip(work).enumerate() {
+    for (number, (group, parts)) in plan.groups().zip(work).enumerate() {
         for part in parts.into_iter().filter(|part| !part.rows.is_empty()) {
             let here = found.len();
             let mut step_waits = Vec::new();
@@ -179,7 +179,7 @@ pub fn steps(
 }
 
 /// The class or relationship a step is named after.
-fn whose(schema: &Schema, group: &Group, part: Part) -> String {
+fn whose(schema: &Schema, group: Group<'_>, part: Part) -> String {
     match (part, group.action) {
         (Part::Secondary(dependency), _) => schema.dependency(dependency).name.to_string(),
         (
@@ -212,8 +212,7 @@ fn purpose(schema: &Schema, rows: &[PlanRow]) -> String {
 /// Counts, for groups of one action that comes up several times, the how-manieth each is.
 fn cycle_levels(plan: &FlushPlan) -> Vec<u32> {
     let mut seen: HashMap<Action, u32> = HashMap::new();
-    plan.groups
-        .iter()
+    plan.groups()
         .map(|group| {
             let level = seen.entry(group.action).or_default();
             *level += 1;
@@ -376,7 +375,7 @@ fn placed(
     if number == 0 {
         return "first".to_owned();
     }
-    let level = |step: usize| plan.groups[group_of[step]].level;
+    let level = |step: usize| plan.group(group_of[step]).level;
     let is_level_with_last = level(number) == level(number - 1);
     let Some(wait) = steps[number].waits.last() else {
         return match idle {

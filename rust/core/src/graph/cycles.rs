@@ -1,13 +1,12 @@
 //! Which nodes lie on a cycle: Tarjan's strongly connected components, without recursion.
 
-use super::Graph;
+use super::{Graph, number};
 
 const UNSEEN: u32 = u32::MAX;
 
 /// One flag per node: the node lies on a cycle (an edge to itself counts). Linear in nodes and edges.
 #[must_use]
 pub fn nodes_in_cycles(graph: &Graph) -> Vec<bool> {
-    let successors = graph.successors();
     let len = graph.len();
     let mut search = Search {
         index: vec![UNSEEN; len],
@@ -17,31 +16,31 @@ pub fn nodes_in_cycles(graph: &Graph) -> Vec<bool> {
         next: 0,
     };
     let mut cyclic = vec![false; len];
-    for &(before, after) in graph.edges() {
-        if before == after {
-            cyclic[before as usize] = true;
+    for node in 0..number(len) {
+        if graph.leaving(node).any(|(_, after)| after == node) {
+            cyclic[node as usize] = true;
         }
     }
-    let mut calls: Vec<(u32, usize)> = Vec::new();
-    for root in 0..graph.nodes {
+    let mut calls = Vec::new();
+    for root in 0..number(len) {
         if search.index[root as usize] != UNSEEN {
             continue;
         }
         search.enter(root);
-        calls.push((root, 0));
-        while let Some(&mut (node, ref mut position)) = calls.last_mut() {
-            if let Some(&next) = successors.of(node).get(*position) {
-                *position += 1;
+        calls.push((root, graph.leaving(root)));
+        while let Some((node, leaving)) = calls.last_mut() {
+            let node = *node;
+            if let Some((_, next)) = leaving.next() {
                 if search.index[next as usize] == UNSEEN {
                     search.enter(next);
-                    calls.push((next, 0));
+                    calls.push((next, graph.leaving(next)));
                 } else if search.on_stack[next as usize] {
                     search.lower(node, search.index[next as usize]);
                 }
             } else {
                 calls.pop();
-                if let Some(&(caller, _)) = calls.last() {
-                    search.lower(caller, search.low[node as usize]);
+                if let Some((caller, _)) = calls.last() {
+                    search.lower(*caller, search.low[node as usize]);
                 }
                 search.close(node, &mut cyclic);
             }

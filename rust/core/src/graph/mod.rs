@@ -4,31 +4,64 @@ mod cycles;
 mod toposort;
 
 pub use cycles::nodes_in_cycles;
-pub use toposort::{Blocked, levels};
+pub use toposort::{Blocked, by_level};
+
+/// No edge.
+const NONE: u32 = u32::MAX;
 
 /// A directed graph; an edge `(a, b)` says that `a` comes before `b`.
+///
+/// Edges are written once and not copied into lists of successors: in a flush of many rows every byte of the graph is
+/// memory that is touched for the first time, and that costs more than walking it.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    nodes: u32,
-    edges: Vec<(u32, u32)>,
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
     barriers: Vec<u32>,
+}
+
+/// A node's place in the lists of edges.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    /// The last edge that leaves it.
+    last: u32,
+    /// How many edges lead to it.
+    incoming: u32,
+}
+
+/// An edge, in the ring of those that leave the same node.
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    after: u32,
+    /// The one that was added next; behind the last comes the first.
+    next: u32,
 }
 
 impl Graph {
     /// A graph of `nodes` nodes without edges.
     #[must_use]
     pub fn new(nodes: usize) -> Self {
-        Self {
-            nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
-            edges: Vec::new(),
-            barriers: Vec::new(),
+        let mut graph = Self::default();
+        graph.reserve(nodes, 0);
+        for _ in 0..nodes {
+            graph.add_node();
         }
+        graph
+    }
+
+    /// Makes room for so many more nodes and edges: lists that grow in turns leave holes behind them.
+    pub fn reserve(&mut self, nodes: usize, edges: usize) {
+        self.nodes.reserve(nodes);
+        self.edges.reserve(edges);
     }
 
     /// Adds a node and returns its number.
     pub fn add_node(&mut self) -> u32 {
-        let node = self.nodes;
-        self.nodes = self.nodes.saturating_add(1);
+        let node = number(self.nodes.len());
+        self.nodes.push(Node {
+            last: NONE,
+            incoming: 0,
+        });
         node
     }
 
@@ -42,46 +75,48 @@ impl Graph {
 
     /// Adds an edge; both ends must be nodes of this graph.
     pub fn add_edge(&mut self, before: u32, after: u32) {
-        debug_assert!(before < self.nodes && after < self.nodes);
-        self.edges.push((before, after));
+        let edge = number(self.edges.len());
+        self.nodes[after as usize].incoming += 1;
+        let last = std::mem::replace(&mut self.nodes[before as usize].last, edge);
+        let next = match self.edges.get_mut(last as usize) {
+            Some(last) => std::mem::replace(&mut last.next, edge),
+            None => edge,
+        };
+        self.edges.push(Edge { after, next });
     }
 
     /// The number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.nodes as usize
+        self.nodes.len()
     }
 
     /// Whether there are no nodes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.nodes == 0
+        self.nodes.is_empty()
     }
 
     /// All edges, in the order in which they were added.
     #[must_use]
-    pub fn edges(&self) -> &[(u32, u32)] {
-        &self.edges
+    pub fn edges(&self) -> Vec<(u32, u32)> {
+        let mut edges = vec![(0, 0); self.edges.len()];
+        for node in 0..number(self.len()) {
+            for (edge, after) in self.leaving(node) {
+                edges[edge as usize] = (node, after);
+            }
+        }
+        edges
     }
 
-    /// Successor lists in one allocation, each in the order in which its edges were added.
-    #[must_use]
-    fn successors(&self) -> Adjacency {
-        // While the targets are filled in, a node's start stands one place further on, and moves to where the next one's is.
-        let mut starts = vec![0_u32; self.len() + 2];
-        for &(before, _) in &self.edges {
-            starts[before as usize + 2] += 1;
-        }
-        for node in 0..self.len() {
-            starts[node + 2] += starts[node + 1];
-        }
-        let mut targets = vec![0_u32; self.edges.len()];
-        for &(before, after) in &self.edges {
-            let slot = &mut starts[before as usize + 1];
-            targets[*slot as usize] = after;
-            *slot += 1;
-        }
-        Adjacency { starts, targets }
+    /// The edges that leave a node and where they lead, in the order in which they were added.
+    fn leaving(&self, node: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
+        let last = self.nodes[node as usize].last;
+        let first = self.edges.get(last as usize).map(|last| last.next);
+        std::iter::successors(first, move |&edge| {
+            (edge != last).then(|| self.edges[edge as usize].next)
+        })
+        .map(|edge| (edge, self.edges[edge as usize].after))
     }
 
     /// One flag per node: takes no level of its own.
@@ -94,15 +129,6 @@ impl Graph {
     }
 }
 
-/// Successor lists of a graph, packed.
-struct Adjacency {
-    starts: Vec<u32>,
-    targets: Vec<u32>,
-}
-
-impl Adjacency {
-    fn of(&self, node: u32) -> &[u32] {
-        let node = node as usize;
-        &self.targets[self.starts[node] as usize..self.starts[node + 1] as usize]
-    }
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }

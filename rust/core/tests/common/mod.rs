@@ -123,13 +123,12 @@ impl Model {
 
     /// What each group would send: rows of the tables of a hierarchy, association rows of linked states, second UPDATEs.
     fn work(&self, plan: &FlushPlan) -> Vec<Vec<Work>> {
-        plan.groups
-            .iter()
+        plan.groups()
             .map(|group| match group.action {
-                Action::SaveUpdateAll(_) => self.saves(&group.states),
-                Action::DeleteAll(_) => self.deletes(&group.states),
+                Action::SaveUpdateAll(_) => self.saves(group.states),
+                Action::DeleteAll(_) => self.deletes(group.states),
                 Action::ProcessAll(dependency, is_delete) => {
-                    self.association_rows(dependency, &group.states, is_delete)
+                    self.association_rows(dependency, group.states, is_delete)
                 }
                 Action::PostUpdateAll(mapper, is_delete) => {
                     self.second_updates(plan, mapper, is_delete)
@@ -213,7 +212,7 @@ impl Model {
 
     fn second_updates(&self, plan: &FlushPlan, mapper: MapperId, is_delete: bool) -> Vec<Work> {
         let mut rows = Vec::new();
-        for group in &plan.groups {
+        for group in plan.groups() {
             let Action::ProcessAll(dependency, deletes) = group.action else {
                 continue;
             };
@@ -266,7 +265,7 @@ impl Model {
         text += "\n--\n";
         text += &mermaid(&self.schema, &steps);
         text += "--\n";
-        for group in &plan.groups {
+        for group in plan.groups() {
             let states: Vec<u32> = group.states.iter().map(|state| state.0).collect();
             let _ = writeln!(text, "{} {states:?}", self.name(group.action));
         }
@@ -328,20 +327,46 @@ fn work(kind: StatementKind, part: Part, table: &str, rows: Vec<PlanRow>) -> Wor
 
 /// The links, ready to answer the planner.
 pub struct Links {
-    by_dependency: Vec<Vec<Vec<Option<StateId>>>>,
+    by_dependency: Vec<Neighbours>,
+}
+
+/// The states that each state is linked to, packed: planning is timed with it.
+#[derive(Default)]
+struct Neighbours {
+    starts: Vec<u32>,
+    states: Vec<Option<StateId>>,
 }
 
 impl Links {
     pub fn new(model: &Model) -> Self {
-        let mut by_dependency = vec![Vec::new(); model.schema.dependency_count()];
+        let mut links = vec![Vec::new(); model.schema.dependency_count()];
         for &(dependency, from, to) in &model.links {
-            let by_state: &mut Vec<Vec<_>> = &mut by_dependency[dependency.index()];
-            if by_state.is_empty() {
-                by_state.resize(model.register.len(), Vec::new());
-            }
-            by_state[from.index()].push(to);
+            links[dependency.index()].push((from, to));
         }
-        Self { by_dependency }
+        let by_dependency = links.into_iter().map(|mut links: Vec<_>| {
+            links.sort_by_key(|&(from, _)| from);
+            let mut packed = Neighbours::default();
+            for (from, to) in links {
+                packed.starts.resize(from.index() + 1, packed.len());
+                packed.states.push(to);
+            }
+            packed.starts.resize(model.register.len() + 1, packed.len());
+            packed
+        });
+        Self {
+            by_dependency: by_dependency.collect(),
+        }
+    }
+}
+
+impl Neighbours {
+    fn len(&self) -> u32 {
+        u32::try_from(self.states.len()).unwrap()
+    }
+
+    fn of(&self, state: StateId) -> &[Option<StateId>] {
+        let ends = &self.starts[state.index()..];
+        &self.states[ends[0] as usize..ends[1] as usize]
     }
 }
 
@@ -355,9 +380,7 @@ impl Relations for Links {
         _is_delete: bool,
         found: &mut Vec<Option<StateId>>,
     ) -> Result<(), ()> {
-        if let Some(related) = self.by_dependency[dependency.index()].get(state.index()) {
-            found.extend(related);
-        }
+        found.extend(self.by_dependency[dependency.index()].of(state));
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use pyo3::prelude::*;
-use rustalchemy_core::flush::{Action, StatementKind};
+use rustalchemy_core::flush::{Action, Group, StatementKind};
 use rustalchemy_core::ids::{MapperId, StateId};
 use rustalchemy_core::schema::Direction;
 
@@ -49,27 +49,24 @@ impl Flush {
     }
 
     fn execute_groups(&mut self, py: Python<'_>, executor: &Bound<'_, PyAny>) -> PyResult<()> {
-        for number in 0..self.plan.groups.len() {
-            let action = self.plan.groups[number].action;
-            let states = std::mem::take(&mut self.plan.groups[number].states);
+        let plan = std::mem::take(&mut self.plan);
+        for Group { action, states, .. } in plan.groups() {
             self.has_sent = false;
             if !self.uow.core().events.is_silent() {
                 self.connect(py, executor, action)?; // who hears of its beginning may still change what is written
             }
-            let result = match action {
-                Action::SaveUpdateAll(_) => self.save(py, executor, &states),
-                Action::DeleteAll(_) => self.delete(py, executor, &states),
+            match action {
+                Action::SaveUpdateAll(_) => self.save(py, executor, states),
+                Action::DeleteAll(_) => self.delete(py, executor, states),
                 Action::ProcessAll(dependency, is_delete)
                     if self.schema.dependency(dependency).direction == Direction::ManyToMany =>
                 {
-                    self.process_many_to_many(py, executor, dependency, &states, is_delete)
+                    self.process_many_to_many(py, executor, dependency, states, is_delete)
                 }
-                Action::ProcessAll(dependency, is_delete) => self.process(py, dependency, &states, is_delete),
+                Action::ProcessAll(dependency, is_delete) => self.process(py, dependency, states, is_delete),
                 Action::PostUpdateAll(mapper, is_delete) => self.post_update(py, executor, mapper, is_delete),
                 _ => Err(inconsistent("a plan holds actions of whole mappers only")),
-            };
-            self.plan.groups[number].states = states;
-            result?;
+            }?;
             if !self.has_sent {
                 self.connect(py, executor, action)?; // a flush that finds no net change has begun its transaction all the same
             }

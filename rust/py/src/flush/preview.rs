@@ -5,7 +5,7 @@ use std::rc::Rc;
 use indexmap::IndexSet;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use rustalchemy_core::flush::{Action, Cause, Part, PlanRow, StatementKind, Work};
+use rustalchemy_core::flush::{Action, Cause, Group, Part, PlanRow, StatementKind, Work};
 use rustalchemy_core::ids::{DependencyId, MapperId, StateId};
 use rustalchemy_core::schema::Direction;
 
@@ -35,23 +35,22 @@ struct Saved {
 impl Flush {
     /// What every group of the plan would send.
     pub(super) fn foresee(&mut self, py: Python<'_>) -> PyResult<Vec<Vec<Work>>> {
-        let mut found = Vec::with_capacity(self.plan.groups.len());
-        for number in 0..self.plan.groups.len() {
-            let action = self.plan.groups[number].action;
-            let states = std::mem::take(&mut self.plan.groups[number].states);
+        let plan = std::mem::take(&mut self.plan);
+        let mut found = Vec::with_capacity(plan.len());
+        for Group { action, states, .. } in plan.groups() {
             let work = match action {
-                Action::SaveUpdateAll(_) => self.foresee_saves(py, &states),
-                Action::DeleteAll(_) => self.foresee_deletes(py, &states),
+                Action::SaveUpdateAll(_) => self.foresee_saves(py, states),
+                Action::DeleteAll(_) => self.foresee_deletes(py, states),
                 Action::ProcessAll(id, is_delete) if self.schema.dependency(id).direction == Direction::ManyToMany => {
-                    self.foresee_links(py, id, &states, is_delete)
+                    self.foresee_links(py, id, states, is_delete)
                 }
-                Action::ProcessAll(id, is_delete) => self.process(py, id, &states, is_delete).map(|()| Vec::new()),
+                Action::ProcessAll(id, is_delete) => self.process(py, id, states, is_delete).map(|()| Vec::new()),
                 Action::PostUpdateAll(mapper, is_delete) => self.foresee_post_update(py, mapper, is_delete),
                 _ => Ok(Vec::new()),
             };
-            self.plan.groups[number].states = states;
             found.push(work?);
         }
+        self.plan = plan;
         Ok(found)
     }
 

@@ -435,7 +435,7 @@ impl Flush {
             Err(PlanError::Caller(error)) => Err(error),
             Err(PlanError::Circular { actions, edges, before }) => {
                 let error = self.circular(py, &actions, &edges);
-                if self.is_preview() || before.groups.is_empty() {
+                if self.is_preview() || before.is_empty() {
                     return Err(error);
                 }
                 self.plan = before;
