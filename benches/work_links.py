@@ -468,20 +468,28 @@ class WideTree(NewNodes):
         return 0
 
 
+FLUSHES = 100  # in a round: the first ones find the processor's caches full of what was collected before the timing
+
+
+def ten_of(turn: int, n: int) -> list[int]:
+    """The keys of the objects one flush is about: others in every turn, far from each other."""
+    return [(turn + i * (n // 10)) % n + 1 for i in range(10)]
+
+
 @workload("flush of ten in many", "object", 200_000, prepared_once=True)
 class FlushOfTen:
-    """Ten objects changed and flushed, ten times, in a session that holds all of them; time is per object held."""
+    """Ten objects changed and flushed, a hundred times, in a session that holds all; time is per object held."""
 
     @staticmethod
     def raw(env: Environment, n: int) -> Work:
         seed_families(env, n, 0)
         parents = {i: RawParent(i, f"p{i - 1}") for i in range(1, n + 1)}
-        values = itertools.count()
+        turns, values = [ten_of(turn, n) for turn in range(FLUSHES)], itertools.count()
 
         def work() -> Any:
-            for turn in range(10):
+            for keys in turns:
                 value = f"changed {next(values)}"
-                changed = [parents[turn + 1 + i * (n // 20)] for i in range(10)]
+                changed = [parents[key] for key in keys]
                 for parent in changed:
                     parent.name = value
                 env.connection.executemany(
@@ -495,13 +503,13 @@ class FlushOfTen:
         seed_families(env, n, 0)
         session = env.session()
         parents = {parent.id: parent for parent in session.query(env.m.Parent).all()}
-        values = itertools.count()
+        turns, values = [ten_of(turn, n) for turn in range(FLUSHES)], itertools.count()
 
         def work() -> Any:
-            for turn in range(10):
+            for keys in turns:
                 value = f"changed {next(values)}"
-                for i in range(10):
-                    parents[turn + 1 + i * (n // 20)].name = value
+                for key in keys:
+                    parents[key].name = value
                 session.flush()
             return session
 
@@ -509,6 +517,6 @@ class FlushOfTen:
 
     @staticmethod
     def verify(env: Environment, n: int, result: Any) -> None:
-        changed = {turn + 1 + i * (n // 20) for turn in range(10) for i in range(10)}
+        changed = {key for turn in range(FLUSHES) for key in ten_of(turn, n)}
         found = env.connection.execute("SELECT count(*) FROM parents WHERE name LIKE 'changed %'").fetchone()
         assert found == (len(changed),)

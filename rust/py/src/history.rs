@@ -1,6 +1,7 @@
 //! History of attributes: what was added, what stayed, what was deleted since the committed state.
 use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyList, PyString, PyTuple};
+use smallvec::SmallVec;
 
 use crate::attribute::{self, AttrCore, AttrKind, is_no_state};
 use crate::flags::passive;
@@ -230,11 +231,26 @@ pub fn of_members<'py>(current: Vec<Bound<'py, PyAny>>, original: Vec<Bound<'py,
     if original.is_empty() {
         return History { added: current, ..History::default() };
     }
-    let now = Members::of(&current);
-    let deleted = original.iter().filter(|member| !now.has(member)).cloned().collect();
     let before = Members::of(&original);
-    let (unchanged, added) = current.into_iter().partition(|member| before.has(member));
-    History { added, unchanged, deleted }
+    let was_there: SmallVec<[bool; Members::FEW]> = current.iter().map(|member| before.has(member)).collect();
+    let now = Members::of(&current);
+    let is_there: SmallVec<[bool; Members::FEW]> = original.iter().map(|member| now.has(member)).collect();
+    let staying = was_there.iter().filter(|&&was| was).count();
+    let going = is_there.iter().filter(|&&is| !is).count();
+    let mut history = History {
+        added: Vec::with_capacity(current.len() - staying),
+        unchanged: Vec::with_capacity(staying),
+        deleted: Vec::with_capacity(going),
+    };
+    for (member, was) in current.into_iter().zip(was_there) {
+        if was { history.unchanged.push(member) } else { history.added.push(member) }
+    }
+    for (member, is) in original.into_iter().zip(is_there) {
+        if !is {
+            history.deleted.push(member);
+        }
+    }
+    history
 }
 
 /// Members of a collection, to look for objects among: few are gone along, many looked up.

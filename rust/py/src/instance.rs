@@ -38,11 +38,20 @@ pub struct InstanceObject {
 
 static INSTANCE_TYPE: AtomicPtr<ffi::PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
+/// How the type sets attributes, which subclasses inherit, and nobody else: CPython gives the function of a wrapped slot to
+/// subclasses only.
+static INSTANCE_SETATTRO: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
 /// Does this type carry its state inline?
 #[inline]
 pub fn is_instance_type(class: *mut ffi::PyTypeObject) -> bool {
     // SAFETY: `class` is a living type.
-    unsafe { ffi::PyType_IsSubtype(class, INSTANCE_TYPE.load(Ordering::Relaxed)) != 0 }
+    unsafe {
+        let own = INSTANCE_SETATTRO.load(Ordering::Relaxed);
+        // asked for nearly every object that anything is done with: mostly it takes no walk along the bases
+        let inherits = (*class).tp_setattro.is_some_and(|setattro| ptr::eq(setattro as *const c_void, own));
+        inherits || ffi::PyType_IsSubtype(class, INSTANCE_TYPE.load(Ordering::Relaxed)) != 0
+    }
 }
 
 /// Does this object carry its state inline?
@@ -458,6 +467,10 @@ pub fn make_type(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         // SAFETY: the functions above work on `InstanceObject`s.
         let made =
             unsafe { raw::make_type(py, c"rustalchemy._core.Instance", size_of::<InstanceObject>(), flags, slots)? };
+        // SAFETY: a complete type.
+        if let Some(setattro) = unsafe { (*made).tp_setattro } {
+            INSTANCE_SETATTRO.store(setattro as *mut c_void, Ordering::Relaxed);
+        }
         INSTANCE_TYPE.store(made, Ordering::Relaxed);
     }
     // SAFETY: the type is kept for ever.

@@ -15,7 +15,7 @@ use crate::history::{self, History};
 use crate::manager::ManagerCore;
 use crate::mapper::{RelationshipDescriptor, bits};
 use crate::related;
-use crate::state::StateRef;
+use crate::state::{StateRef, state_of};
 
 use super::row_set::parameter_tuple;
 use super::{Flush, committed_value_of, value_of};
@@ -198,6 +198,7 @@ impl Flush {
         let name = reversed_name(py, relationship);
         let known = name.as_ref().and_then(|name| self.linked.remove(name)).unwrap_or_default();
         let mut ties = Ties { done: known.iter().copied().collect(), found: known };
+        ties.found.reserve(ties.done.len().max(states.len()));
         let mut changes = Changes::default();
         let mut result = Ok(());
         for &state in states {
@@ -238,6 +239,8 @@ impl Flush {
         } else {
             (added, [deleted, Vec::new()], unchanged)
         };
+        changes.inserts.reserve(added.len());
+        changes.deletes.reserve(gone[0].len());
         for child in &added {
             if let Some(pair) = self.tie(py, parent, child, relationship, "add", ties)? {
                 changes.inserts.push(pair);
@@ -266,13 +269,15 @@ impl Flush {
         operation: &'static str,
         ties: &mut Ties,
     ) -> PyResult<Option<Pair>> {
+        if let Some(other) = state_of(child) {
+            let address = |state: StateRef| state.as_ptr() as usize;
+            ties.found.push((address(other), address(parent)));
+            if ties.done.contains(&(address(parent), address(other))) {
+                return Ok(None);
+            }
+        }
         self.verify_canload(py, child, relationship)?;
         let Some(child) = related::held(py, child)? else { return Ok(None) };
-        let address = |state: StateRef| state.as_ptr() as usize;
-        ties.found.push((address(child.state()), address(parent)));
-        if ties.done.contains(&(address(parent), address(child.state()))) {
-            return Ok(None);
-        }
         let is_linkable = self.is_linkable(py, &child, relationship, operation)?;
         Ok(is_linkable.then_some(Pair { parent, child }))
     }
