@@ -49,9 +49,16 @@ def is_fair(theirs: Any, ours: Any) -> bool:
     return isinstance(theirs, str) and isinstance(ours, str) and ours.startswith(theirs.rstrip("."))
 
 
+# said where there is nothing wrong with the program
+_BROKEN = (
+    "AttributeError: 'NoneType' object has no attribute '_sa_",
+    "InvalidRequestError: Select statement '<sqlalchemy.sql.selectable.Select object at 0x>' returned no FROM clauses",
+)
+
+
 def is_broken(outcome: Any) -> bool:
     """Has SQLAlchemy failed on itself?"""
-    return isinstance(outcome, str) and outcome.startswith("AttributeError: 'NoneType' object has no attribute '_sa_")
+    return isinstance(outcome, str) and outcome.startswith(_BROKEN)
 
 
 def compare(steps: Program) -> Difference | None:

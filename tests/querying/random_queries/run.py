@@ -17,12 +17,12 @@ from .zoo import declare, make_database
 
 _CORE_NAMES = str.split(
     "inspect select update delete insert func case literal or_ and_ not_ exists union_all union text literal_column "
-    "bindparam"
+    "bindparam true LABEL_STYLE_DISAMBIGUATE_ONLY"
 )
 _ORM_NAMES = str.split(
     "aliased with_polymorphic Bundle Load joinedload selectinload subqueryload lazyload immediateload raiseload noload "
     "defaultload contains_eager load_only defer undefer undefer_group with_expression selectin_polymorphic "
-    "with_loader_criteria with_parent"
+    "with_loader_criteria with_parent loading"
 )
 _AROUND = ("BEGIN", "ROLLBACK", "COMMIT", "SAVEPOINT", "RELEASE", "PRAGMA")
 
@@ -201,6 +201,50 @@ class Run:
         cls = base if step.attribute % 2 else type(obj)
         return self._show(self.session.get(cls, sa.inspect(obj).identity, populate_existing=step.attribute % 5 == 0))
 
+    def _merge(self, step: Touch) -> Any:
+        """The object, copied in; or a new one with its key."""
+        if (obj := self._object(step)) is None:
+            return None
+        if step.attribute % 2:
+            return self._show(self.session.merge(obj))
+        mapper = sa.inspect(type(obj))
+        keys = {mapper.get_property_by_column(column).key for column in mapper.primary_key}
+        given = dict(zip(sorted(keys), sorted(sa.inspect(obj).identity, key=str), strict=False))
+        if len(keys) > 1:
+            return None
+        return self._show(self.session.merge(type(obj)(**given, name="merged")))
+
+    def _relate(self, step: Touch) -> None:
+        """Another object of the right class, or none, for a relationship to one."""
+        if (obj := self._object(step)) is None:
+            return
+        single = [r for r in sa.inspect(type(obj)).relationships if not r.uselist and not r.viewonly]
+        if single:
+            chosen = sorted(single, key=lambda r: r.key)[step.attribute % len(single)]
+            others = [o for o in self.objects if isinstance(o, chosen.mapper.class_)]
+            other = None if step.attribute % 3 == 0 or not others else others[step.attribute % len(others)]
+            setattr(obj, chosen.key, other)
+
+    def _delete(self, step: Touch) -> None:
+        if (obj := self._object(step)) is not None:
+            self.session.delete(obj)
+
+    def _expire_all(self, step: Touch) -> None:
+        self.session.expire_all()
+
+    def _rollback(self, step: Touch) -> None:
+        self.session.rollback()
+
+    def _savepoint(self, step: Touch) -> Any:
+        """A change that is taken back."""
+        if (obj := self._object(step)) is None:
+            return None
+        with self.session.begin_nested() as savepoint:
+            obj.name = "in a savepoint"
+            self.session.flush()
+            savepoint.rollback()
+        return obj in self.session
+
     # --- what can be seen --------------------------------------------------------------------------------------------
 
     def _show(self, value: Any) -> Any:
@@ -266,5 +310,6 @@ def plain(text: str) -> str:
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
     text = re.sub(r"\b\d{9,}\b", "N", text)
     text = re.sub(r"(?s)between FROM.*|FROM clause entities \(.*|Searched entities: .*", "", text)  # sets, in any order
+    text = re.sub(r"\(the flush came before a load[^\n]*\n", "", text)  # what only we say
     text = re.sub(r"(?s)\n\[SQL: .*| \(Background on this error at.*", "", text)
     return re.sub(r"(sql|rust)alchemy\.orm\.\w+\.", "orm.", text).replace("rustalchemy.", "sqlalchemy.")

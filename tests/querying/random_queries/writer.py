@@ -10,6 +10,9 @@ from .scope import Entity, Scope
 from .shapes import Shape, shapes
 from .steps import Program, Query, Touch
 
+# Each object of the result once more, from a result that was frozen
+FROZEN = "loading.merge_frozen_result(s, {0}, s.execute({0}).unique().freeze(), load=False)().unique().all()"
+SORTED = ", sort_by_parameter_order=True"
 # Where a query begins, more often the classes with more to load
 ROOTS = str.split(
     "User User User User Address Tag Profile Node Company Company Person Person Person Engineer Manager Boss Paper "
@@ -25,6 +28,12 @@ TOUCHES = {
     "set": 1,
     "expunge": 1,
     "get": 1,
+    "merge": 1,
+    "relate": 1,
+    "delete": 0.5,
+    "expire_all": 0.5,
+    "rollback": 0.5,
+    "savepoint": 0.5,
 }
 
 
@@ -46,6 +55,8 @@ class _Writer:
 
     rnd: random.Random
     scope: Scope = field(init=False)
+    # the class of a second query, inside of the first
+    _other_name: str = ""
 
     def __post_init__(self) -> None:
         self.scope = Scope(self.rnd)
@@ -54,7 +65,7 @@ class _Writer:
         return self.rnd.random() < p
 
     def write(self) -> Query:
-        kind = self.rnd.choices(("select", "query", "dml", "union"), (10, 6, 1, 1.5))[0]
+        kind = self.rnd.choices(("select", "query", "dml", "union", "other", "insert"), (10, 6, 1, 1.5, 2, 0.5))[0]
         found: Query = getattr(self, f"_{kind}")()
         return found
 
@@ -199,6 +210,13 @@ class _Writer:
                     "s.execute({}).first()",
                     "s.execute({}).mappings().all()",
                     "list(s.execute({}))",
+                    "s.execute({}).unique().columns(0).all()",
+                    "s.execute({}).unique().scalars(0).all()",
+                    "s.execute({}).unique().keys() and None",
+                    "s.execute({}).unique().fetchmany(2)",
+                    "s.execute({}).unique().one_or_none()",
+                    "s.execute({}).unique(str).all()",
+                    FROZEN,
                 )
             )
         return self.rnd.choice(
@@ -214,6 +232,13 @@ class _Writer:
                 "list(s.scalars({}).unique())",
                 "list(s.scalars({}).unique().partitions(2))",
                 "s.execute({}).freeze()().unique().all()",
+                FROZEN,
+                "s.scalars({}).unique().fetchmany(2)",
+                "s.scalars({}).unique().one()",
+                "s.execute({}).unique().mappings().all()",
+                "s.execute({}).unique().scalar_one_or_none()",
+                "s.scalars({}, execution_options=dict(populate_existing=True)).unique().all()",
+                "s.scalars({}, execution_options=dict(yield_per=2)).unique().all()",
                 "s.scalar(select(func.count()).select_from({}.subquery()))",
                 "s.scalar(select({}.exists()))",
             )
@@ -274,6 +299,23 @@ class _Writer:
             ".only_return_tuples(True)",
             f".select_from({roots[0].name})",
             ".enable_assertions(False)",
+            f".intersect(s.query({roots[0].name}))",
+            f".union(s.query({roots[0].name}).order_by({self.scope.column(roots[0])}).limit(2))",
+            ".limit(2)",
+            ".offset(1)",
+            ".limit(None)",
+            f".having({self.scope.simple(roots[0])})",
+            f".params(n={self.scope.value('name', roots[0])}).filter({roots[0].name}.name == bindparam('n'))",
+            f".from_statement(select({roots[0].name}))",
+            ".set_label_style(LABEL_STYLE_DISAMBIGUATE_ONLY)",
+            ".prefix_with('ALL')",
+            ".correlate(None)",
+            f".add_entity({roots[0].name})",
+            f".with_entities({roots[0].name}, {self.scope.expression(roots[0])})",
+            f".select_from({roots[0].name}).with_entities(func.count())",
+            ".with_session(s)",
+            f".distinct({self.scope.column(roots[0])})",
+            f".add_columns(Bundle('b', {self.scope.column(roots[0])}, {self.scope.column(roots[0])}))",
         )
         while self.chance(0.25):
             calls.append(self.rnd.choice(extra))
@@ -294,9 +336,114 @@ class _Writer:
                 "s.query({}.subquery()).all()",
                 "{}.column_descriptions and None",
                 "str({})",
+                "{}.one()",
+                "{}[:2]",
+                "{}[-2:]",
+                "{}[1::2]",
+                "{}.subquery().c.keys()",
+                "{}.is_single_entity",
+                "str({}.whereclause)",
+                "str({}.selectable)",
+                "s.query({}.cte()).all()",
+                "s.query({}.label('l')).all()",
+                "s.scalars({}).unique().all()",
+                "{}.update(dict(name='q'), synchronize_session='fetch')",
+                "{}.update(dict(name='q'), synchronize_session='evaluate')",
+                "{}.delete(synchronize_session='fetch')",
+                "{}.delete()",
             )
         )
         return Query(tuple(self.scope.setup), f"s.query({', '.join(items)})", tuple(calls), end)
+
+    # --- statements of other shapes ----------------------------------------------------------------------------------
+
+    def _other(self) -> Query:
+        """Bundles in bundles, windows, aggregates, correlation, recursion, statements about joins by hand."""
+        entity = self.scope.entity(self.rnd.choice(ROOTS))
+        name, column, other = entity.name, self.scope.column(entity), self.scope.column(entity)
+        key = f"{name}.{self.scope.key(entity)}"
+        kind = self.rnd.choice(("bundle", "window", "aggregate", "scalar", "from", "tree", "lateral", "only", "text"))
+        calls = self._filters("where", "filter_by") + self._order_and_limit()
+        end = self._end(has_rows=True)
+        if kind == "bundle":
+            inner = f"Bundle('in', {column}, {name})"
+            start = f"select(Bundle('out', {inner}, {other}), {name})"
+            calls += self._options([entity], 0.6)
+        elif kind == "window":
+            start = f"select({name}, func.row_number().over(partition_by={column}, order_by={key}).label('n'))"
+            calls += self._options([entity], 0.6)
+        elif kind == "aggregate":
+            start = f"select({column}, func.count({key}), func.max({other}).filter({self.scope.simple(entity)}))"
+            calls = [*self._filters("where", "filter_by"), f".group_by({column})", f".order_by({column})"]
+        elif kind == "scalar":
+            count = self._correlated(entity)
+            start = f"select({name}, {count}.label('n'))"
+            calls.append(f".order_by({count}, {key})")
+            calls += self._options([entity], 0.6)
+        elif kind == "from":
+            relations = self._shape(entity).relations
+            if not relations:
+                return self._select()
+            relation = self.rnd.choice(relations)
+            target = self.scope.join(entity, relation, self.scope.entity(relation.target, target=True))
+            start = f"select({target.name}, {name})"
+            calls = [f".select_from({name}).join({target.name}, {name}.{relation.key})", *calls]
+            calls += self._options([target, entity], 0.6)
+        elif kind == "tree":
+            self.scope.setup += [
+                f"t = select(Node.id).where({self.scope.simple(Entity('Node', 'Node'))}).cte('t', recursive=True)",
+                "t = t.union_all(select(Node.id).join(t, Node.parent_id == t.c.id))",
+            ]
+            self.scope.entities = [entity := Entity("Node", "Node")]
+            start, calls = "select(Node)", [".join(t, t.c.id == Node.id)", *self._order_and_limit()]
+            calls += self._options([entity], 0.6)
+            end = self._end(has_rows=False)
+        elif kind == "lateral":
+            self.scope.setup.append(f"l = select({self._target()}).where({self._equal(entity)}).lateral()")
+            start, calls, end = f"select({name}, l)", [".join(l, true())"], "str({})"
+        elif kind == "only":
+            start = f"select({name})"
+            calls.append(f".with_only_columns({column}, {other})")
+            calls.append(self.rnd.choice(("", f".add_columns({key})", ".distinct()", ".reduce_columns()")))
+        else:
+            table = f"inspect({entity.class_name}).local_table"
+            start = f"select({entity.class_name}).from_statement(text('SELECT * FROM ' + {table}.name))"
+            calls = self._options([Entity(entity.class_name, entity.class_name)], 0.5) + self._execution_options()
+            end = self._end(has_rows=False)
+        return Query(tuple(self.scope.setup), start, tuple(call for call in calls if call), end)
+
+    def _target(self) -> str:
+        self._other_name = self.rnd.choice(ROOTS)
+        return self._other_name
+
+    def _equal(self, entity: Entity) -> str:
+        target = Entity(self._other_name, self._other_name)
+        return f"{target.name}.{self.scope.key(target)} == {entity.name}.{self.scope.key(entity)}"
+
+    def _correlated(self, entity: Entity) -> str:
+        self._target()
+        way = self.rnd.choice((f".correlate({entity.name})", f".correlate_except({self._other_name})", ""))
+        return f"select(func.count()).where({self._equal(entity)}){way}.scalar_subquery()"
+
+    # --- INSERT ------------------------------------------------------------------------------------------------------
+
+    def _insert(self) -> Query:
+        name = self.rnd.choice(("Tag", "Address", "Node", "Company", "Person", "Engineer", "Dog", "Artist"))
+        values = [f"dict(id={n}, name={self.rnd.choice('abq')!r})" for n in self.rnd.sample((1, 2, 101, 102, 103), 2)]
+        start = f"insert({name})"
+        end = f"s.execute({{}}, [{', '.join(values)}]).rowcount and None"
+        calls = []
+        if self.chance(0.6):
+            calls.append(f".returning({self.rnd.choice((name, f'{name}.name', f'{name}.id, {name}'))}{SORTED})")
+            end = f"s.execute({{}}, [{', '.join(values)}]).unique().all()"
+            if self.chance(0.4):
+                calls += [".execution_options(populate_existing=True)"]
+        elif self.chance(0.4):
+            calls.append(f".values({values[0]})")
+            end = "s.execute({}).rowcount"
+        elif self.chance(0.3):
+            start = f"update({name})"
+        return Query((), start, tuple(calls), end)
 
     # --- UPDATE and DELETE -------------------------------------------------------------------------------------------
 
