@@ -17,7 +17,7 @@ from .zoo import declare, make_database
 
 _CORE_NAMES = str.split(
     "inspect select update delete insert func case literal or_ and_ not_ exists union_all union text literal_column "
-    "bindparam true LABEL_STYLE_DISAMBIGUATE_ONLY"
+    "bindparam true tuple_ LABEL_STYLE_DISAMBIGUATE_ONLY"
 )
 _ORM_NAMES = str.split(
     "aliased with_polymorphic Bundle Load joinedload selectinload subqueryload lazyload immediateload raiseload noload "
