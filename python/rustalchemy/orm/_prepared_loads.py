@@ -44,7 +44,7 @@ def owned_rows(
     if lane is None:
         return NO_LANE
     dialect = lane.dialect
-    prepared = cached(dialect, owner, lambda: PreparedSelect.of(make(), dialect, names=tuple(values)))
+    prepared = cached(dialect, owner, lambda: _prepared_alike(make(), dialect, tuple(values)))
     if prepared is None:
         return NO_LANE
     try:
@@ -62,6 +62,16 @@ def owned_rows(
         # joined collections, or a secondary table with a link twice
         rows = list({id(row): row for row in rows}.values())
     return rows
+
+
+def _prepared_alike(statement: Any, dialect: Any, names: tuple[str, ...]) -> Optional[PreparedSelect]:
+    """What was prepared for any owner's statement with the same content: an owner may be new each time."""
+
+    def make() -> Optional[PreparedSelect]:
+        return PreparedSelect.of(statement, dialect, names=names)
+
+    cache_key = statement._generate_cache_key()
+    return make() if cache_key is None else cached(dialect, ("owned", names, cache_key.key), make)
 
 
 class FollowingSelect:

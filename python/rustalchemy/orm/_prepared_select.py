@@ -292,7 +292,7 @@ class PreparedSelect:
                 or plan.composed
                 or plan.version
                 or _has_load_listeners(plan)
-                or any(map(_may_vary, context.propagated_loader_options))
+                or any(map(may_vary, context.propagated_loader_options))
             )
             self._plans[variant] = (plan, needs_context)
         return plan
@@ -401,7 +401,7 @@ def _lists_are_plain(compiled: Any) -> bool:
     )
 
 
-def _may_vary(option: Any) -> bool:
+def may_vary(option: Any) -> bool:
     """Whether an option that objects keep may have other values in another statement of the same shape."""
     return not option._is_strategy_option or any(element._extra_criteria for element in option.context)
 

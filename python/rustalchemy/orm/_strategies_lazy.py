@@ -16,6 +16,7 @@ from . import _detached, _on_lazy, interfaces, relationships
 from . import util as orm_util
 from ._lazy_peers import instead_of_load
 from ._prepared_loads import NO_LANE, only_object, owned_rows
+from ._prepared_select import may_vary
 from ._statement_cache import plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_state
 from .context import QueryContext, _ORMCompileState
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _NONE = frozenset((None,))
 _NEVER_SET = (LoaderCallableStatus.NEVER_SET,)
+
+# a longer one is seldom seen twice
+_LONGEST_KEPT_PATH = 10
 _ABSENT = (None, LoaderCallableStatus.NEVER_SET, LoaderCallableStatus.PASSIVE_NO_RESULT)
 _PASSIVE_OFF = int(PassiveFlag.PASSIVE_OFF)
 # the same in a session that was flushed for this load
@@ -353,11 +357,12 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         rows = owned_rows(session, self, mapper, self._quick_statement, parameters, relation=self._native)
         return self._load_for_state(state, _FLUSHED) if rows is NO_LANE else self._value_of(rows)
 
-    def _quick_statement(self) -> Any:
+    def _quick_statement(self, path: Any = None, options: tuple[Any, ...] = ()) -> Any:
         statement = self._statement()
-        statement._compile_options += {
-            "_current_path": self.parent_property.parent._path_registry[self.parent_property]
-        }
+        path = path or self.parent_property.parent._path_registry
+        statement._compile_options += {"_current_path": path[self.parent_property]}
+        if options:
+            statement._with_options = options
         if self.use_get:
             statement._where_criteria = (self.mapper._get_clause[0],)
             return statement
@@ -417,6 +422,11 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
     ) -> Any:
         from . import loading
 
+        has_criteria = loadopt and loadopt._extra_criteria
+        if not (has_criteria or extra_options or alternate_effective_path or execution_options):
+            found = self._load_as_before(session, state, primary_key_identity, passive)
+            if found is not NO_LANE:
+                return found
         statement = self._statement()
         pending = not state.key
         if pending or passive & PassiveFlag.NO_AUTOFLUSH:
@@ -427,7 +437,6 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         }
 
         use_get = self.use_get
-        has_criteria = loadopt and loadopt._extra_criteria
         path = alternate_effective_path
         if state.load_options or has_criteria:
             options = tuple(state.load_options)
@@ -477,6 +486,37 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             .all()
         )
         return self._value_of(found)
+
+    def _load_as_before(self, session: Any, state: Any, identity: Optional[Sequence[Any]], passive: Any) -> Any:
+        """What a parent with loader options is given by a statement that parents with the same options have made;
+        NO_LANE if it has to be made for this one."""
+        path = state.load_path or state.mapper._path_registry
+        options = tuple(state.load_options)
+        if (
+            not state.key
+            or state.identity_token is not None
+            or passive & PassiveFlag.NO_AUTOFLUSH
+            or self._raise_on_sql
+            or len(path) > _LONGEST_KEPT_PATH
+            or not plain_session(session)
+            or any(map(may_vary, options))
+        ):
+            return NO_LANE
+        values: dict[str, Any]
+        if identity is None:
+            values = self._generate_lazy_clause(state, passive)[1]
+            if self.key in state.dict or any(value is one for value in values.values() for one in _NEVER_SET):
+                return NO_LANE
+        elif None in identity:
+            return NO_LANE
+        else:
+            bind_of = self.mapper._get_clause[1]
+            values = {bind_of[c].key: value for c, value in zip(self.mapper.primary_key, identity, strict=True)}
+        session._autoflush()
+        rows = owned_rows(
+            session, (self, path.path, options), self.mapper, lambda: self._quick_statement(path, options), values
+        )
+        return NO_LANE if rows is NO_LANE else self._value_of(rows)
 
     def _value_of(self, found: list[Any]) -> Any:
         if self.uselist:
