@@ -200,3 +200,18 @@ def test_a_commit_while_the_session_closes_detaches_what_was_deleted(world: Worl
         assert world.state(kept) == "detached"
         assert world.state(gone) == "detached"
     assert world.rows("SELECT name FROM users") == [("ed",)]
+
+
+def test_a_savepoint_begun_by_a_listener_of_the_flush_ends_with_the_transaction(world: World) -> None:
+    with world.session() as session:
+        user = world.User(name="ed")
+        session.add(user)
+        event.listen(session, "before_flush", lambda session, *args: session.begin_nested(), once=True)
+        session.commit()
+        assert not session.in_transaction()
+        assert sa.inspect(user).persistent
+        assert sa.inspect(user).expired
+        session.add(world.User(name="other"))
+        assert session.in_transaction()
+        session.rollback()
+    assert world.rows("SELECT name FROM users") == [("ed",)]

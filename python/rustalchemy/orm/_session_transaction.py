@@ -179,14 +179,14 @@ class SessionTransaction(TransactionConnections, TransactionalContext):
     def _restore_snapshot(self) -> None:
         if not self._owns_frame:
             # the frame is gone with the first restore; what came later needs one of its own to be undone
-            self.session._uow_begin(self.nested)
+            self._frame = self.session._uow_begin(self.nested)
         self._owns_frame = False
-        self.session._uow_rollback()
+        self.session._uow_rollback(self._frame)
 
     def _remove_snapshot(self) -> None:
         if self._owns_frame:
             self._owns_frame = False
-            self.session._uow_commit(not self.nested and self.session.expire_on_commit)
+            self.session._uow_commit(not self.nested and self.session.expire_on_commit, self._frame)
 
     # --- ends ------------------------------------------------------------------------------------------------------
 

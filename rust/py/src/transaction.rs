@@ -119,8 +119,25 @@ impl UowRef {
         frame
     }
 
+    /// Ends a frame well: what is left open inside of it counts as released.
+    pub fn commit(self, py: Python<'_>, serial: u32, expires: bool) -> PyResult<()> {
+        while self.serial() > serial {
+            self.commit_innermost(py, false)?;
+        }
+        if self.serial() < serial { Ok(()) } else { self.commit_innermost(py, expires) }
+    }
+
+    /// Ends a frame badly, and with it what is left open inside of it.
+    pub fn rollback(self, py: Python<'_>, serial: u32) -> PyResult<()> {
+        let mut result = Ok(());
+        while self.serial() >= serial.max(1) {
+            result = result.and(self.rollback_innermost(py));
+        }
+        result
+    }
+
     /// Ends the innermost frame well: a savepoint is merged into what surrounds it.
-    pub fn commit(self, py: Python<'_>, expires: bool) -> PyResult<()> {
+    fn commit_innermost(self, py: Python<'_>, expires: bool) -> PyResult<()> {
         let Some(frame) = self.pop() else { return Ok(()) };
         if frame.is_nested {
             if let Some(outer) = self.core().frames.last_mut() {
@@ -166,7 +183,7 @@ impl UowRef {
     }
 
     /// Ends the innermost frame badly: everything it did to objects is undone.
-    pub fn rollback(self, py: Python<'_>) -> PyResult<()> {
+    fn rollback_innermost(self, py: Python<'_>) -> PyResult<()> {
         let Some(frame) = self.pop() else { return Ok(()) };
         let is_new = |state: StateRef| state.new_tx() >= frame.serial;
 

@@ -332,16 +332,19 @@ impl UnitOfWork {
         Self::handle(slf).begin(nested);
         Ok(Self::handle(slf).serial())
     }
-    /// The innermost transaction ends well.
-    #[pyo3(signature = (expire = true))]
-    fn _uow_commit(slf: &Bound<'_, Self>, expire: bool) -> PyResult<()> {
-        Self::handle(slf).check_use(slf.py())?;
-        Self::handle(slf).commit(slf.py(), expire)
+    /// A transaction ends well, the innermost one where none is named.
+    #[pyo3(signature = (expire = true, serial = None))]
+    fn _uow_commit(slf: &Bound<'_, Self>, expire: bool, serial: Option<u32>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.check_use(py)?;
+        uow.commit(py, serial.unwrap_or_else(|| uow.serial()), expire)
     }
-    /// The innermost transaction is undone.
-    fn _uow_rollback(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::handle(slf).check_use(slf.py())?;
-        Self::handle(slf).rollback(slf.py())
+    /// A transaction, and all inside of it, is undone; the innermost one where none is named.
+    #[pyo3(signature = (serial = None))]
+    fn _uow_rollback(slf: &Bound<'_, Self>, serial: Option<u32>) -> PyResult<()> {
+        let (py, uow) = (slf.py(), Self::handle(slf));
+        uow.check_use(py)?;
+        uow.rollback(py, serial.unwrap_or_else(|| uow.serial()))
     }
     /// A transaction, and all inside of it, ends without commit or rollback.
     fn _uow_forget_frame(slf: &Bound<'_, Self>, serial: u32) {
