@@ -626,6 +626,13 @@ def compile_one(statement: Any, engine: Any) -> tuple[Any, Any]:
     return None if found[0].cache_key is None else found[0], found[-1]
 
 
+def positional_parameters(compiled: Any, parameters: Any) -> list[Any]:
+    """Return what one execution sends: a compiled statement's parameters with another statement's values."""
+    values = compiled.construct_params(extracted_parameters=parameters, escape_names=False)
+    processors = compiled._bind_processors
+    return [processors[key](values[key]) if key in processors else values[key] for key in compiled.positiontup]
+
+
 def execute_compiled(
     connection: Any, statement: Any, compiled: Any, parameters: Any, options: Any, cache_hit: Any = None
 ) -> Any:

@@ -252,6 +252,12 @@ def upserting(m: SimpleNamespace, n: int, **values: Any) -> Any:
         lambda m, n: insert(m.Special).values(label=f"i{n}", kind="special").returning(m.Special),
         lambda m, n: insert(m.Thing).values([{"label": f"i{n}"}, {"label": "second"}]),
         lambda m, n: insert(m.Thing).values([{"label": f"i{n}"}, {"label": "second"}]).returning(m.Thing.size),
+        lambda m, n: insert(m.Thing).values(id=n, label="there").returning(m.Thing),
+        lambda m, n: insert(m.Thing).values(flag=f"f{n}").returning(m.Thing.id),
+        lambda m, n: insert(m.Thing).values(flag=f"f{n}"),
+        lambda m, n: insert(m.Thing).values(label=f"i{n}", size=n).returning(m.Thing, m.Thing.label, func.count(1)),
+        lambda m, n: insert(m.Thing).values(id=n * 100, kind="thing", size=n).returning(m.Thing),
+        lambda m, n: insert(m.Thing.__table__).values(name=f"i{n}").returning(m.Thing.__table__.c.name),
         lambda m, n: insert(m.Thing).from_select(["label", "size"], select(m.Thing.label, m.Thing.size + n)),
         lambda m, n: upserting(m, n),
         lambda m, n: upserting(m, n, size=n, twice=n).returning(m.Thing),
@@ -264,6 +270,81 @@ def test_insert(make: Build) -> None:
     def scenario(m: SimpleNamespace, session: Any) -> Any:
         m.counted = itertools.count(1)
         return attempts(m, session, make, {})
+
+    BOTH.check(scenario)
+
+
+ROWS: dict[str, Callable[[int], Any]] = {
+    "one": lambda n: {"label": f"i{n}", "size": n, "twice": n},
+    "list of one": lambda n: [{"label": f"i{n}", "flag": n % 2 == 0}],
+    "list": lambda n: [{"label": f"i{n}", "size": k} for k in range(n)],
+    "synonym": lambda n: [{"title": f"i{n}", "size": n}],
+    "mixed": lambda n: [{"label": "a", "size": n}, {"label": None, "size": 1}, {"size": 2}],
+    "documents": lambda n: [{"doc": [n], "label": "d"}],
+    "wrong": lambda n: [{"flag": f"f{n}", "label": "w"}],
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "statement",
+    [
+        lambda m: insert(m.Thing),
+        lambda m: insert(m.Thing).returning(m.Thing),
+        lambda m: insert(m.Thing).returning(m.Thing.label, sort_by_parameter_order=True),
+        lambda m: insert(m.Thing).values(kind="special"),
+        lambda m: insert(m.Thing).values(size=bindparam("k", 3)),
+    ],
+)
+def test_insert_rows(statement: Callable[[SimpleNamespace], Any], name: str) -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        outcomes: list[Any] = []
+        for n in (2, 3, 1, 3):
+            try:
+                outcomes.append(told(session.execute(statement(m), ROWS[name](n))))
+            except Exception as error:
+                outcomes.append((type(error).__name__, str(error).split("\n[SQL")[0]))
+                session.rollback()
+            outcomes.append(stored(m, session))
+        return outcomes
+
+    BOTH.check(scenario)
+
+
+@pytest.mark.parametrize("synchronize", ["auto", "evaluate", None])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        lambda m: update(m.Thing),
+        lambda m: update(m.Thing).values(label="fixed"),
+        lambda m: update(m.Thing).where(m.Thing.size > bindparam("least", 2)),
+        lambda m: update(m.Special),
+    ],
+)
+def test_update_rows(statement: Callable[[SimpleNamespace], Any], synchronize: Any) -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        things = session.scalars(select(m.Thing).order_by(m.Thing.id)).all()
+        outcomes: list[Any] = []
+        for n in (3, 6, 3, 5):
+            for rows in (
+                [{"id": n, "size": n * 10}],
+                [{"id": n, "size": 7, "label": "r"}, {"id": 6, "size": 8, "label": None}],
+                [{"id": n, "size": 1}, {"id": 6, "title": "t"}],
+                [{"id": n, "twice": n, "least": 0}],
+                [{"id": n}],
+                [{"id": n, "flag": "wrong"}],
+                [{"size": n}],
+                [{"id": 99, "size": n}],
+            ):
+                try:
+                    options = {"synchronize_session": synchronize}
+                    session.execute(statement(m), rows, execution_options=options)
+                    outcomes.append(seen(session, things))
+                except Exception as error:
+                    outcomes.append((type(error).__name__, str(error).split("\n[SQL")[0]))
+                    session.rollback()
+                outcomes.append(stored(m, session))
+        return outcomes
 
     BOTH.check(scenario)
 

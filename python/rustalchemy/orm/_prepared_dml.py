@@ -13,10 +13,13 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.dml import UpdateBase
 
 from .. import _sa
+from ._bulk_lane import ReturnedRows
 from ._compile_state import PLUGIN, _orm_load_exec_options
 from ._core_statements import COMPILE_OPTIONS
+from ._lane import CORE_OPTIONS
 from ._statement_cache import cached, kept_shape, remember_shape
 from ._statement_shape import dml_shape
+from .bulk_persistence import _BulkORMInsert
 
 # how objects may learn of the change, and the option by which it is said
 _SYNCHRONIZE = "synchronize_session"
@@ -37,7 +40,7 @@ _OTHER_OPTIONS = COMPILE_OPTIONS | {
 class PreparedDML:
     """A statement that was compiled, and what its kind does after an execution."""
 
-    __slots__ = ("_cache_hit", "_compile_state_class", "_compiled", "_options")
+    __slots__ = ("_cache_hit", "_compile_state_class", "_compiled", "_options", "_runs_on_lane")
 
     def __init__(self, compile_state_class: Any, compiled: Any, options: Any, cache_hit: Any) -> None:
         self._compile_state_class = compile_state_class
@@ -45,6 +48,7 @@ class PreparedDML:
         self._options = options
         # of the next execution
         self._cache_hit = cache_hit
+        self._runs_on_lane = compiled is not None and compile_state_class is _BulkORMInsert and _is_plain(compiled)
 
     @classmethod
     def of(cls, statement: Any, parameters: Any, engine: Any, synchronize: Any) -> PreparedDML:
@@ -77,6 +81,39 @@ class PreparedDML:
         )
         return kind.after_prepared(session, statement, options, result, self._options, criteria)
 
+    def returned_on_lane(self, session: Any, bind: Any, statement: Any, parameters: Any, given: Any) -> Any:
+        """The result of a statement whose returned rows are all there is to know of it; None if Core has to send it."""
+        if (
+            not self._runs_on_lane
+            or not CORE_OPTIONS.isdisjoint(given)
+            or not CORE_OPTIONS.isdisjoint(statement._execution_options)
+        ):
+            return None
+        lane = session._lane_on(bind)
+        if lane is None:
+            return None
+        compiled = self._compiled
+        sql = compiled.string
+        try:
+            values = _sa.positional_parameters(compiled, parameters)
+        except BaseException as err:
+            lane.refuse(err, sql, [])
+        rows, description = session._uow_use(lane.fetch, sql, values)
+        returned = ReturnedRows(compiled, lane.dialect, rows, description)
+        options = _orm_load_exec_options.union(given) if given else _orm_load_exec_options
+        return _BulkORMInsert._return_orm_returning(session, statement, {}, options, {}, returned)
+
+
+def _is_plain(compiled: Any) -> bool:
+    """Whether the rows that an INSERT returns are entities or columns, and text and parameters are all that is sent."""
+    returned = compiled.compile_state.from_statement_ctx
+    return (
+        returned is not None
+        and not returned.compile_options._is_star
+        and compiled.positional
+        and not (compiled.insert_prefetch or compiled.post_compile_params or compiled.literal_execute_params)
+    )
+
 
 def may_be_prepared(statement: Any, params: Any) -> bool:
     """Whether to ask :func:`execute_prepared` for a statement of a plain session."""
@@ -108,6 +145,9 @@ def execute_prepared(session: Any, statement: Any, execution_options: Any) -> An
     if prepared is None or prepared.is_refused:
         return None
     session._autoflush()
+    result = prepared.returned_on_lane(session, bind, statement, parameters, execution_options)
+    if result is not None:
+        return result
     connection = session._connection_for_bind(bind)
     if (
         type(connection) is not Connection
