@@ -743,6 +743,21 @@ def has_ordered_values(update: Any) -> bool:
     return bool(update._maintain_values_ordering if SQLALCHEMY_21 else update._ordered_values)
 
 
+def update_values(update: Any) -> list[tuple[Any, Any]]:
+    """What an UPDATE sets, in order; 2.0 keeps ``ordered_values()`` apart."""
+    if not SQLALCHEMY_21 and update._ordered_values:
+        return list(update._ordered_values)
+    return list(update._values.items()) if update._values else []
+
+
+def set_update_values(update: Any, values: list[tuple[Any, Any]]) -> None:
+    """Give an UPDATE, which sets something, other values."""
+    if not SQLALCHEMY_21 and update._ordered_values:
+        update._ordered_values = values
+    else:
+        update._values = dict(values)
+
+
 def hidden_froms(
     froms: Any, auto_correlate: bool, correlate: Any, correlate_except: Any, explicit: Any, implicit: Any
 ) -> set[Any]:

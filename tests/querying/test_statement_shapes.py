@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from comparison import Comparison
+from comparison import IS_REFERENCE, Comparison
 from orm_models import make_database, make_models
 from sqlalchemy import String, and_, bindparam, desc, func, literal, null, or_, select, text, type_coerce
 
@@ -177,6 +177,9 @@ SHAPED: dict[str, Statement] = {
 
 # those that need more than the models
 OWN_NAMES = ("alias", "legacy labels", "of a Query", "without eager loads")
+
+if not IS_REFERENCE:  # 2.0 has no `chunksize`, and makes a copy of text whose parameters are given
+    del SHAPED["selectin chunks"], SHAPED["text with params"]
 
 UNSHAPED: dict[str, Statement] = {
     "custom operator": lambda m, n: select(m.User).where(m.User.id.op("%")(n) == 1),

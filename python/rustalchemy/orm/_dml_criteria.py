@@ -14,6 +14,7 @@ from sqlalchemy.engine import result as _result
 from sqlalchemy.sql import expression, select
 from sqlalchemy.sql.base import Options
 
+from .. import _sa
 from . import _core_statements, attributes, context, evaluator
 from . import exc as orm_exc
 from ._dml_state import _ORMDMLState
@@ -48,7 +49,6 @@ class _BulkUDCompileState(_ORMDMLState):
         _is_update_from: bool = False
         _autoflush: bool = True
         _subject_mapper: Any = None
-        _resolved_values = util.EMPTY_DICT
         _eval_condition: Any = None
         # criteria for the native core: attributes with operators, and the places of the parameters
         _comparisons: Any = None
@@ -422,9 +422,7 @@ class _BulkUDCompileState(_ORMDMLState):
 
     @classmethod
     def _get_resolved_values(cls, mapper: Mapper[Any], statement: Any) -> list[tuple[Any, Any]]:
-        if statement._multi_values or not statement._values:
-            return []
-        return list(statement._values.items())
+        return [] if statement._multi_values else _sa.update_values(statement)
 
     @classmethod
     def _resolved_keys_as_propnames(

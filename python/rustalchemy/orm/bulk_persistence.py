@@ -270,9 +270,8 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
 
     def _setup_for_orm_update(self, statement: Any, compiler: Any) -> None:
         new_stmt = self._entity_statement(statement, compiler)
-        self._resolved_values: Any = self._get_resolved_values(self.mapper, statement)
-        if statement._values:
-            new_stmt._values = self._resolved_values = dict(self._resolved_values)
+        if values := self._get_resolved_values(self.mapper, statement):
+            _sa.set_update_values(new_stmt, values)
         UpdateDMLState.__init__(self, new_stmt, compiler)
         self.statement = self._with_returning(compiler, statement, new_stmt)
 
