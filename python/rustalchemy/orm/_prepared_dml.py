@@ -16,7 +16,7 @@ from .. import _sa
 from ._bulk_lane import ReturnedRows
 from ._compile_state import PLUGIN, _orm_load_exec_options
 from ._core_statements import COMPILE_OPTIONS
-from ._lane import CORE_OPTIONS
+from ._lane import CORE_OPTIONS, Lane
 from ._statement_cache import cached, kept_shape, remember_shape
 from ._statement_shape import dml_shape
 from .bulk_persistence import _BulkORMInsert
@@ -89,7 +89,7 @@ class PreparedDML:
             or not CORE_OPTIONS.isdisjoint(statement._execution_options)
         ):
             return None
-        lane = session._lane_on(bind)
+        lane: Optional[Lane] = session._lane_on(bind)
         if lane is None:
             return None
         compiled = self._compiled
