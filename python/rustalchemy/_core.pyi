@@ -62,6 +62,7 @@ class EntityPlan:
         polymorphic: tuple[int, Processor | None, dict[Any, EntityPlan | None], Callable[[tuple[Any, ...]], Any] | None]
         | None = None,
         load_options: tuple[Any, Any] | None = None,
+        options_are_plain: bool = False,
         collect: int | None = None,
         on_new: Callable[[InstanceState, tuple[Any, ...], bool | None], Any] | None = None,
         allow_partial_pks: bool | None = None,
@@ -137,6 +138,7 @@ class LoadContext:
 def read_loaded(objects: list[Any], attrs: Sequence[int]) -> list[Any]: ...
 def store_loaded(objects: list[Any], attr: int, values: list[Any], overwrite: Sequence[bool] | None = None) -> None: ...
 def store_synchronized(objects: list[Any], attr: int, values: list[Any]) -> None: ...
+def store_groups(parents: Sequence[tuple[Any, Any, bool, Any]], attr: int, groups: dict[Any, list[Any]]) -> None: ...
 def group_rows(rows: Iterable[Sequence[Any]], width: int) -> dict[Any, list[Any]]: ...
 
 # classes and instances ------------------------------------------------------------------------------------------------
@@ -501,6 +503,7 @@ __all__ = [
     "set_attribute",
     "set_committed_value",
     "set_declarative_constructor",
+    "store_groups",
     "store_loaded",
     "store_synchronized",
     "symbol",
@@ -554,6 +557,16 @@ class UnitOfWork:
         only_attributes: Iterable[str] | None = None,
         passes_by_loaded: bool = False,
     ) -> list[Any]: ...
+    def _load(
+        self,
+        lane: Any,
+        sql: str,
+        parameters: Sequence[Any],
+        plan: RowPlan,
+        *,
+        passes_by_loaded: bool = False,
+        is_grouped: bool = False,
+    ) -> Any: ...
     @property
     def _identity_epoch(self) -> int: ...
     _uow_closes_for_good: bool

@@ -87,6 +87,15 @@ class FollowingSelect:
 
     def rows(self, session: Any, given: Mapping[str, Any], top: Any) -> Optional[list[Any]]:
         """All rows; None if the statement has to go through Core."""
+        rows: Optional[list[Any]] = self._rows(session, given, top, False)
+        return rows
+
+    def groups(self, session: Any, given: Mapping[str, Any], top: Any) -> Optional[dict[Any, list[Any]]]:
+        """The last thing of each row by those before it, see ``_core.group_rows``; None as for :meth:`rows`."""
+        groups: Optional[dict[Any, list[Any]]] = self._rows(session, given, top, True)
+        return groups
+
+    def _rows(self, session: Any, given: Mapping[str, Any], top: Any, is_grouped: bool) -> Any:
         if not plain_session(session):
             return None
         lane = session._lane(self.statement._propagate_attrs["plugin_subject"].mapper)
@@ -100,7 +109,7 @@ class FollowingSelect:
         if spelled is None:
             return None
         session._autoflush()
-        return self._prepared.rows_after(session, lane, *spelled, given, self.statement, top)
+        return self._prepared.rows_after(session, lane, *spelled, given, self.statement, top, is_grouped)
 
     def _prepare(self, dialect: Any) -> None:
         self._dialect = weakref.ref(dialect)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Optional
 from sqlalchemy import util
 from sqlalchemy.sql.compiler import WARN_LINTING
 
+from .. import _core
 from ._lane import Lane
 from ._results import FetchedResult, result_metadata, tell_query
 from ._row_loading import RowLoad, plan_variant, refuse_expunged, statement_plan
@@ -211,20 +212,19 @@ class PreparedSelect:
 
         ``given``: names and values that the parameters were made of, for loads that embed this statement.
         """
-        rows, description = session._uow_use(lane.fetch, self.sql, parameters)
         is_free = self.context_free_plan(_variant(load_options)) is not None
         call = NO_CALL if is_free else Call(dict(zip(*given, strict=True)))
-        plan, context = self._reading(session, self._statement, description, load_options, call)
-        return _read(session, plan, context, load_options, rows)()
+        plan, context = self._reading(session, self._statement, load_options, call)
+        return list(_rows(session, lane, self.sql, parameters, plan, context, load_options)[1])
 
     def _reading(
-        self, session: Any, statement: Any, description: Any, load_options: Any, call: Call = NO_CALL
+        self, session: Any, statement: Any, load_options: Any, call: Call = NO_CALL
     ) -> tuple[StatementPlan, Optional[QueryContext]]:
         """The plan for the rows of one execution, and the context if the plan needs one."""
         variant = _variant(load_options)
-        known = self._plans.get(variant)
-        if known is not None and not known[1] and load_options._identity_token is None:
-            return known[0], None
+        known = self.context_free_plan(variant) if load_options._identity_token is None else None
+        if known is not None:
+            return known, None
         context = QueryContext(
             self._compiled.compile_state,
             statement,
@@ -235,7 +235,9 @@ class PreparedSelect:
             call.execution_options,
             call.bind_arguments,
         )
-        return self._plan(context, variant, description), context
+        plan = self._plan(context, variant)
+        is_free = plan is self.context_free_plan(variant) and load_options._identity_token is None
+        return plan, None if is_free else context
 
     def _has_plan(self, statement: Any, load_options: Any) -> bool:
         """Whether rows can be read without knowing anything about the cursor."""
@@ -254,21 +256,25 @@ class PreparedSelect:
         given: Mapping[str, Any],
         statement: Any,
         top: Any,
-    ) -> list[Any]:
-        """Rows of a statement that follows the one of context ``top``."""
-        rows, description = lane.fetch(sql, parameters)
+        is_grouped: bool,
+    ) -> Any:
+        """Rows of a statement that follows the one of context ``top``; a dict of key to objects if ``is_grouped``."""
         plan = self.context_free_plan(_FOLLOWING)
         if plan is not None:
-            return session._hydrate(plan.row_plan, rows, loaded=None)
+            return session._load(lane, sql, parameters, plan.row_plan, is_grouped=is_grouped)
         options = DEFAULT_OPTIONS if top is None else DEFAULT_OPTIONS + {"_sa_top_level_orm_context": top}
         context = QueryContext(self._compiled.compile_state, statement, statement, given, session, options)
-        return RowLoad(context, self._plan(context, _FOLLOWING, description)).rows(rows)
+        plan = self._plan(context, _FOLLOWING)
+        if plan is self.context_free_plan(_FOLLOWING):
+            return session._load(lane, sql, parameters, plan.row_plan, is_grouped=is_grouped)
+        found = RowLoad(context, plan).rows(session._uow_use(lane.fetch, sql, parameters)[0])
+        return _core.group_rows(found, len(plan.labels) - 1) if is_grouped else found
 
     def refresh(
         self, session: Any, lane: Any, parameters: Sequence[Any], state: Any, is_user_refresh: bool = False
     ) -> bool:
         """Load the row of ``state`` into it; False if the row is gone. Each kind has a statement of its own."""
-        rows, description = session._uow_use(lane.fetch, self.sql, parameters)
+        rows, _ = session._uow_use(lane.fetch, self.sql, parameters)
         if not rows:
             return False
         known = self._plans.get(REFRESH)
@@ -279,11 +285,12 @@ class PreparedSelect:
             return True
         options = DEFAULT_OPTIONS + {"_refresh_state": state, "_is_user_refresh": is_user_refresh}
         context = QueryContext(self._compiled.compile_state, self._statement, self._statement, None, session, options)
-        RowLoad(context, self._plan(context, REFRESH, description)).rows(rows)
+        RowLoad(context, self._plan(context, REFRESH)).rows(rows)
         return True
 
-    def _plan(self, context: QueryContext, variant: Any, description: Any) -> StatementPlan:
-        plan = statement_plan(context, lambda: RowSource(self._compiled, self.dialect, description))
+    def _plan(self, context: QueryContext, variant: Any) -> StatementPlan:
+        # the lane's drivers say nothing about the types of a result's columns
+        plan = statement_plan(context, lambda: RowSource(self._compiled, self.dialect, None))
         cached = context.compile_state.__dict__["_row_plans"]
         if any(kept is plan for kept in cached.values()):
             needs_context = bool(
@@ -324,19 +331,10 @@ class PreparedSelect:
                 parameters = found
         except BaseException as err:
             lane.refuse(err, sql, [given or {}])
-        fetched, description = session._uow_use(lane.fetch, sql, parameters)
-        context: Optional[QueryContext] = None
-        plan = self.context_free_plan(False) if load_options is DEFAULT_OPTIONS else None
-        rows: Iterable[Any]
-        if plan is not None:
-            rows = session._hydrate(plan.row_plan, fetched, loaded=None)
-        else:
-            if given and not call.params:
-                call = call._replace(params=given)
-            plan, context = self._reading(session, statement, description, load_options, call)
-            read = _read(session, plan, context, load_options, fetched)
-            # objects are not overwritten before somebody looks at the rows
-            rows = _later(read) if load_options._populate_existing else read()
+        if given and not call.params:
+            call = call._replace(params=given)
+        plan, context = self._reading(session, statement, load_options, call)
+        fetched, rows = _rows(session, lane, sql, parameters, plan, context, load_options)
         metadata = self._metadata.get(load_options._legacy_uniquing)
         if metadata is None:
             metadata = result_metadata(plan, load_options, statement)
@@ -357,25 +355,38 @@ def _variant(load_options: Any) -> Any:
     return True if load_options is LAZY_OPTIONS else plan_variant(load_options)
 
 
-def _read(
-    session: Any, plan: StatementPlan, context: Optional[QueryContext], load_options: Any, rows: list[Any]
-) -> Callable[[], list[Any]]:
-    """What makes objects, or tuples, of the raw rows."""
+def _rows(
+    session: Any,
+    lane: Lane,
+    sql: str,
+    parameters: Sequence[Any],
+    plan: StatementPlan,
+    context: Optional[QueryContext],
+    load_options: Any,
+) -> tuple[list[Any], Iterable[Any]]:
+    """What was found, and the objects, or tuples, that it becomes."""
+    overwrites = load_options._populate_existing
+    passes_by = not load_options._invoke_all_eagers
+    if context is None and not (overwrites or load_options._refresh_state is not None or plan.only_load_props):
+        made = session._load(lane, sql, parameters, plan.row_plan, passes_by_loaded=passes_by)
+        return made, made
+    fetched, _ = session._uow_use(lane.fetch, sql, parameters)
+    read: Callable[[], list[Any]]
     if context is not None:
-        return partial(RowLoad(context, plan).rows, rows)
-    if load_options is DEFAULT_OPTIONS or load_options is LAZY_OPTIONS:
-        passes_by = load_options is LAZY_OPTIONS
-        return partial(session._hydrate, plan.row_plan, rows, loaded=None, passes_by_loaded=passes_by)
-    return partial(
-        session._hydrate,
-        plan.row_plan,
-        rows,
-        populate_existing=load_options._populate_existing,
-        refresh_state=load_options._refresh_state,
-        only_attributes=plan.only_load_props or None,
-        loaded=None,
-        passes_by_loaded=not load_options._invoke_all_eagers,
-    )
+        read = partial(RowLoad(context, plan).rows, fetched)
+    else:
+        read = partial(
+            session._hydrate,
+            plan.row_plan,
+            fetched,
+            populate_existing=overwrites,
+            refresh_state=load_options._refresh_state,
+            only_attributes=plan.only_load_props or None,
+            loaded=None,
+            passes_by_loaded=passes_by,
+        )
+    # objects are not overwritten before somebody looks at the rows
+    return fetched, _later(read) if overwrites else read()
 
 
 def _later(read: Callable[[], list[Any]]) -> Iterator[Any]:

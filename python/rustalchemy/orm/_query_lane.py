@@ -249,8 +249,7 @@ class _Shape:
         row_plan = prepared.plain_row_plan
         if row_plan is None:
             return prepared.run(session, lane, parameters, (self._names, values))
-        rows, _ = session._uow_use(lane.fetch, prepared.sql, parameters)
-        return session._hydrate(row_plan, rows, loaded=None)
+        return session._load(lane, prepared.sql, parameters, row_plan)
 
     def _prepare(self, dialect: Any) -> None:
         self._dialect = weakref.ref(dialect)

@@ -15,6 +15,7 @@ from sqlalchemy import util
 
 from .. import _core
 from ._context_entities import _regroup
+from ._plain_options import are_plain
 from ._processors import result_processor
 from .path_registry import PathRegistry
 
@@ -368,6 +369,7 @@ class RowPlanBuilder:
             if position is not None:
                 self.version = (mapper, key, position)
         post = self.post_loads.get(load_path.path)
+        stamp = None if only else self._stamp(parts, load_path)
         return _core.EntityPlan(
             mapper.class_manager,
             key,
@@ -379,7 +381,8 @@ class RowPlanBuilder:
             on_new=_all_of(parts.on_new),
             identity_token=self.identity_token,
             polymorphic=polymorphic,
-            load_options=None if only else self._stamp(parts, load_path),
+            load_options=stamp,
+            options_are_plain=stamp is not None and not parts.overrides and are_plain(*stamp),
             collect=None if post is None else post[0],
         )
 

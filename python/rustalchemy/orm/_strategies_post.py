@@ -399,14 +399,35 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
 
         return _sa.add_compile_state_func(query, order_outermost, prop)
 
-    @staticmethod
-    def _rows(query: FollowingSelect, context: Any, keys: list[Any], options: Any) -> Any:
-        top = context._get_top_level_context()
-        is_plain = top is None or not (top.execution_options or top.query._execution_options)
-        if is_plain and len(options) < 2 and not query.statement._execution_options:
-            rows = query.rows(context.session, {"primary_keys": keys}, top)
+    @classmethod
+    def _rows(cls, query: FollowingSelect, context: Any, keys: list[Any], options: Any) -> Any:
+        if cls._is_plain(query, context, options):
+            rows = query.rows(context.session, {"primary_keys": keys}, context._get_top_level_context())
             if rows is not None:
                 return rows
+        return cls._rows_by_core(query, context, keys, options)
+
+    @classmethod
+    def _groups(
+        cls, query: FollowingSelect, context: Any, keys: list[Any], options: Any, width: int
+    ) -> dict[Any, list[Any]]:
+        """Children by the key of their parent, which is the first ``width`` columns."""
+        if cls._is_plain(query, context, options):
+            groups = query.groups(context.session, {"primary_keys": keys}, context._get_top_level_context())
+            if groups is not None:
+                return groups
+        return _core.group_rows(cls._rows_by_core(query, context, keys, options), width)
+
+    @staticmethod
+    def _is_plain(query: FollowingSelect, context: Any, options: Any) -> bool:
+        """Whether the statement is executed with no options but those that any such load has."""
+        top = context._get_top_level_context()
+        if top is not None and (top.execution_options or top.query._execution_options):
+            return False
+        return len(options) < 2 and not query.statement._execution_options
+
+    @staticmethod
+    def _rows_by_core(query: FollowingSelect, context: Any, keys: list[Any], options: Any) -> Any:
         result = context.session.execute(query.statement, params={"primary_keys": keys}, execution_options=options)
         if result._unique_filter_state is not None:
             # collections joined to the related objects
@@ -449,10 +470,9 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
     ) -> None:
         for start in range(0, len(parents), size):
             chunk = parents[start : start + size]
-            rows = self._rows(query, context, [parent[1] for parent in chunk], options)
-            children = _core.group_rows(rows, info.n_pk)
+            children = self._groups(query, context, [parent[1] for parent in chunk], options, info.n_pk)
             if self.uselist:
-                _store(self._attribute(), list(chunk), [children.get(p[1], []) for p in chunk])
+                _core.store_groups(list(chunk), self._attribute(), children)
             else:
                 self._store_scalars(chunk, children)
 

@@ -302,7 +302,9 @@ pub fn set_committed<'py>(
         return Err(write_only::refuse_population());
     }
     let (collection, _adapter) = make(py, state, attr)?;
-    if value.is_truthy()? {
+    if let (Some(list), Ok(members)) = (list::exact(&collection), value.cast_exact::<PyList>()) {
+        list::raw_extend(list, members)?;
+    } else if value.is_truthy()? {
         for item in value.try_iter()? {
             append_to(&collection, item?, &EventSource::Silent)?;
         }

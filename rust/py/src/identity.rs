@@ -396,6 +396,13 @@ fn absent<'py>(class: &Bound<'py, PyType>, key: &Bound<'py, PyAny>) -> LookedUp<
     }
 }
 
+/// Whether two keys are equal as far as can be told without Python code.
+#[inline]
+pub fn is_surely_equal(one: &Bound<'_, PyAny>, other: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: two living objects.
+    unsafe { compare_fast(one.py(), one.as_ptr(), other.as_ptr()) == Verdict::Equal }
+}
+
 /// Whether a value's class is one of those that make up most keys, and has no say in how it compares.
 fn is_plain(py: Python<'_>, value: *mut ffi::PyObject) -> bool {
     // SAFETY: `value` is a valid object.

@@ -1,10 +1,14 @@
-//! The statement lane, seen from the core: the lane that a session's transaction keeps, and one SELECT through it.
+//! The statement lane, seen from the core: the lane that a session's transaction keeps, and SELECTs through it.
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyList, PyString, PyTuple, PyType};
 
 use crate::driver;
+use crate::hydrate::Execution;
+
+/// Rows of a block: so few that they do not leave the processor's cache before they are looked at.
+const BLOCK: usize = 64;
 
 /// The lane of the session's transaction. One is opened, and a transaction begun, where there is none yet; nothing if
 /// statements have to go through Core.
@@ -80,4 +84,37 @@ pub fn fetch<'py>(
             Err(error)
         }
     }
+}
+
+/// Executes on the lane's connection, and hands over the rows, to be taken out of the vector: block by block while the cursor
+/// goes on if `streams`, else all at once. Errors of the driver are raised as Core raises them.
+pub fn each_block<'py>(
+    execution: &Execution<'_, 'py>,
+    streams: bool,
+    mut take: impl FnMut(&mut Vec<Bound<'py, PyAny>>) -> PyResult<()>,
+) -> PyResult<()> {
+    let Execution { lane, sql, parameters } = *execution;
+    let py = lane.py();
+    let cursor = driver::open(lane, sql, parameters)?;
+    let fail = |error: PyErr| {
+        let raised = lane.call_method1(intern!(py, "fail"), (error.value(py), sql, parameters, &cursor));
+        raised.err().unwrap_or(error)
+    };
+    cursor.call_method1(intern!(py, "execute"), (sql, parameters)).map_err(fail)?;
+    let mut rows = Vec::new();
+    if streams && driver::is_iterator(&cursor)? {
+        let mut is_last = false;
+        while !is_last {
+            is_last = driver::fetch_some(&cursor, &mut rows, BLOCK).map_err(fail)?;
+            if let Err(error) = take(&mut rows) {
+                driver::close(lane, &cursor)?;
+                return Err(error);
+            }
+        }
+        return driver::close(lane, &cursor);
+    }
+    let fetched = cursor.call_method0(intern!(py, "fetchall")).map_err(fail)?;
+    driver::close(lane, &cursor)?;
+    rows.extend(fetched.try_iter()?.collect::<PyResult<Vec<_>>>()?);
+    take(&mut rows)
 }

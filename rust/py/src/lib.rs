@@ -112,7 +112,7 @@ mod _core {
     #[pymodule_export]
     use crate::live_sessions::live_sessions;
     #[pymodule_export]
-    use crate::load_batch::{group_rows, read_loaded, store_loaded, store_synchronized};
+    use crate::load_batch::{group_rows, read_loaded, store_groups, store_loaded, store_synchronized};
     #[pymodule_export]
     use crate::load_context::LoadContext;
     #[pymodule_export]

@@ -139,6 +139,14 @@ pub fn raw_append(list: &Bound<'_, PyAny>, item: &Bound<'_, PyAny>) -> PyResult<
     if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
 }
 
+/// As `raw_append`, for all members of another list at once.
+pub fn raw_extend(list: &Bound<'_, PyList>, items: &Bound<'_, PyList>) -> PyResult<()> {
+    let end = isize::try_from(list.len())?;
+    // SAFETY: two lists; the C function asks no method of the class.
+    let result = unsafe { ffi::PyList_SetSlice(list.as_ptr(), end, end, items.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(PyErr::fetch(list.py())) }
+}
+
 fn entering<'py>(
     list: &Bound<'py, PyList>,
     item: Bound<'py, PyAny>,

@@ -8,6 +8,7 @@ use crate::attribute::AttrKind;
 use crate::errors;
 use crate::expiry;
 use crate::flags;
+use crate::hydrate::Groups;
 use crate::loaded_values;
 use crate::names;
 use crate::state::{self, StateRef};
@@ -63,11 +64,8 @@ pub fn store_loaded(
     }
     for (at, (object, value)) in objects.iter().zip(values.iter()).enumerate() {
         let state = state_of(&object)?;
-        if state.is_outdated() {
-            loaded_values::apply_pending_expiry(py, state)?;
-        }
         let may_overwrite = overwrite.as_ref().is_none_or(|flags| flags.get(at).copied().unwrap_or(true));
-        if !may_overwrite && !state.slot(attr).value().is_null() {
+        if !takes_loaded(py, state, attr, may_overwrite)? {
             continue;
         }
         let is_collection = state.manager().attr(attr).is_some_and(|attr| attr.kind == AttrKind::Collection);
@@ -77,6 +75,32 @@ pub fn store_loaded(
             state.set_committed(attr, value.into_ptr())?;
         }
         loaded_values::note_related(state);
+    }
+    Ok(())
+}
+
+/// Whether an attribute takes a loaded value: it has none, or one that may be overwritten.
+fn takes_loaded(py: Python<'_>, state: StateRef, attr: u32, may_overwrite: bool) -> PyResult<bool> {
+    if state.is_outdated() {
+        loaded_values::apply_pending_expiry(py, state)?;
+    }
+    Ok(may_overwrite || state.slot(attr).value().is_null())
+}
+
+/// As `store_loaded`, for a collection of many parents: `(object, identity, overwrite, …)`, with their children by identity.
+/// A parent that is not among the groups has none.
+#[pyfunction]
+pub fn store_groups(parents: &Bound<'_, PyList>, attr: u32, groups: &Bound<'_, PyDict>) -> PyResult<()> {
+    let py = parents.py();
+    let none = PyList::empty(py).into_any();
+    for parent in parents.iter() {
+        let parent = parent.cast_into::<PyTuple>()?;
+        let state = state_of(&parent.get_item(0)?)?;
+        if takes_loaded(py, state, attr, parent.get_item(2)?.is_truthy()?)? {
+            let children = groups.get_item(parent.get_item(1)?)?;
+            loaded_values::store_collection(py, state, attr, children.as_ref().unwrap_or(&none))?;
+            loaded_values::note_related(state);
+        }
     }
     Ok(())
 }
@@ -115,7 +139,7 @@ pub fn store_synchronized(objects: &Bound<'_, PyList>, attr: u32, values: &Bound
 #[pyfunction]
 pub fn group_rows<'py>(rows: &Bound<'py, PyAny>, width: usize) -> PyResult<Bound<'py, PyDict>> {
     let py = rows.py();
-    let groups = PyDict::new(py);
+    let mut groups = Groups::new(py);
     for row in rows.try_iter()? {
         let row = row?;
         let row = match row.cast_into_exact::<PyTuple>() {
@@ -125,10 +149,7 @@ pub fn group_rows<'py>(rows: &Bound<'py, PyAny>, width: usize) -> PyResult<Bound
         let key = if width == 1 { row.get_item(0)? } else { row.get_slice(0, width).into_any() };
         let rest =
             if row.len() == width + 1 { row.get_item(width)? } else { row.get_slice(width, row.len()).into_any() };
-        match groups.get_item(&key)? {
-            Some(group) => group.cast::<PyList>()?.append(rest)?,
-            None => groups.set_item(key, PyList::new(py, [rest])?)?,
-        }
+        groups.add(key, rest)?;
     }
-    Ok(groups)
+    Ok(groups.into_dict())
 }

@@ -1,5 +1,6 @@
 //! What one result remembers from chunk to chunk while its rows become objects.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -8,6 +9,7 @@ use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
+use smallvec::SmallVec;
 
 use crate::attach::state_str;
 use crate::errors;
@@ -29,8 +31,12 @@ pub struct LoadMemory {
     lists: Vec<Vec<Collected>>,
     /// What is in the lists, by list and state.
     collected: HashSet<(usize, usize)>,
-    /// Eagerly loaded collections by state and attribute.
-    eager: HashMap<(usize, u32), EagerCollection>,
+    /// Eagerly loaded collections.
+    eager: Vec<EagerCollection>,
+    /// Where they are, by state and attribute.
+    eager_places: HashMap<(usize, u32), usize>,
+    /// What was last asked for there: rows of one object mostly come one after the other.
+    last_eager: Cell<Option<((usize, u32), usize)>>,
     /// Objects that were there before and whose listeners have heard of this load.
     partials: HashMap<usize, Py<PyAny>>,
     /// What second statements have found, by their number.
@@ -56,8 +62,32 @@ struct EagerCollection {
     owner: Py<PyAny>,
     /// The collection that is being filled; none if it was loaded before, so that the rows do not change it.
     collection: Option<Py<PyAny>>,
-    /// Addresses of its members.
-    members: HashSet<usize>,
+    /// Its members.
+    members: Members,
+}
+
+/// The members of a collection, by address.
+enum Members {
+    Few(SmallVec<[usize; 8]>),
+    Many(HashSet<usize>),
+}
+
+impl Members {
+    /// Adds a member. Whether it was not in before, which is known already of one that `is_new`.
+    fn add(&mut self, member: usize, is_new: bool) -> bool {
+        match self {
+            Self::Many(members) => members.insert(member),
+            Self::Few(members) if !is_new && members.contains(&member) => false,
+            Self::Few(members) => {
+                if members.len() == members.inline_size() {
+                    *self = Self::Many(members.iter().copied().chain([member]).collect());
+                } else {
+                    members.push(member);
+                }
+                true
+            }
+        }
+    }
 }
 
 /// The name of a state in the memory.
@@ -78,7 +108,9 @@ impl LoadMemory {
             stamps: Vec::new(),
             lists: Vec::new(),
             collected: HashSet::new(),
-            eager: HashMap::new(),
+            eager: Vec::new(),
+            eager_places: HashMap::new(),
+            last_eager: Cell::new(None),
             partials: HashMap::new(),
             subqueries: HashMap::new(),
         }
@@ -180,9 +212,22 @@ impl LoadMemory {
         self.subqueries.insert(number, found.clone().unbind());
     }
 
+    /// Where an eagerly loaded collection is, if this result knows it.
+    fn eager_place(&self, state: StateRef, attr: u32) -> Option<usize> {
+        let key = (address(state), attr);
+        match self.last_eager.get() {
+            Some((last, place)) if last == key => Some(place),
+            _ => {
+                let place = self.eager_places.get(&key).copied()?;
+                self.last_eager.set(Some((key, place)));
+                Some(place)
+            }
+        }
+    }
+
     /// Whether this result knows an eagerly loaded collection already.
     pub fn knows_collection(&self, state: StateRef, attr: u32) -> bool {
-        self.eager.contains_key(&(address(state), attr))
+        self.eager_place(state, attr).is_some()
     }
 
     /// Enters an eagerly loaded collection: the one to fill, or none to leave the attribute as it is.
@@ -193,24 +238,30 @@ impl LoadMemory {
         attr: u32,
         collection: Option<Bound<'_, PyAny>>,
     ) {
-        let entry = self.eager.entry((address(state), attr));
-        entry.or_insert_with(|| EagerCollection {
+        if self.knows_collection(state, attr) {
+            return;
+        }
+        self.eager_places.insert((address(state), attr), self.eager.len());
+        self.eager.push(EagerCollection {
             owner: owner.clone().unbind(),
             collection: collection.map(Bound::unbind),
-            members: HashSet::new(),
+            members: Members::Few(SmallVec::new()),
         });
     }
 
-    /// The collection that lacks this member, which counts as a member from now on.
+    /// The collection that lacks this member, which counts as a member from now on. One that `is_new`, made of the row at
+    /// hand, is lacking for sure.
     pub fn collection_lacking<'py>(
         &mut self,
         state: StateRef,
         attr: u32,
         member: &Bound<'py, PyAny>,
+        is_new: bool,
     ) -> Option<Bound<'py, PyAny>> {
-        let entry = self.eager.get_mut(&(address(state), attr))?;
+        let place = self.eager_place(state, attr)?;
+        let entry = self.eager.get_mut(place)?;
         let collection = entry.collection.as_ref()?;
-        entry.members.insert(member.as_ptr() as usize).then(|| collection.bind(member.py()).clone())
+        entry.members.add(member.as_ptr() as usize, is_new).then(|| collection.bind(member.py()).clone())
     }
 }
 
@@ -271,7 +322,7 @@ impl LoadContext {
         for found in memory.subqueries.values() {
             visit.call(found)?;
         }
-        memory.eager.values().try_for_each(|entry| {
+        memory.eager.iter().try_for_each(|entry| {
             visit.call(&entry.owner)?;
             visit.call(&entry.collection)
         })

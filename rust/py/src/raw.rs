@@ -36,6 +36,23 @@ pub unsafe fn is_living(object: *mut ffi::PyObject) -> bool {
     !object.is_null() && unsafe { ffi::Py_REFCNT(object) } > 0
 }
 
+/// Takes a tuple whose values cannot be part of a cycle from the collector, as the collector itself would when it comes by.
+/// Whether it is not the collector's business (any more).
+pub fn untrack_plain_tuple(values: &Bound<'_, PyAny>) -> bool {
+    let Ok(tuple) = values.cast_exact::<PyTuple>() else { return false };
+    // SAFETY: valid objects; a tuple has a collector header.
+    unsafe {
+        if ffi::PyObject_GC_IsTracked(values.as_ptr()) == 0 {
+            return true;
+        }
+        let is_plain = tuple.iter_borrowed().all(|value| ffi::PyObject_IS_GC(value.as_ptr()) == 0);
+        if is_plain {
+            ffi::PyObject_GC_UnTrack(values.as_ptr().cast());
+        }
+        is_plain
+    }
+}
+
 /// What a C function returns when Rust failed.
 pub trait Failure {
     /// The value that says "an exception is set".

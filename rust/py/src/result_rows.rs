@@ -3,11 +3,15 @@
 //! Making one costs next to nothing; what costs is the cyclic collector, which goes over every one of them several times while
 //! a large result is being built. So it pauses meanwhile, and is not told of rows whose values cannot be part of a cycle.
 
+use std::ptr;
+
 use pyo3::PyTraverseError;
 use pyo3::ffi;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyTuple, PyType};
+
+use crate::raw;
 
 /// The collector, off until this is dropped.
 struct CollectorPause {
@@ -54,8 +58,9 @@ impl RowMaker {
         let mut made = Vec::with_capacity(tuples.len());
         {
             let _pause = CollectorPause::begin(py);
+            let mut call = maker.call(py)?;
             for values in tuples {
-                made.push(maker.row(&values)?);
+                made.push(call.row(&values)?);
             }
         }
         PyList::new(py, made)
@@ -75,28 +80,52 @@ impl RowMaker {
 }
 
 impl RowMaker {
-    fn row<'py>(&self, values: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    fn call<'py>(&self, py: Python<'py>) -> PyResult<RowCall<'py>> {
+        RowCall::new(self.class.bind(py), [self.metadata.bind(py), self.key_to_index.bind(py).as_any()])
+    }
+}
+
+/// Calls a row class again and again. The arguments stay in one tuple, where only the values change.
+struct RowCall<'py> {
+    class: Bound<'py, PyType>,
+    arguments: Bound<'py, PyTuple>,
+}
+
+impl<'py> RowCall<'py> {
+    /// Place of the values among the arguments.
+    const VALUES: ffi::Py_ssize_t = 3;
+
+    fn new(class: &Bound<'py, PyType>, [metadata, key_to_index]: [&Bound<'py, PyAny>; 2]) -> PyResult<Self> {
+        let none = class.py().None().into_bound(class.py());
+        let arguments = PyTuple::new(class.py(), [metadata, &none, key_to_index, &none])?;
+        Ok(Self { class: class.clone(), arguments })
+    }
+
+    fn row(&mut self, values: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = values.py();
-        // SAFETY: `None` lives for ever.
-        let none = unsafe { ffi::Py_None() };
-        let arguments = [self.metadata.as_ptr(), none, self.key_to_index.as_ptr(), values.as_ptr()];
-        // SAFETY: four living arguments, borrowed by the call; the result is a new reference, or null with an error set.
+        self.put(values)?;
+        let class = self.class.as_type_ptr();
+        let arguments = self.arguments.as_ptr();
+        // SAFETY: what calling the class does, which its metaclass leaves to `type`: a living class makes an object, which then
+        // takes the arguments in. Both borrow these.
         let row = unsafe {
-            let made = ffi::PyObject_Vectorcall(
-                self.class.as_ptr(),
-                arguments.as_ptr(),
-                arguments.len(),
-                std::ptr::null_mut(),
-            );
-            Bound::from_owned_ptr_or_err(py, made)?
+            let is_plain = (*ffi::Py_TYPE(class.cast())).tp_call.map(|call| call as usize)
+                == ffi::PyType_Type.tp_call.map(|call| call as usize);
+            match ((*class).tp_new, (*class).tp_init) {
+                (Some(new), Some(init)) if is_plain => {
+                    let row = Bound::from_owned_ptr_or_err(py, new(class, arguments, ptr::null_mut()))?;
+                    if init(row.as_ptr(), arguments, ptr::null_mut()) < 0 {
+                        return Err(PyErr::fetch(py));
+                    }
+                    row
+                }
+                _ => self.class.call1(&self.arguments)?,
+            }
         };
-        if let Ok(values) = values.cast_exact::<PyTuple>()
-            && values.iter_borrowed().all(|value| is_collector_free(&value))
-        {
-            // SAFETY: both are valid objects with a collector header. What a row refers to beside its values is the result's
-            // metadata, which knows no rows, so neither object can be part of a cycle.
+        if raw::untrack_plain_tuple(values) {
+            // SAFETY: a valid object. What a row refers to beside its values is the result's metadata, which knows no rows, so it
+            // cannot be part of a cycle.
             unsafe {
-                ffi::PyObject_GC_UnTrack(values.as_ptr().cast());
                 if ffi::PyObject_IS_GC(row.as_ptr()) != 0 {
                     ffi::PyObject_GC_UnTrack(row.as_ptr().cast());
                 }
@@ -104,12 +133,17 @@ impl RowMaker {
         }
         Ok(row)
     }
-}
 
-/// Whether the collector never looks at objects of this kind, which therefore refer to none.
-fn is_collector_free(value: &Bound<'_, PyAny>) -> bool {
-    // SAFETY: a valid object.
-    unsafe { ffi::PyObject_IS_GC(value.as_ptr()) == 0 }
+    /// The values are the last of the arguments from now on. A tuple that somebody has kept is left to him.
+    fn put(&mut self, values: &Bound<'py, PyAny>) -> PyResult<()> {
+        // SAFETY: a living object.
+        if unsafe { ffi::Py_REFCNT(self.arguments.as_ptr()) } > 1 {
+            self.arguments = PyTuple::new(values.py(), self.arguments.iter())?;
+        }
+        // SAFETY: a tuple of four, all ours; PyTuple_SetItem lets go of what was there, which the row before holds.
+        let result = unsafe { ffi::PyTuple_SetItem(self.arguments.as_ptr(), Self::VALUES, values.clone().into_ptr()) };
+        if result == 0 { Ok(()) } else { Err(PyErr::fetch(values.py())) }
+    }
 }
 
 /// Rows of an iterator over tuples.
@@ -130,7 +164,7 @@ impl MadeRows {
         let mut tuples = slf.get().tuples.bind(py).clone();
         match tuples.next() {
             None => Ok(None),
-            Some(values) => slf.get().maker.get().row(&values?).map(Some),
+            Some(values) => slf.get().maker.get().call(py)?.row(&values?).map(Some),
         }
     }
 

@@ -31,12 +31,18 @@ pub struct EntityPlan {
     key_of_column: Box<[Option<usize>]>,
     width: usize,
     pub(crate) has_processors: bool,
+    /// The core alone makes objects of rows, as far as the plan says.
+    pub(crate) is_native: bool,
+    /// Several rows may be about the same object, one after the other.
+    pub(crate) repeats: bool,
     pub(crate) eager: Box<[EagerStep]>,
     identity_token: Option<Py<PyAny>>,
     pub(crate) polymorphic: Option<PolymorphicSwitch>,
     pub(crate) overrides: Box<[Override]>,
     /// `load_options` and `load_path` of the states.
     pub(crate) load_options: Option<(Py<PyAny>, Py<PyAny>)>,
+    /// Options and path lead to no object, so that they cannot be part of a cycle with one.
+    pub(crate) options_are_plain: bool,
     /// The list of the `LoadContext` that gathers this plan's objects.
     pub(crate) collect: Option<usize>,
     /// Called `(state, row, is_new)` for every object that was built or overwritten; with None for one that was there.
@@ -97,6 +103,11 @@ pub fn index(attribute: usize) -> u32 {
     u32::try_from(attribute).unwrap_or(u32::MAX)
 }
 
+/// Whether values are processed without code of the user's; no processor takes them as they are.
+fn is_native(processor: Option<&Py<Processor>>) -> bool {
+    processor.is_none_or(|processor| processor.get().is_native())
+}
+
 type ColumnArgument<'py> = (usize, usize, Option<Bound<'py, Processor>>);
 
 fn key_column(
@@ -119,7 +130,8 @@ fn key_column(
 impl EntityPlan {
     #[new]
     #[pyo3(signature = (manager, pk, columns, *, expired=Vec::new(), reset=Vec::new(), overrides=None, eager=Vec::new(),
-        identity_token=None, polymorphic=None, load_options=None, collect=None, on_new=None, allow_partial_pks=None))]
+        identity_token=None, polymorphic=None, load_options=None, options_are_plain=false, collect=None, on_new=None,
+        allow_partial_pks=None))]
     #[allow(clippy::too_many_arguments, clippy::type_complexity, clippy::needless_pass_by_value)] // the contract's keywords
     fn new(
         manager: &Bound<'_, ClassManager>,
@@ -132,6 +144,7 @@ impl EntityPlan {
         identity_token: Option<Py<PyAny>>,
         polymorphic: Option<(usize, Option<Py<Processor>>, Py<PyDict>, Option<Py<PyAny>>)>,
         load_options: Option<(Py<PyAny>, Py<PyAny>)>,
+        options_are_plain: bool,
         collect: Option<usize>,
         on_new: Option<Py<PyAny>>,
         allow_partial_pks: Option<bool>,
@@ -164,7 +177,15 @@ impl EntityPlan {
             let attr = ManagerCore::of(manager).expect_attr(key.cast::<PyString>()?)?;
             chosen.push(Override { attribute: attr.index(), key: key.unbind(), choice: choice.unbind() });
         }
+        let is_native = on_new.is_none()
+            && polymorphic.is_none()
+            && layout.key.iter().chain(&layout.columns).all(|column| is_native(column.processor.as_ref()))
+            && eager.iter().all(|step| step.joined().is_some_and(|eager| eager.entity.get().is_native));
+        let repeats =
+            eager.iter().filter_map(EagerStep::joined).any(|eager| eager.uselist || eager.entity.get().repeats);
         Ok(Self {
+            is_native,
+            repeats,
             manager: manager.clone().unbind(),
             overrides: chosen.into(),
             width: layout
@@ -178,6 +199,7 @@ impl EntityPlan {
             identity_token,
             polymorphic,
             load_options,
+            options_are_plain,
             collect,
             on_new,
         })
@@ -222,6 +244,13 @@ pub(crate) enum EagerStep {
 }
 
 impl EagerStep {
+    /// What the same row brings.
+    pub(crate) fn joined(&self) -> Option<&EagerPlan> {
+        match self {
+            Self::Joined(plan) => Some(plan.get()),
+            Self::Subquery(_) => None,
+        }
+    }
     /// Number of values that a row must have for it; what the same row brings is checked by the plan of the entity.
     fn width(&self) -> usize {
         match self {
@@ -349,6 +378,8 @@ pub struct RowPlan {
     pub(crate) single: bool,
     /// Every item is the raw value at its own place: a row of that width is its own result.
     pub(crate) is_identity: bool,
+    /// The core alone makes results of rows, as far as the plan says.
+    pub(crate) is_native: bool,
 }
 
 #[pymethods]
@@ -374,7 +405,11 @@ impl RowPlan {
             RowItem::Scalar(scalar) => scalar.get().position == place && scalar.get().processor.is_none(),
         };
         let is_identity = !single && items.iter().enumerate().all(is_own_place);
-        Ok(Self { items, single, is_identity })
+        let is_native = items.iter().all(|item| match item {
+            RowItem::Entity(entity) => entity.get().is_native,
+            RowItem::Scalar(scalar) => is_native(scalar.get().processor.as_ref()),
+        });
+        Ok(Self { items, single, is_identity, is_native })
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants

@@ -15,7 +15,7 @@ use crate::expiry;
 use crate::flags;
 use crate::flush::{FlushPlan, RegisteredFlush};
 use crate::held::Held;
-use crate::hydrate::HydrateOptions;
+use crate::hydrate::{self, Execution, HydrateOptions};
 use crate::identity::LookedUp;
 use crate::identity_view::IdentityMapView;
 use crate::instance_state::Living;
@@ -258,7 +258,28 @@ impl UnitOfWork {
     ) -> PyResult<Bound<'py, PyList>> {
         Self::handle(slf).check_use(slf.py())?;
         let options = HydrateOptions { populate_existing, refresh_state, only_attributes, passes_by_loaded };
-        crate::hydrate::hydrate(slf.as_any(), Self::handle(slf).as_ptr(), plan, rows, options, loaded)
+        hydrate::hydrate(slf.as_any(), Self::handle(slf).as_ptr(), plan, rows, options, loaded)
+    }
+
+    /// Executes a SELECT on a lane and turns its rows into objects, see `hydrate::load`; with `is_grouped` as a dict.
+    #[pyo3(signature = (lane, sql, parameters, plan, *, passes_by_loaded = false, is_grouped = false))]
+    fn _load<'py>(
+        slf: &Bound<'py, Self>,
+        lane: &Bound<'py, PyAny>,
+        sql: &Bound<'py, PyString>,
+        parameters: &Bound<'py, PyAny>,
+        plan: &Bound<'py, RowPlan>,
+        passes_by_loaded: bool,
+        is_grouped: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (uow, plan) = (Self::handle(slf), plan.get());
+        let _inside = uow.enter(slf.py())?;
+        let options = HydrateOptions { passes_by_loaded, ..HydrateOptions::default() };
+        let execution = Execution { lane, sql, parameters };
+        if is_grouped {
+            return hydrate::load_grouped(slf.as_any(), uow.as_ptr(), plan, &execution, options).map(Bound::into_any);
+        }
+        hydrate::load(slf.as_any(), uow.as_ptr(), plan, &execution, options).map(Bound::into_any)
     }
 
     // ---- expiry ----------------------------------------------------------------------------------------------------------

@@ -6,14 +6,15 @@ use pyo3::types::PyTuple;
 use rustalchemy_core::identity::KeyHash;
 use smallvec::SmallVec;
 
-use crate::identity::{FoundState, KeyRef, base_of_manager};
+use crate::flags;
+use crate::identity::{self, FoundState, KeyRef, base_of_manager};
 use crate::instance;
 use crate::manager::ManagerCore;
 use crate::row_plan::{EntityPlan, PolymorphicSwitch};
 use crate::state::{self, StateRef};
 
 use super::row::{Row, Values, processed_columns};
-use super::{Found, RowProcessor};
+use super::{Found, Last, RowProcessor};
 
 /// What a discriminator says about a row.
 pub(super) enum Branch<'py> {
@@ -42,7 +43,16 @@ impl<'py> RowProcessor<'py> {
         if let [column] = plan.key()
             && column.processor.is_none()
         {
-            return self.find_or_build_keyed(plan, row, &[row.get(column.position)]);
+            let key = row.get(column.position);
+            if !plan.repeats {
+                return self.find_or_build_keyed(plan, row, &[key]);
+            }
+            if let Some(found) = self.same_as_last(plan, &key) {
+                return Ok(Some(found));
+            }
+            let found = self.find_or_build_keyed(plan, row, &[key])?;
+            self.remember(plan, found.as_ref());
+            return Ok(found);
         }
         let values = plan
             .key()
@@ -50,6 +60,25 @@ impl<'py> RowProcessor<'py> {
             .map(|column| row.processed(column.position, column.processor.as_ref()))
             .collect::<PyResult<Values<'py>>>()?;
         self.find_or_build_keyed(plan, row, &values)
+    }
+
+    /// The object of the last row, if this row's key is its identity.
+    fn same_as_last(&self, plan: &EntityPlan, key: &Bound<'py, PyAny>) -> Option<Found<'py>> {
+        let last = self.last.iter().find(|last| std::ptr::eq(last.plan, plan))?;
+        let state = last.state;
+        if !state.has(flags::IN_MAP) || state.owner() != self.core {
+            return None;
+        }
+        // SAFETY: the state lives with its object, which is held, and owns its key.
+        let known = unsafe { Bound::from_borrowed_ptr_or_opt(self.py, state.key()) }?;
+        identity::is_surely_equal(&known, key).then(|| Found { object: last.object.clone(), state, is_new: false })
+    }
+
+    fn remember(&mut self, plan: &EntityPlan, found: Option<&Found<'py>>) {
+        self.last.retain(|last| !std::ptr::eq(last.plan, plan));
+        if let Some(Found { object, state, .. }) = found {
+            self.last.push(Last { plan, object: object.clone(), state: *state });
+        }
     }
 
     fn find_or_build_keyed(

@@ -126,7 +126,9 @@ impl<'py> RowProcessor<'py> {
             return;
         }
         let (options, path) = (options.clone_ref(py).into_ptr(), path.clone_ref(py).into_ptr());
-        state.track(options);
+        if !plan.options_are_plain {
+            state.track(options);
+        }
         let extra = state.extra_mut();
         let old = [std::mem::replace(&mut extra.load_options, options), std::mem::replace(&mut extra.load_path, path)];
         for object in old {

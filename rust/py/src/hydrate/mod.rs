@@ -8,6 +8,8 @@ mod announce;
 mod build;
 mod choices;
 mod fill;
+mod groups;
+mod load;
 mod row;
 mod subquery;
 
@@ -25,6 +27,9 @@ use crate::mapper::InstanceEvent;
 use crate::row_plan::{EagerPlan, EagerStep, EntityPlan, RowItem, RowPlan, index};
 use crate::state::StateRef;
 use crate::unit_of_work_core::UnitOfWorkCore;
+
+pub use groups::Groups;
+pub use load::{Execution, load, load_grouped};
 
 use announce::has_event;
 use build::Branch;
@@ -80,12 +85,21 @@ struct RowProcessor<'py> {
     memory: LoadMemory,
     /// The managers of the last entity and of its base mapper.
     base: Option<(*const ManagerCore, *const ManagerCore)>,
+    /// What the last row had for the plans whose objects repeat.
+    last: SmallVec<[Last<'py>; 2]>,
+}
+
+/// An object that the next row may be about, too.
+struct Last<'py> {
+    plan: *const EntityPlan,
+    object: Bound<'py, PyAny>,
+    state: StateRef,
 }
 
 impl<'py> RowProcessor<'py> {
     fn new(py: Python<'py>, core: *mut UnitOfWorkCore, options: HydrateOptions<'py>, memory: LoadMemory) -> Self {
         let refresh_state = options.refresh_state.as_ref().and_then(Living::named_by);
-        Self { py, core, options, refresh_state, memory, base: None }
+        Self { py, core, options, refresh_state, memory, base: None, last: SmallVec::new() }
     }
 
     fn uow(&self) -> &UnitOfWorkCore {
@@ -107,26 +121,40 @@ impl<'py> RowProcessor<'py> {
         let mut at = 0;
         // The length is asked for anew: Python code that runs meanwhile may change the list.
         while at < rows.len() {
-            let row = Row::new(py, rows, at)?;
+            let row = Row::new(rows, at)?;
             at += 1;
-            if plan.single {
-                if let Some(item) = plan.items.first() {
-                    results.push(self.item(item, &row)?);
-                }
-            } else {
-                let items = plan.items.iter().map(|item| self.item(item, &row));
-                let items = items.collect::<PyResult<SmallVec<[_; 4]>>>()?;
-                results.push(PyTuple::new(py, items)?.into_any());
-            }
+            results.push(self.result(plan, &row)?);
         }
         PyList::new(py, results)
+    }
+
+    /// What a row becomes.
+    fn result(&mut self, plan: &RowPlan, row: &Row<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match &*plan.items {
+            [item] if plan.single => self.item(item, row),
+            items => self.tuple(items, row),
+        }
+    }
+
+    fn tuple(&mut self, items: &[RowItem], row: &Row<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let items = items.iter().map(|item| self.item(item, row));
+        let items = items.collect::<PyResult<SmallVec<[_; 4]>>>()?;
+        Ok(PyTuple::new(self.py, items)?.into_any())
+    }
+
+    /// What rows are grouped by: one thing, or a tuple of several.
+    fn key(&mut self, items: &[RowItem], row: &Row<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match items {
+            [item] => self.item(item, row),
+            items => self.tuple(items, row),
+        }
     }
 
     fn item(&mut self, item: &RowItem, row: &Row<'py>) -> PyResult<Bound<'py, PyAny>> {
         match item {
             RowItem::Entity(plan) => {
                 let entity = self.entity(plan.get(), row, true)?;
-                Ok(entity.unwrap_or_else(|| self.py.None().into_bound(self.py)))
+                Ok(entity.map_or_else(|| self.py.None().into_bound(self.py), |entity| entity.object))
             }
             RowItem::Scalar(plan) => {
                 let plan = plan.get();
@@ -137,7 +165,7 @@ impl<'py> RowProcessor<'py> {
     }
 
     /// The object of one entity; none where the row has no key for it.
-    fn entity(&mut self, plan: &EntityPlan, row: &Row<'py>, is_root: bool) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn entity(&mut self, plan: &EntityPlan, row: &Row<'py>, is_root: bool) -> PyResult<Option<Found<'py>>> {
         row.check(plan.width())?;
         if let Some(switch) = &plan.polymorphic
             && !(is_root && self.refresh_state.is_some())
@@ -154,12 +182,7 @@ impl<'py> RowProcessor<'py> {
         self.plain_entity(plan, row, is_root)
     }
 
-    fn plain_entity(
-        &mut self,
-        plan: &EntityPlan,
-        row: &Row<'py>,
-        is_root: bool,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn plain_entity(&mut self, plan: &EntityPlan, row: &Row<'py>, is_root: bool) -> PyResult<Option<Found<'py>>> {
         if let Some((options, _)) = &plan.load_options {
             self.memory.prepare_stamp(self.py, options)?;
         }
@@ -224,7 +247,7 @@ impl<'py> RowProcessor<'py> {
         {
             self.memory.collect(list, &object, state, is_new || overwrite);
         }
-        Ok(Some(object))
+        Ok(Some(Found { object, state, is_new }))
     }
 
     /// Whether a joined relationship of an object that was there before is none of this load's business.
@@ -252,15 +275,18 @@ impl<'py> RowProcessor<'py> {
                 let collection = if fills { Some(loaded_values::new_collection(py, state, eager.attr)?) } else { None };
                 self.memory.enter_collection(object, state, eager.attr, collection);
             }
-            if let Some(member) = self.entity(eager.entity.get(), row, false)?
-                && let Some(collection) = self.memory.collection_lacking(state, eager.attr, &member)
-            {
-                loaded_values::append(&collection, &member)?;
+            let entity = eager.entity.get();
+            if let Some(member) = self.entity(entity, row, false)? {
+                // What hangs on the member may be the same collection, and have it in already.
+                let is_new = member.is_new && entity.eager.is_empty();
+                if let Some(collection) = self.memory.collection_lacking(state, eager.attr, &member.object, is_new) {
+                    loaded_values::append(&collection, &member.object)?;
+                }
             }
             return Ok(());
         }
         let value = self.entity(eager.entity.get(), row, false)?;
-        let value = value.unwrap_or_else(|| py.None().into_bound(py));
+        let value = value.map_or_else(|| py.None().into_bound(py), |value| value.object);
         if fills {
             return state.set_committed(eager.attr, value.into_ptr());
         }

@@ -12,15 +12,18 @@ use crate::row_plan::EntityPlan;
 pub(super) struct Row<'py>(pub(super) Bound<'py, PyTuple>);
 
 impl<'py> Row<'py> {
-    pub(super) fn new(py: Python<'py>, rows: &Bound<'py, PyList>, at: usize) -> PyResult<Self> {
-        let row = rows.get_item(at)?;
+    pub(super) fn new(rows: &Bound<'py, PyList>, at: usize) -> PyResult<Self> {
+        Self::of(rows.get_item(at)?)
+    }
+
+    pub(super) fn of(row: Bound<'py, PyAny>) -> PyResult<Self> {
         if row.is_exact_instance_of::<PyTuple>() {
             // SAFETY: just checked.
             return Ok(Self(unsafe { row.cast_into_unchecked() }));
         }
         // SAFETY: `row` is a valid object; the result is a new reference to a tuple, or null with an error set.
         unsafe {
-            Ok(Self(Bound::from_owned_ptr_or_err(py, ffi::PySequence_Tuple(row.as_ptr()))?.cast_into_unchecked()))
+            Ok(Self(Bound::from_owned_ptr_or_err(row.py(), ffi::PySequence_Tuple(row.as_ptr()))?.cast_into_unchecked()))
         }
     }
 

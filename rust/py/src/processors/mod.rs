@@ -95,6 +95,11 @@ impl Processor {
         }
     }
 
+    /// Whether values that the database has of its own accord need no Python code.
+    pub fn is_native(&self) -> bool {
+        !matches!(self.arm, Arm::Python)
+    }
+
     /// Processes one value given as a borrowed pointer; the result is a new reference.
     ///
     /// # Safety
