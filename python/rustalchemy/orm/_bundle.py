@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exc as sa_exc
@@ -114,9 +115,10 @@ class Bundle(
     def create_row_processor(self, query: Any, procs: Sequence[_RowProcessor], labels: Sequence[str]) -> _RowProcessor:
         """Return the function that makes the bundle's value from a row; ``procs`` give the single values."""
         keyed_tuple = result_tuple(labels, [() for _ in labels])
+        values = _all_values(procs)
 
         def bundle_row(row: Row[Any]) -> Any:
-            return keyed_tuple([proc(row) for proc in procs])
+            return keyed_tuple(values(row))
 
         return bundle_row
 
@@ -134,3 +136,11 @@ class DictBundle(Bundle[_T]):
             return dict(zip(labels, (proc(row) for proc in procs), strict=True))
 
         return bundle_dict
+
+
+def _all_values(procs: Sequence[_RowProcessor]) -> Callable[[Any], Sequence[Any]]:
+    """One function in place of several: a single call where each is but a place in the row."""
+    places = [place for proc in procs if type(proc) is itemgetter for place in proc.__reduce__()[1]]
+    if len(places) == len(procs) > 1:
+        return itemgetter(*places)
+    return lambda row: [proc(row) for proc in procs]

@@ -214,11 +214,12 @@ class PreparedSelect:
         """
         is_free = self.context_free_plan(_variant(load_options)) is not None
         call = NO_CALL if is_free else Call(dict(zip(*given, strict=True)))
-        plan, context = self._reading(session, self._statement, load_options, call)
+        execution = partial(session._uow_use, lane.fetch, self.sql, parameters)
+        plan, context = self._reading(session, self._statement, load_options, call, execution)
         return list(_rows(session, lane, self.sql, parameters, plan, context, load_options)[1])
 
     def _reading(
-        self, session: Any, statement: Any, load_options: Any, call: Call = NO_CALL
+        self, session: Any, statement: Any, load_options: Any, call: Call, execution: Callable[[], Any]
     ) -> tuple[StatementPlan, Optional[QueryContext]]:
         """The plan for the rows of one execution, and the context if the plan needs one."""
         variant = _variant(load_options)
@@ -235,7 +236,7 @@ class PreparedSelect:
             call.execution_options,
             call.bind_arguments,
         )
-        plan = self._plan(context, variant)
+        plan = self._plan(context, variant, execution)
         is_free = plan is self.context_free_plan(variant) and load_options._identity_token is None
         return plan, None if is_free else context
 
@@ -264,10 +265,11 @@ class PreparedSelect:
             return session._load(lane, sql, parameters, plan.row_plan, is_grouped=is_grouped)
         options = DEFAULT_OPTIONS if top is None else DEFAULT_OPTIONS + {"_sa_top_level_orm_context": top}
         context = QueryContext(self._compiled.compile_state, statement, statement, given, session, options)
-        plan = self._plan(context, _FOLLOWING)
+        execution = partial(session._uow_use, lane.fetch, sql, parameters)
+        plan = self._plan(context, _FOLLOWING, execution)
         if plan is self.context_free_plan(_FOLLOWING):
             return session._load(lane, sql, parameters, plan.row_plan, is_grouped=is_grouped)
-        found = RowLoad(context, plan).rows(session._uow_use(lane.fetch, sql, parameters)[0])
+        found = RowLoad(context, plan).rows(execution()[0])
         return _core.group_rows(found, len(plan.labels) - 1) if is_grouped else found
 
     def refresh(
@@ -285,12 +287,16 @@ class PreparedSelect:
             return True
         options = DEFAULT_OPTIONS + {"_refresh_state": state, "_is_user_refresh": is_user_refresh}
         context = QueryContext(self._compiled.compile_state, self._statement, self._statement, None, session, options)
-        RowLoad(context, self._plan(context, REFRESH)).rows(rows)
+        RowLoad(context, self._plan(context, REFRESH, lambda: None)).rows(rows)
         return True
 
-    def _plan(self, context: QueryContext, variant: Any) -> StatementPlan:
-        # the lane's drivers say nothing about the types of a result's columns
-        plan = statement_plan(context, lambda: RowSource(self._compiled, self.dialect, None))
+    def _plan(self, context: QueryContext, variant: Any, execution: Callable[[], Any]) -> StatementPlan:
+        try:
+            # the lane's drivers say nothing about the types of a result's columns
+            plan = statement_plan(context, lambda: RowSource(self._compiled, self.dialect, None))
+        except Exception:
+            execution()  # a statement whose rows cannot be read is sent all the same, and fails for what it is
+            raise
         cached = context.compile_state.__dict__["_row_plans"]
         if any(kept is plan for kept in cached.values()):
             needs_context = bool(
@@ -333,7 +339,8 @@ class PreparedSelect:
             lane.refuse(err, sql, [given or {}])
         if given and not call.params:
             call = call._replace(params=given)
-        plan, context = self._reading(session, statement, load_options, call)
+        execution = partial(session._uow_use, lane.fetch, sql, parameters)
+        plan, context = self._reading(session, statement, load_options, call, execution)
         fetched, rows = _rows(session, lane, sql, parameters, plan, context, load_options)
         metadata = self._metadata.get(load_options._legacy_uniquing)
         if metadata is None:

@@ -233,8 +233,8 @@ class StatementPlan:
         functions = _regroup(self.composed, query)
         if self.single_entity:
             (function,) = functions
-            return [function(row) for row in rows]
-        return [tuple([function(row) for function in functions]) for row in rows]
+            return list(map(function, rows))
+        return list(zip(*(map(function, rows) for function in functions), strict=True))
 
 
 def _flatten(plan: Any, flat: list[Any]) -> Any:

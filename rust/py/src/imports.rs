@@ -43,5 +43,5 @@ pub static UNMAPPED_INSTANCE: ImportedType = ImportedType::new("rustalchemy.orm.
 pub static DETACHED_INSTANCE: ImportedType = ImportedType::new("rustalchemy.orm.exc", "DetachedInstanceError");
 /// The row of an expired object is gone.
 pub static OBJECT_DELETED: ImportedType = ImportedType::new("rustalchemy.orm.exc", "ObjectDeletedError");
-/// The cursor of the standard library's SQLite driver.
+/// The cursor of the standard library's `SQLite` driver.
 pub static SQLITE_CURSOR: ImportedType = ImportedType::new("sqlite3", "Cursor");

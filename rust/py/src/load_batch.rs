@@ -87,7 +87,7 @@ fn takes_loaded(py: Python<'_>, state: StateRef, attr: u32, may_overwrite: bool)
     Ok(may_overwrite || state.slot(attr).value().is_null())
 }
 
-/// As `store_loaded`, for a collection of many parents: `(object, identity, overwrite, …)`, with their children by identity.
+/// As `store_loaded`, for a collection of many parents: `(object, identity, overwrite)`, with their children by identity.
 /// A parent that is not among the groups has none.
 #[pyfunction]
 pub fn store_groups(parents: &Bound<'_, PyList>, attr: u32, groups: &Bound<'_, PyDict>) -> PyResult<()> {
