@@ -2,7 +2,10 @@
 //!
 //! Every state whose `owner` is this unit of work stands in `new`, in the identity map, or in `outside`; that is how all of
 //! them are found when the session goes.
+use std::collections::VecDeque;
+
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -167,18 +170,22 @@ fn position(at: usize) -> u32 {
 /// States by identity, in order of insertion; with `HOLDS` their objects are kept alive.
 #[derive(Default)]
 pub struct StateSet<const HOLDS: bool> {
-    positions: HashMap<usize, usize>,
-    entries: Vec<Option<(StateRef, Option<Held>)>>,
+    /// By address, the number of each state's entry.
+    numbers: HashMap<usize, usize>,
+    /// Mostly the first ones leave first.
+    entries: VecDeque<Option<(StateRef, Option<Held>)>>,
+    /// The number of the first entry.
+    first: usize,
 }
 
 impl<const HOLDS: bool> StateSet<HOLDS> {
     /// Number of states.
     pub fn len(&self) -> usize {
-        self.positions.len()
+        self.numbers.len()
     }
     /// No states?
     pub fn is_empty(&self) -> bool {
-        self.positions.is_empty()
+        self.numbers.is_empty()
     }
     /// The states in order.
     pub fn iter(&self) -> impl Iterator<Item = StateRef> + '_ {
@@ -190,27 +197,26 @@ impl<const HOLDS: bool> StateSet<HOLDS> {
     }
     /// Enters a state; false if it is in or, with `HOLDS`, its object is gone.
     pub fn insert(&mut self, state: StateRef) -> bool {
-        let address = state.as_ptr() as usize;
-        if self.positions.contains_key(&address) {
-            return false;
-        }
+        let Entry::Vacant(place) = self.numbers.entry(state.as_ptr() as usize) else { return false };
         let held = if HOLDS { Held::new(state) } else { None };
         if HOLDS && held.is_none() {
             return false;
         }
-        self.positions.insert(address, self.entries.len());
-        self.entries.push(Some((state, held)));
+        place.insert(self.first + self.entries.len());
+        self.entries.push_back(Some((state, held)));
         true
     }
     fn forget(&mut self, state: StateRef) -> Option<Held> {
-        let position = self.positions.remove(&(state.as_ptr() as usize))?;
-        let held = self.entries[position].take().and_then(|(_, held)| held);
-        if self.positions.is_empty() {
-            self.entries.clear();
-        } else if self.entries.len() > 64 && self.entries.len() > 2 * self.positions.len() {
+        let number = self.numbers.remove(&(state.as_ptr() as usize))?;
+        let held = self.entries[number - self.first].take().and_then(|(_, held)| held);
+        while let Some(None) = self.entries.front() {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        if self.entries.len() > 64 && self.entries.len() > 2 * self.numbers.len() {
             self.entries.retain(Option::is_some);
-            for (position, (state, _)) in self.entries.iter().flatten().enumerate() {
-                self.positions.insert(state.as_ptr() as usize, position);
+            for (place, (state, _)) in self.entries.iter().flatten().enumerate() {
+                self.numbers.insert(state.as_ptr() as usize, self.first + place);
             }
         }
         held
