@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Optional, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from sqlalchemy.sql import roles
 from sqlalchemy.sql.selectable import Select
@@ -36,6 +36,8 @@ _SHAPES = "_rustalchemy_shapes"
 # by id of what was prepared: how many shapes it has had
 _SHAPE_COUNTS = "_rustalchemy_shape_counts"
 _NO_SHAPES: dict[Any, Any] = {}
+# by id of a statement, for as long as it lives: itself and its shape
+_repeated: dict[int, tuple[ref[Any], tuple[Any, Sequence[Any]]]] = {}
 _dialects: WeakSet[Any] = WeakSet()
 
 _Prepared = TypeVar("_Prepared")
@@ -173,21 +175,24 @@ def remember_text(statement: Any, execution_options: Any, result: Any) -> None:
 
 def known_shape(dialect: Any, select: Any, role: tuple[Any, ...] = ()) -> tuple[Any, Any]:
     """The shape of a SELECT, and what statements of this shape are run by in some role; None for what is not known."""
-    shape = statement_shape(select)
-    if shape is None:
+    repeated = _repeated.get(id(select))
+    if repeated is not None and repeated[0]() is select:
+        shape = (role + repeated[1][0], repeated[1][1])
+        known = kept_shape(dialect, shape[0])
+        if known is not None:
+            return shape, known
+    found = statement_shape(select)
+    if found is None:
         return None, None
-    shape = (role + shape[0], shape[1])
-    known = kept_shape(dialect, shape[0])
+    known = kept_shape(dialect, role + found[0])
     if known is None:
-        other = shape_by_aliases(select)
-        if other is not None:
-            by_aliases = (role + other[0], other[1])
-            known = kept_shape(dialect, by_aliases[0])
-            if known is None:
-                return by_aliases, None
-            # next time it may be the same alias
-            remember_shape(dialect, shape, known, select, other[1])
-    return shape, known
+        found = shape_by_aliases(select) or found
+        known = kept_shape(dialect, role + found[0])
+    if known is not None and getattr(found[1], "numbers", None):
+        # to number aliases takes some time: done once where the statement is executed again
+        key = id(select)
+        _repeated[key] = (ref(select, lambda _: _repeated.pop(key, None)), found)
+    return (role + found[0], found[1]), known
 
 
 def kept_shape(dialect: Any, key: Any) -> Any:
