@@ -32,7 +32,9 @@ def add_selectin_polymorphic(
             steps.append(step)
             step = step.inherits
     for entity in steps:
-        if not builder.has_post_load(load_path, entity):
+        if builder.has_post_load(load_path, entity):
+            builder.share_post_load(load_path, entity)
+        else:
             builder.post_load(
                 load_path,
                 PostLoader(entity, entity.mapper, _load_subclass_via_in, (path, entity, polymorphic_from, entities)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
 
@@ -100,7 +100,7 @@ def _propagated(compile_state: Any) -> Iterator[Any]:
 class RowLoad:
     """One execution's rows on their way to objects."""
 
-    __slots__ = ("collected", "context", "epoch", "is_top_level", "plan", "post_loads", "replaced")
+    __slots__ = ("collected", "context", "epoch", "is_top_level", "plan", "post_loads", "seen")
 
     def __init__(self, context: QueryContext, plan: StatementPlan) -> None:
         self.context = context
@@ -111,8 +111,8 @@ class RowLoad:
         # a nested load leaves its post loads to the outermost one, which runs them level by level
         self.post_loads: dict[Any, PostLoad] = context.post_load_paths if top is None else top.post_load_paths
         context.post_load_paths = self.post_loads
-        #: loaders that others have taken the place of, for all chunks to come
-        self.replaced: set[PostLoader] = set()
+        #: classes that the rows had so far, by path, where loaders ask
+        self.seen: dict[Any, set[type[Any]]] = {}
         self.collected = _core.LoadContext(context, plan.restamp(context.propagated_loader_options))
 
     def rows(self, fetched: list[Any]) -> list[Any]:
@@ -173,19 +173,20 @@ class RowLoad:
             if post_load is None:
                 post_load = self.post_loads[path] = PostLoad()
             for token, loader in loaders.items():
-                post_load.loaders[token] = (context, self._in_charge(loader, states))
+                chosen = self._in_charge(path, loader, states)
+                if chosen is not None:
+                    post_load.loaders[token] = (context, chosen)
             if self.plan.only_load_props:
                 post_load.load_keys = self.plan.only_load_props
             post_load.add(states)
 
-    def _in_charge(self, loader: PostLoader, parents: list[Parent]) -> PostLoader:
-        """The loader, or what takes its place."""
-        if loader.for_several is None:
+    def _in_charge(self, path: Any, loader: PostLoader, parents: list[Parent]) -> Optional[PostLoader]:
+        """The loader, or what the subclasses among the rows put in its place."""
+        if not loader.planned_for and loader.successor is None:
             return loader
-        if loader in self.replaced or loader.has_several(parents):
-            self.replaced.add(loader)
-            return loader.for_several
-        return loader
+        seen = self.seen.setdefault(path, set())
+        seen.update(type(parent[0]) for parent in parents)
+        return loader.in_charge(seen)
 
 
 def refuse_expunged(plan: StatementPlan) -> None:

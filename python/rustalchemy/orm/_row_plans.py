@@ -125,23 +125,30 @@ def merge_load_options(source: Any, target: Any) -> None:
 class PostLoader:
     """A loader that runs once the rows of its parents were read: select-in, immediate.
 
-    ``planned_for``: the mapper whose rows it was first planned for. ``for_several``: what takes its place as soon as
-    rows of another class are among them.
+    Plans of subclasses count from the first row of the subclass. ``planned_for``: the subclasses in whose plan it is;
+    none if it is in the plan of the class that was asked for. ``successor``: what rows of other subclasses put in its
+    place.
     """
 
-    __slots__ = ("args", "for_several", "function", "limit_to_mapper", "planned_for", "token")
+    __slots__ = ("args", "function", "limit_to_mapper", "planned_for", "successor", "token")
 
     def __init__(self, token: Any, limit_to_mapper: Any, function: Callable[..., None], args: tuple[Any, ...]) -> None:
         self.token = token
         self.limit_to_mapper = limit_to_mapper
         self.function = function
         self.args = args
-        self.planned_for: Any = None
-        self.for_several: Optional[PostLoader] = None
+        self.planned_for: set[type[Any]] = set()
+        self.successor: Optional[PostLoader] = None
 
-    def has_several(self, parents: Sequence[Parent]) -> bool:
-        """Whether rows of another class are among these."""
-        return any(type(parent[0]) is not self.planned_for.class_ for parent in parents)
+    def in_charge(self, classes: set[type[Any]]) -> Optional[PostLoader]:
+        """What runs after rows of these classes."""
+        is_planned = not self.planned_for or not self.planned_for.isdisjoint(classes)
+        if self.successor is not None:
+            others = len(self.successor.planned_for & classes)
+            if others > 1 or (others and is_planned):
+                return self.successor
+            is_planned = is_planned or others > 0
+        return self if is_planned else None
 
 
 class EntityParts:
@@ -271,6 +278,8 @@ class RowPlanBuilder:
         self.requires_uniquing = False
         self.only_load_props = self.compile_state.compile_options._only_load_props
         self.post_loads: dict[tuple[Any, ...], tuple[int, dict[Any, PostLoader]]] = {}
+        #: the subclass whose plan is being made
+        self._subclass: Optional[type[Any]] = None
         #: numbers of the statements that subquery loads send with the first row that asks for them, by path
         self.subqueries: dict[tuple[Any, ...], int] = {}
         #: (mapper, places of the key, place of the version), when versions of objects in the session are to be compared
@@ -315,15 +324,26 @@ class RowPlanBuilder:
         attribute = mapper.class_manager[prop.key]._index
         parts.eager.append(_core.SubqueryPlan(attribute, bool(prop.uselist), prop, columns, number, load))
 
-    def post_load(self, path: PathRegistry, loader: PostLoader, mapper: Any = None) -> None:
+    def post_load(self, path: PathRegistry, loader: PostLoader) -> None:
         entry = self.post_loads.get(path.path)
         if entry is None:
             entry = self.post_loads[path.path] = (len(self.post_loads), {})
-        known = entry[1].setdefault(loader.token, loader)
-        if known is loader:
-            loader.planned_for = mapper
+        subclass = self._subclass
+        known = entry[1].get(loader.token)
+        if known is None or subclass is None:
+            entry[1][loader.token] = loader
+        elif known.successor is None:
+            known.successor = loader
         else:
-            known.for_several = loader
+            loader = known.successor
+        if subclass is not None:
+            loader.planned_for.add(subclass)
+
+    def share_post_load(self, path: PathRegistry, token: Any) -> None:
+        """The plan at hand has a loader that is in another's plan."""
+        loader = self.post_loads[path.path][1][token]
+        if self._subclass is not None and loader.planned_for:
+            loader.planned_for.add(self._subclass)
 
     def has_post_load(self, path: PathRegistry, token: Any) -> bool:
         entry = self.post_loads.get(path.path)
@@ -347,6 +367,24 @@ class RowPlanBuilder:
         polymorphic_from: Any = None,
     ) -> Any:
         """The plan of ``mapper`` at ``path``, its joined eager loads included."""
+        outer, self._subclass = self._subclass, None if polymorphic_from is None else mapper.class_
+        try:
+            return self._entity_plan(
+                query_entity, mapper, path, adapter, is_primary, polymorphic_discriminator, polymorphic_from
+            )
+        finally:
+            self._subclass = outer
+
+    def _entity_plan(
+        self,
+        query_entity: Any,
+        mapper: Any,
+        path: Any,
+        adapter: Any,
+        is_primary: bool,
+        polymorphic_discriminator: Any,
+        polymorphic_from: Any,
+    ) -> Any:
         only = self.only_load_props if is_primary else None
         refresh = self.refresh_state if is_primary else None
         parts = EntityParts()

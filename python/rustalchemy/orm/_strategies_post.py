@@ -111,7 +111,6 @@ class _ImmediateLoader(_PostLoader):
                 self._load_for_path,
                 (loadopt, flags | PassiveFlag.NO_RAISE, depth),
             ),
-            mapper,
         )
 
     def _load_for_path(

@@ -149,6 +149,13 @@ FOUND = {
         p = s.scalars(select(Person).where(Person.id == 1).options(immediateload(Person.company))).all()
         q = s.scalars(select(Person).options(immediateload(Person.company))).all()
     """,
+    "statements for subclasses are sent when there are rows of those that need them": """
+        a = s.query(Animal).filter(Animal.owner == None).options(selectin_polymorphic(Animal, [Puppy, Cat])).all()
+        b = s.query(Animal).filter(Animal.id.in_([4, 5])).options(selectin_polymorphic(Animal, [Puppy, Cat])).all()
+        p = s.query(Person).filter(Person.id.in_([3, 8])).options(selectin_polymorphic(Person, [Boss])).all()
+        q = s.query(Person).filter(Person.id.in_([3, 7])).options(selectin_polymorphic(Person, [Boss])).all()
+        m = s.query(Manager).options(immediateload(Manager.company), immediateload(Manager.pupils)).yield_per(1).all()
+    """,
     "a scalar of a subclass with several rows is named by its relationship": """
         o = joinedload(Animal.mother.and_(Animal.mother_id != 1)).joinedload(Animal.mother, innerjoin=False)
         s.scalars(select(Animal).options(o.joinedload(Animal.mother).defaultload(Animal.young))).unique().all()
