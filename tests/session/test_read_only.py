@@ -125,6 +125,18 @@ def test_reading(engine: sa.Engine) -> None:
     assert not Session(engine).read_only
 
 
+def _inserted() -> sa.CTE:
+    """An INSERT that a SELECT could read from."""
+    return sa.insert(Author).values(name="x").returning(Author.id).cte("inserted")
+
+
+class _Uncached(sa.sql.expression.ColumnElement[bool]):
+    """An expression that no cache key can be made of."""
+
+    inherit_cache = False
+    type = sa.Boolean()
+
+
 def _detached(session: Session) -> Author:
     """A persistent object let go by a session that may write."""
     with Session(session.get_bind()) as other:
@@ -161,6 +173,18 @@ SESSION_WRITES: dict[str, Write] = {
     "query.delete": lambda session, author: session.query(Author).delete(),
     "core insert": lambda session, author: session.execute(Author.__table__.insert(), [{"name": "x"}]),
     "insert of a collection": lambda session, author: session.execute(author.written.insert(), [{"key": "x"}]),
+    "insert in a select": lambda session, author: session.execute(sa.select(_inserted().c.id)),
+    "insert beside a select": lambda session, author: session.scalars(sa.select(Author).add_cte(_inserted())),
+    "insert in a subquery": lambda session, author: session.execute(
+        sa.select(Author.id).where(Author.id.in_(sa.select(_inserted().c.id)))
+    ),
+    "insert in a query": lambda session, author: session.query(_inserted().c.id).all(),
+    "delete in a union": lambda session, author: session.execute(
+        sa.union(sa.select(Author.id), sa.select(sa.delete(Author).returning(Author.id).cte().c.id))
+    ),
+    "update in a statement without cache key": lambda session, author: session.execute(
+        sa.select(_inserted().c.id).where(_Uncached())
+    ),
     "DDL": lambda session, author: session.execute(sa.DDL("DROP TABLE books")),
     "DROP TABLE": lambda session, author: session.execute(sa.schema.DropTable(Book.__table__)),
     "bulk_save_objects": lambda session, author: session.bulk_save_objects([Author(name="x")]),

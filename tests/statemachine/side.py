@@ -111,6 +111,8 @@ class Side(Steps):
                 self._forget_frames(error)
         if self.is_theirs and any(state.key is None for state in self.session.identity_map.all_states()):
             raise Undefined(f"{step}: a flush that failed at its end left new objects in the map")
+        if self.is_theirs and any(self._is_lost(session) for session in (self.session, self.other_session)):
+            raise Undefined(f"{step}: a rollback took an object out of another session")
         # how many rows of a batch were sent before, or together with, one that failed is each ORM's own affair
         is_failed = str(outcome).startswith(("StaleDataError", "IntegrityError"))
         written = ("INSERT", "UPDATE") if is_failed else ()
@@ -127,6 +129,11 @@ class Side(Steps):
             **{self._name(obj): self._object_seen(obj) for obj in self.objects},
             "rows": self._rows(),
         }
+
+    @staticmethod
+    def _is_lost(session: Any) -> bool:
+        """Does a session have an object that says it is in none?"""
+        return any(sa.inspect(obj).session is None for obj in session)
 
     @staticmethod
     def _forget_frames(error: BaseException | None) -> None:

@@ -14,6 +14,7 @@ from ._entities import _getitem
 from ._prepared_loads import NO_LANE
 from ._query_criteria import _QueryCriteria
 from ._query_lane import ALL, COUNT, FIRST, is_plain, unique
+from ._read_only import refuse_writes
 from ._statement_cache import execute_cached, may_be_cached
 from .context import QueryContext, _column_descriptions
 
@@ -43,6 +44,8 @@ class _QueryResults(_QueryCriteria):
         options = self.load_options
         result: Any = None
         if options is _QueryCriteria.load_options and is_plain(session) and may_be_cached(statement, self._params):
+            if session._uow_read_only:
+                refuse_writes(statement)
             session._autoflush()
             result = execute_cached(session, statement, self._params, options)
             if result is None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
-from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import coercions, roles
 
 from .. import _sa
 from . import _core_statements
 from ._execute_state import ORMExecuteState
 from ._prepared_dml import execute_prepared, may_be_prepared
+from ._read_only import refuse_writes
 from ._session_binds import SessionBinds
 from ._statement_cache import execute_cached, execute_with_options, is_core_statement, may_be_cached, plain_session
 
@@ -109,6 +108,8 @@ class StatementExecution(SessionBinds):
         _add_event: Any = None,
         _scalar_result: bool = False,
     ) -> Any:
+        if self._uow_read_only:
+            refuse_writes(statement)
         is_flushed = False
         if not (bind_arguments or _parent_execute_state or _add_event) and plain_session(self):
             result = None
@@ -128,12 +129,6 @@ class StatementExecution(SessionBinds):
                 return result.scalar() if _scalar_result else result
 
         statement = coercions.expect(roles.StatementRole, statement)
-        if self._uow_read_only and (statement.is_dml or isinstance(statement, ExecutableDDLElement)):
-            kind = statement.__visit_name__.upper() if statement.is_dml else "DDL"
-            raise sa_exc.InvalidRequestError(
-                f"This Session is read-only: {kind} is refused. Use a Session without read_only=True for what is to be "
-                "written."
-            )
         bind_arguments = dict(bind_arguments) if bind_arguments else {}
 
         compile_state_cls = _sa.orm_compile_state_class(statement)
