@@ -311,6 +311,6 @@ def plain(text: str) -> str:
     text = re.sub(r"\b\d{9,}\b", "N", text)
     text = re.sub(r"(?s)between FROM.*|FROM clause entities \(.*|Searched entities: .*", "", text)  # sets, in any order
     text = re.sub(r"(?s)(?<=dependency detected. )\(.*", "", text)  # the same
-    text = re.sub(r"\(the flush came before a load[^\n]*\n", "", text)  # what only we say
+    text = re.sub(r"(?s)\(the flush came before a load.*?\)\n(?=\()", "", text)  # what only we say
     text = re.sub(r"(?s)\n\[SQL: .*| \(Background on this error at.*", "", text)
     return re.sub(r"(sql|rust)alchemy\.orm\.\w+\.", "orm.", text).replace("rustalchemy.", "sqlalchemy.")
