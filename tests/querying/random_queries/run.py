@@ -270,7 +270,10 @@ class Run:
 
 
 def _name(obj: Any) -> str:
-    _, identity, token = sa.inspect(obj).key
+    key = sa.inspect(obj).key
+    if key is None:  # its INSERT was rolled back
+        return f"new {type(obj).__name__}"
+    _, identity, token = key
     return f"{type(obj).__name__}#{','.join(map(str, identity))}{token or ''}"
 
 
