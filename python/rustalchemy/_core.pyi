@@ -114,6 +114,54 @@ class PreparedRow:
     def dialect(self) -> Any: ...
 
 @final
+class PlainShapes:
+    """Reads the shapes of plain SELECTs: a key, and the parameters in the order of Core's cache key."""
+
+    def __new__(cls, is_lasting: Callable[[type[Any]], bool]) -> PlainShapes: ...
+    def of(self, statement: Any) -> tuple[tuple[Any, ...], list[Any]] | None: ...
+
+@final
+class ReadySelect:
+    """What statements of one shape are run by, for one dialect."""
+
+    def __new__(cls, row: PreparedRow, metadata: Any, plan: Any) -> ReadySelect: ...
+    @property
+    def metadata(self) -> Any: ...
+    @property
+    def plan(self) -> Any: ...
+
+@final
+class FetchedRows:
+    """The rows of one execution, fetched as a whole."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
+    def take(self) -> list[Any]: ...
+    def take_one(self, any: bool = False) -> Any: ...
+    @property
+    def is_closed(self) -> bool: ...
+    @property
+    def ready(self) -> ReadySelect: ...
+
+def query_rows(session: Any, prepared: PreparedRow, values: tuple[Any, ...]) -> list[Any] | None: ...
+
+@final
+class ComparisonTemplate:
+    """A comparison of a column with a bound parameter, of which copies are made."""
+
+    def __new__(
+        cls,
+        expression_class: type[Any],
+        expression: dict[str, Any],
+        parameter_class: type[Any],
+        parameter: dict[str, Any],
+        label_class: type[Any],
+        body: str,
+        left_hash: int,
+    ) -> ComparisonTemplate: ...
+    def compared(self, value: Any) -> Any: ...
+
+@final
 class KeyedRelation:
     """The many-to-one of one class that is a ``get()`` of another."""
 
@@ -437,10 +485,12 @@ __all__ = [
     "Batch",
     "ClassManager",
     "CollectionAdapter",
+    "ComparisonTemplate",
     "CycleMember",
     "EagerPlan",
     "EntityPlan",
     "Explanation",
+    "FetchedRows",
     "FlushPlan",
     "IdentityMap",
     "Instance",
@@ -452,11 +502,13 @@ __all__ = [
     "LoadContext",
     "MadeRows",
     "MergePlan",
+    "PlainShapes",
     "PlanStep",
     "PlannedChange",
     "PreparedRow",
     "PreparedWrite",
     "Processor",
+    "ReadySelect",
     "RegisteredFlush",
     "RelatedRows",
     "RowIterator",
@@ -498,6 +550,7 @@ __all__ = [
     "make_transient_to_detached",
     "mappers_changed",
     "pop_attribute",
+    "query_rows",
     "read_loaded",
     "remove_attribute",
     "set_attribute",
@@ -567,6 +620,7 @@ class UnitOfWork:
         passes_by_loaded: bool = False,
         is_grouped: bool = False,
     ) -> Any: ...
+    def _uow_select(self, shapes: PlainShapes, statement: Any) -> FetchedRows | None: ...
     @property
     def _identity_epoch(self) -> int: ...
     _uow_closes_for_good: bool

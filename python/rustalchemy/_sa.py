@@ -69,7 +69,7 @@ from sqlalchemy.sql.base import _select_iterables as _select_iterables
 from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.dml import UpdateDMLState
 from sqlalchemy.engine.result import SimpleResultMetaData
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnElement, True_
+from sqlalchemy.sql.elements import BindParameter, ColumnElement, True_
 from sqlalchemy.sql.elements import _anonymous_label as _anonymous_label
 
 # Where ORM statements find their compiler.
@@ -518,37 +518,19 @@ def is_contextless(default: Any) -> bool:
 
 
 # sql: expressions copied from a template ------------------------------------------------------------------------------
-def comparison_template(expression: Any) -> tuple[Any, dict[str, Any], Any, dict[str, Any], str, int]:
-    """Return what ``clone_comparison`` needs of a fresh ``column <op> parameter``: both states, before anything is
+def comparison_parts(expression: Any) -> tuple[Any, dict[str, Any], Any, dict[str, Any], Any, str, int]:
+    """Return what a ``ComparisonTemplate`` needs of a fresh ``column <op> parameter``: both states, before anything is
     memoized in them, and the parameter's label apart from the id() in it."""
     right = expression.right
-    body = right.key.split(" ", 1)[1]
-    return type(expression), dict(expression.__dict__), type(right), dict(right.__dict__), body, hash(expression.left)
-
-
-def clone_comparison(
-    template: tuple[Any, dict[str, Any], Any, dict[str, Any], str, int], value: Any
-) -> BinaryExpression[Any]:
-    """Return the template's comparison with a new unique parameter of this value.
-
-    A parameter's key contains its id(), and an expression remembers the hashes of its sides (``_orig``).
-    """
-    expression_class, expression_state, parameter_class, parameter_state, body, left_hash = template
-    right = parameter_class.__new__(parameter_class)
-    state = right.__dict__
-    state.update(parameter_state)
-    seed = id(right)
-    state["key"] = state["_identifying_key"] = _anonymous_label(f"%({seed} {body}")
-    if "_anon_map_key" in state:
-        state["_anon_map_key"] = f"{seed} {body[:-2]}"
-    state["value"] = value
-    expression: BinaryExpression[Any] = expression_class.__new__(expression_class)
-    state = expression.__dict__
-    state.update(expression_state)
-    state["_orig"] = (left_hash, hash(right))
-    state["right"] = right
-    state["modifiers"] = {}
-    return expression
+    return (
+        type(expression),
+        dict(expression.__dict__),
+        type(right),
+        dict(right.__dict__),
+        _anonymous_label,
+        right.key.split(" ", 1)[1],
+        hash(expression.left),
+    )
 
 
 def crud_parameter(value: Any) -> BindParameter[Any]:

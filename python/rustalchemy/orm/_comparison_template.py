@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter
 
 from .. import _sa
+from .._core import ComparisonTemplate
 
 # Types whose values all build the same expression; bool and None do not (they become IS).
 PLAIN_TYPES = frozenset(
@@ -36,6 +37,8 @@ PLAIN_TYPES = frozenset(
 
 Comparison = Callable[[Any, Any], Any]
 
+_eq = operator.eq
+
 
 class QuickComparison:
     """Mix-in of InstrumentedAttribute: the six comparisons, from templates where that makes no difference."""
@@ -43,19 +46,18 @@ class QuickComparison:
     __slots__ = ()
 
     comparator: Any
-    _comparison_templates: dict[tuple[Comparison, type], Any]
+    #: of plain types only
+    _comparison_templates: dict[tuple[Comparison, type], ComparisonTemplate]
 
     def _compare(self, op: Comparison, other: Any) -> Any:
         kind = type(other)
-        if kind in PLAIN_TYPES:
-            template = self._comparison_templates.get((op, kind))
-            if template is not None:
-                return _sa.clone_comparison(template, other)
-            built = self.operate(op, other)
-            if self._is_template(built, other):
-                self._comparison_templates[op, kind] = _sa.comparison_template(built)
-            return built
-        return self.operate(op, other)
+        template = self._comparison_templates.get((op, kind))
+        if template is not None:
+            return template.compared(other)
+        built = self.operate(op, other)
+        if kind in PLAIN_TYPES and self._is_template(built, other):
+            self._comparison_templates[op, kind] = ComparisonTemplate(*_sa.comparison_parts(built))
+        return built
 
     def _is_template(self, built: Any, value: Any) -> bool:
         """Whether another value of the same type would differ in nothing but the value."""
@@ -75,7 +77,9 @@ class QuickComparison:
         raise NotImplementedError
 
     def __eq__(self, other: Any) -> Any:
-        return self._compare(operator.eq, other)
+        # the commonest of them, without another call
+        template = self._comparison_templates.get((_eq, type(other)))
+        return self._compare(_eq, other) if template is None else template.compared(other)
 
     def __ne__(self, other: Any) -> Any:
         return self._compare(operator.ne, other)

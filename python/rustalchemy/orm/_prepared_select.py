@@ -53,6 +53,7 @@ class PreparedSelect:
         "dialect",
         "is_text",
         "parameter_keys",
+        "ready",
         "sql",
     )
 
@@ -73,6 +74,8 @@ class PreparedSelect:
         #: rows can be read only by plans that an execution through Core has made
         self.is_text = bool(compiled._textual_ordered_columns or not compiled._ordered_columns)
         self.sql: str = compiled.string
+        #: what the native core runs such statements by, once it is known that it can
+        self.ready: Optional[_core.ReadySelect] = None
         #: names of the parameters that are given by name
         self.parameter_keys = frozenset(payload for kind, payload, _ in places if kind == _BY_NAME)
 
@@ -182,18 +185,28 @@ class PreparedSelect:
                 fills.append((place, list(names).index(payload), processor))
         return template, fills
 
+    def _ready(self, plan: StatementPlan, metadata: Any) -> Optional[_core.ReadySelect]:
+        """What the native core needs to run such statements; None if they need more than it can do."""
+        if self._lists or self.multiplies_rows or any(kind == _BY_NAME for kind, _, _ in self._places):
+            return None
+        constants: list[Any] = []
+        fills: list[tuple[int, int, Any]] = []
+        for place, (kind, payload, processor) in enumerate(self._places):
+            if kind == _FROM_STATEMENT:
+                constants.append(None)
+                fills.append((place, payload, processor))
+            else:
+                constants.append(payload if processor is None else processor(payload))
+        return _core.ReadySelect(
+            _core.PreparedRow(self.dialect, self.sql, constants, fills, plan.row_plan), metadata, plan
+        )
+
     # execution
 
     @property
     def multiplies_rows(self) -> bool:
         """Whether collections are joined to the entities."""
         return bool(self._compiled.compile_state.multi_row_eager_loaders)
-
-    @property
-    def plain_row_plan(self) -> Any:
-        """The row plan, once it is known that rows need nothing else to become objects; else None."""
-        known = self.context_free_plan(False)
-        return None if known is None else known.row_plan
 
     def context_free_plan(self, variant: Any) -> Optional[StatementPlan]:
         """The plan of a variant, once it is known that its rows become objects without a context; else None."""
@@ -347,9 +360,11 @@ class PreparedSelect:
             metadata = result_metadata(plan, load_options, statement)
             if context is None and plan.names_are_fixed:
                 self._metadata[load_options._legacy_uniquing] = metadata
+                if load_options is DEFAULT_OPTIONS:
+                    self.ready = self._ready(plan, metadata)
         compile_state = self._compiled.compile_state
         checked = chain(_unless_expunged(session, session._identity_epoch, plan, fetched), rows)
-        result = FetchedResult(metadata, checked, plan, compile_state, context)
+        result = FetchedResult(metadata, checked, plan.single_entity, context, compile_state.multi_row_eager_loaders)
         if load_options is not DEFAULT_OPTIONS:
             tell_query(result, compile_state, plan)
         return result

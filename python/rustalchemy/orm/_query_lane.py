@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, UnaryExpression
 
+from .._core import PreparedRow, query_rows
 from .._sa import _entity_namespace_key
 from ._prepared_loads import NO_LANE
 from ._prepared_select import PreparedSelect
@@ -67,12 +68,14 @@ class Symbolic(NamedTuple):
 class _QueryLane:
     """The known shapes of queries for one mapped class."""
 
-    __slots__ = ("_attributes", "_columns", "class_", "keys", "mapper", "shapes")
+    __slots__ = ("_attributes", "_columns", "class_", "keys", "mapper", "shapes", "start")
 
     def __init__(self, mapper: Mapper[Any]) -> None:
         self.mapper = mapper
         self.class_ = mapper.class_
         self.shapes: dict[Any, _Shape | None] = {}
+        #: a query without criteria
+        self.start = Symbolic(self, {})
         # attributes that are plain columns: comparing them does what the shape says
         self.keys = frozenset(prop.key for prop in mapper.column_attrs)
         # what stands left of the operator in `User.name == "x"`, by identity; held, so that an id stays its own
@@ -111,9 +114,9 @@ class _QueryLane:
         if mapper is not None and mapper.is_mapper and mapper.class_ is entities[0]:
             mapper.class_manager._query_lane = cls(mapper)
 
-    def knows(self, values: Mapping[str, Any]) -> bool:
-        """Whether the names are columns of the class."""
-        return self.keys.issuperset(values)
+    def takes(self, values: Mapping[str, Any]) -> bool:
+        """Whether the names are columns of the class, and comparing with the values gives a bound parameter each."""
+        return _PLAIN_TYPES.issuperset(map(type, values.values())) and self.keys.issuperset(values)
 
     def values_of(self, criteria: tuple[Any, ...]) -> dict[Any, Any] | None:
         """The values that columns are compared with; None if there is anything else among the criteria."""
@@ -176,9 +179,6 @@ class _QueryLane:
     def rows(self, query: Any, symbolic: Symbolic, fetched: int) -> Any:
         """The objects that a symbolic query finds, or a row with their number; None if it has to take the ordinary
         way, NO_LANE if the session was flushed already."""
-        session = query.session
-        if not is_plain(session):
-            return None
         values, limit, offset = symbolic.values, symbolic.limit, symbolic.offset
         given = tuple(values.values())
         key = (fetched, symbolic.order, limit is None, offset is None, *values, *map(type, given))
@@ -186,9 +186,15 @@ class _QueryLane:
             given += (limit,)
         if offset is not None:
             given += (offset,)
-        try:
-            shape = self.shapes[key]
-        except KeyError:
+        session = query.session
+        shape = self.shapes.get(key)
+        if shape is not None and shape.ready is not None:
+            rows = query_rows(session, shape.ready, given)
+            if rows is not None:
+                return rows
+        if not is_plain(session):
+            return None
+        if shape is None and key not in self.shapes:
             make_room(self.shapes, _LIMIT)
             shape = self.shapes[key] = _Shape.of(query, len(given), fetched)
         return None if shape is None else shape.rows(session, self.mapper, given)
@@ -197,13 +203,15 @@ class _QueryLane:
 class _Shape:
     """One statement with parameters: compiled for a dialect at its first use there."""
 
-    __slots__ = ("_dialect", "_fills", "_names", "_prepared", "_statement", "_template")
+    __slots__ = ("_dialect", "_fills", "_names", "_prepared", "_statement", "_template", "ready")
 
     def __init__(self, statement: Any, names: list[str]) -> None:
         self._statement = statement
         self._names = names
         self._dialect: Any = lambda: None
         self._prepared: PreparedSelect | None = None
+        #: for the native core, once it is known that rows need nothing but a row plan
+        self.ready: PreparedRow | None = None
         # constant parameters in their places, and which place takes which value through which processor
         self._template: list[Any] = []
         self._fills: list[tuple[int, int, Any]] = []
@@ -246,13 +254,15 @@ class _Shape:
                 parameters[place] = value if processor is None else processor(value)
         except BaseException as err:
             lane.refuse(err, prepared.sql, [dict(zip(self._names, values, strict=True))])
-        row_plan = prepared.plain_row_plan
-        if row_plan is None:
-            return prepared.run(session, lane, parameters, (self._names, values))
-        return session._load(lane, prepared.sql, parameters, row_plan)
+        rows = prepared.run(session, lane, parameters, (self._names, values))
+        plan = prepared.context_free_plan(False)
+        if plan is not None and self.ready is None:
+            self.ready = PreparedRow(lane.dialect, prepared.sql, self._template, self._fills, plan.row_plan)
+        return rows
 
     def _prepare(self, dialect: Any) -> None:
         self._dialect = weakref.ref(dialect)
+        self.ready = None
         prepared = PreparedSelect.of(self._statement, dialect, names=self._names)
         if prepared is None or not prepared.parameter_keys.issuperset(self._names):
             # a value that is no parameter of the statement would stay what it was
@@ -260,11 +270,6 @@ class _Shape:
             return
         self._prepared = prepared
         self._template, self._fills = prepared.layout(self._names)
-
-
-def are_plain(values: Mapping[str, Any]) -> bool:
-    """Whether comparing with these values gives a bound parameter each."""
-    return _PLAIN_TYPES.issuperset(map(type, values.values()))
 
 
 def is_plain(session: Any) -> bool:

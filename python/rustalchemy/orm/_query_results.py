@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import sql, util
@@ -84,9 +84,9 @@ class _QueryResults(_QueryCriteria):
         symbolic = self._symbolic
         if symbolic is None or self._has_listeners:
             return None
-        rows: Any = symbolic.lane.rows(self, symbolic, fetched)
+        rows: list[Any] | None = symbolic.lane.rows(self, symbolic, fetched)
         if rows is not NO_LANE:
-            return cast("list[Any] | None", rows)
+            return rows
         full = self._copy()
         full = full._counting() if fetched == COUNT else full.limit(1) if fetched == FIRST else full._generate()
         full.load_options += {"_autoflush": False}

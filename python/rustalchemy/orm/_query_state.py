@@ -32,7 +32,7 @@ from .._sa import (
     create_raw_select,
     plugin_class_for,
 )
-from ._query_lane import Symbolic, _QueryLane, are_plain
+from ._query_lane import Symbolic, _QueryLane
 from .context import FromStatement, QueryContext, _determine_last_joined_entity, _ORMCompileState
 from .interfaces import ORMColumnsClauseRole
 
@@ -109,7 +109,7 @@ class _QueryState(
         self.session = session  # type: ignore[assignment]  # a query may get its session later
         lane = _QueryLane.of(entities) if self._may_be_symbolic else None
         if lane is not None:
-            self._symbolic = Symbolic(lane, {})
+            self._symbolic = lane.start
         else:
             self._set_entities(entities)
             if self._may_be_symbolic:
@@ -146,9 +146,7 @@ class _QueryState(
     def _with_values(self, values: dict[str, Any]) -> Self | None:
         """A symbolic copy with more keyword values; None if this has to be a full query."""
         symbolic: Symbolic = self._symbolic  # type: ignore[assignment]  # the caller saw that it is symbolic
-        if not are_plain(values) or not symbolic.lane.knows(values):
-            return None
-        return self._with_more(symbolic, values)
+        return self._with_more(symbolic, values) if symbolic.lane.takes(values) else None
 
     def _with_criteria(self, criteria: tuple[Any, ...]) -> Self | None:
         """A symbolic copy with more comparisons; None if this has to be a full query."""
@@ -158,9 +156,13 @@ class _QueryState(
 
     def _with_more(self, symbolic: Symbolic, values: dict[Any, Any]) -> Self | None:
         lane, known, order, limit, offset = symbolic
-        if not known.keys().isdisjoint(values) or limit is not None or offset is not None:
+        if limit is not None or offset is not None:
             return None
-        return self._symbolic_copy(Symbolic(lane, {**known, **values} if known else values, order))
+        if known:
+            if not known.keys().isdisjoint(values):
+                return None
+            values = {**known, **values}
+        return self._symbolic_copy(Symbolic(lane, values, order))
 
     def _with_order(self, clauses: tuple[Any, ...]) -> Self | None:
         """A symbolic copy that is ordered by more columns; None if this has to be a full query."""
@@ -178,8 +180,8 @@ class _QueryState(
         return self._symbolic_copy(Symbolic(lane, values, order, limit, offset))
 
     def _symbolic_copy(self, symbolic: Symbolic) -> Self:
-        query = self._copy()
-        query._symbolic = symbolic
+        query = self.__class__.__new__(self.__class__)
+        query.__dict__ = {**self.__dict__, "_symbolic": symbolic}
         return query
 
     def _copy(self) -> Self:

@@ -93,14 +93,85 @@ class FetchedResult(_NativeRows):
         self,
         metadata: Any,
         rows: Iterator[Any],
-        plan: StatementPlan,
-        compile_state: Any,
-        context: Any,
+        single_entity: bool,
+        context: Any = None,
+        multiplies_rows: bool = False,
     ) -> None:
-        super().__init__(metadata, rows, _source_supports_scalars=plan.single_entity)
+        super().__init__(metadata, rows, _source_supports_scalars=single_entity)
         self.context = context
-        if compile_state.multi_row_eager_loaders:
+        if multiplies_rows:
             self._unique_filter_state = (set(), _require_unique)
+
+    @classmethod
+    def of(cls, rows: _core.FetchedRows) -> FetchedResult:
+        """The result of a statement that the native core has run."""
+        ready = rows.ready
+        result = cls(ready.metadata, rows, ready.plan.single_entity)
+        if rows.is_closed:
+            result._soft_close(hard=True)
+        return result
+
+
+class _FetchedScalars(_Scalars):
+    """``scalars()`` of objects that the native core has fetched; no Result stands behind it before one is needed."""
+
+    __slots__ = ("_result", "_rows")
+
+    def __init__(self, rows: _core.FetchedRows) -> None:
+        self._rows = rows
+        self._result: Optional[FetchedResult] = None
+        self._metadata = rows.ready.metadata
+        self._post_creational_filter = None
+        self._unique_filter_state = None
+
+    @property
+    def _real_result(self) -> Any:
+        result = self._result
+        if result is None:
+            result = self._result = FetchedResult.of(self._rows)
+        return result
+
+    @_real_result.setter
+    def _real_result(self, result: Any) -> None:
+        self._result = result
+
+    def one(self) -> Any:
+        if self._result is None and self._unique_filter_state is None:
+            found = self._rows.take_one()
+            if found is not NotImplemented:
+                return found
+        return super().one()
+
+    def one_or_none(self) -> Any:
+        if self._result is None and self._unique_filter_state is None:
+            found = self._rows.take_one()
+            if found is not NotImplemented:
+                return found
+        return super().one_or_none()
+
+    def first(self) -> Any:
+        if self._result is None and self._unique_filter_state is None:
+            found = self._rows.take_one(any=True)
+            if found is not NotImplemented:
+                return found
+        return super().first()
+
+    def _allrows(self) -> Sequence[Any]:
+        if self._result is None and self._unique_filter_state is None and not self._rows.is_closed:
+            return self._rows.take()
+        return super()._allrows()
+
+
+def fetched_scalar(rows: _core.FetchedRows) -> Any:
+    """``scalar()`` of what the native core has fetched."""
+    return _FetchedScalars(rows).first() if rows.ready.plan.single_entity else FetchedResult.of(rows).scalar()
+
+
+def fetched_scalars(rows: _core.FetchedRows) -> Any:
+    """``scalars()`` of what the native core has fetched."""
+    if rows.ready.plan.single_entity:
+        return _FetchedScalars(rows)
+    return FetchedResult.of(rows).scalars()
 
 
 def chunked_result(

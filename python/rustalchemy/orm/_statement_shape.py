@@ -33,6 +33,7 @@ from sqlalchemy.sql.elements import (
 from sqlalchemy.sql.selectable import FromClause
 from sqlalchemy.sql.sqltypes import NullType
 
+from .._core import PlainShapes
 from .._sa import _anonymous_label, _OffsetLimitParam
 from ._load_elements import _AttributeStrategyLoad, _ClassStrategyLoad, _TokenStrategyLoad
 from ._loader_criteria import LoaderCriteriaOption
@@ -102,7 +103,7 @@ def statement_shape(statement: Any) -> Optional[_Shape]:
     The key has identities in it: whoever keeps it keeps a statement of this shape, and with it the objects, alive.
     """
     state = statement.__dict__
-    plain = _plain_shape(statement) if _PLAIN.issuperset(state) else None
+    plain = PLAIN_SHAPES.of(statement)
     return _shape_by_parts(statement) if plain is None and _KNOWN.issuperset(state) else plain
 
 
@@ -131,20 +132,6 @@ def _shape_by_parts(statement: Any) -> Optional[tuple[tuple[Any, ...], Parameter
             _add_others(state, key, parameters)
     except NoShape:
         return None
-    return tuple(key), parameters
-
-
-def _plain_shape(statement: Any) -> Optional[_Shape]:
-    """The shape of entities or columns, and comparisons of attributes with values, without a call for each part."""
-    key: list[Any] = [id(statement._label_style)]
-    for column in statement._raw_columns:
-        if _ADD[type(column)] not in _LASTING:
-            return None
-        key.append(id(column))
-    parameters: list[BindParameter[Any]] = []
-    for criterion in statement._where_criteria:
-        if not _add_comparison(criterion, key, parameters):
-            return None
     return tuple(key), parameters
 
 
@@ -383,6 +370,14 @@ _ADD = _Kinds(
 
 # What goes by identity, unless it is of an alias that was made for the statement.
 _LASTING = frozenset({_identity, add_column, add_entity})
+
+
+def _is_lasting(kind: type[Any]) -> bool:
+    return _ADD[kind] in _LASTING
+
+
+#: The shape of entities or columns, and comparisons of attributes with values, without a call for each part.
+PLAIN_SHAPES = PlainShapes(_is_lasting)
 
 
 def _add_for(kind: type[Any]) -> Callable[[Any, list[Any], Parameters], None]:

@@ -13,7 +13,7 @@ from sqlalchemy import exc as sa_exc
 from typing_extensions import Self, dataclass_transform
 
 from .. import _sa
-from .._core import Instance
+from .._core import ClassManager, Instance
 from .._sa import _NoArg
 from . import clsregistry
 from ._decl_dataclass import _generate_dc_transforms
@@ -30,7 +30,7 @@ from ._orm_constructors import composite, deferred, mapped_column, relationship,
 from ._registry import TypeResolve as TypeResolve
 from ._registry import _map_as_dataclass, _TypeAnnotationMapType
 from ._registry import registry as registry
-from .base import _inspect_mapped_class, _is_mapped_class
+from .base import DEFAULT_MANAGER_ATTR, _inspect_mapped_class, _is_mapped_class
 from .decl_base import MappedClassProtocol, _add_attribute, _declarative_constructor, _DeferredDeclarativeConfig
 from .descriptor_props import Composite, Synonym
 from .properties import MappedColumn
@@ -329,9 +329,17 @@ def unmapped_dataclass(
 # -- inspection, typed tables ------------------------------------------------------------------------------------------
 
 
+# past the checks of ours that inspection makes anyway
+_mapper_of: Callable[[Any], Any] = ClassManager.mapper.__get__
+
+
 @_sa._inspects(DeclarativeMeta, DeclarativeBase, DeclarativeAttributeIntercept)
 def _inspect_decl_meta(cls: type[Any]) -> Optional[Mapper[Any]]:
-    mapper = _inspect_mapped_class(cls)
+    # for each entity of each select()
+    manager = cls.__dict__.get(DEFAULT_MANAGER_ATTR) if isinstance(cls, type) else None
+    mapper: Optional[Mapper[Any]] = None if manager is None else _mapper_of(manager)
+    if mapper is None:
+        mapper = _inspect_mapped_class(cls)
     if mapper is None and _DeferredDeclarativeConfig.has_cls(cls):
         _DeferredDeclarativeConfig.raise_unmapped_for_cls(cls)
     return mapper

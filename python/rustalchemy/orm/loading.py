@@ -28,7 +28,9 @@ def fetched_instances(rows: list[Any], source: RowSource, context: QueryContext)
     plan = statement_plan(context, lambda: source)
     found = RowLoad(context, plan).rows(rows)
     metadata = result_metadata(plan, context.load_options, context.query)
-    return FetchedResult(metadata, iter(found), plan, context.compile_state, context)
+    return FetchedResult(
+        metadata, iter(found), plan.single_entity, context, context.compile_state.multi_row_eager_loaders
+    )
 
 
 def instances(cursor: Any, context: QueryContext) -> Any:

@@ -21,6 +21,7 @@ pub mod bridge;
 pub mod cascade;
 pub mod collection;
 pub mod committed;
+pub mod comparison;
 pub mod criteria;
 pub mod descriptor;
 pub mod driver;
@@ -64,9 +65,11 @@ pub mod result_rows;
 pub mod row_plan;
 pub mod scalar_object;
 pub mod session_construction;
+pub mod short_select;
 pub mod slots;
 pub mod state;
 pub mod state_view;
+pub mod statement_shape;
 pub mod token;
 pub mod transaction;
 pub mod unit_of_work;
@@ -92,6 +95,8 @@ mod _core {
     use crate::collection::{collection_adapter, warn_invalidated};
     #[pymodule_export]
     use crate::committed::{committed_values, expired_names, forget_committed, mark_expired, set_committed};
+    #[pymodule_export]
+    use crate::comparison::ComparisonTemplate;
     #[pymodule_export]
     use crate::flush::{
         Batch, CycleMember, Explanation, FlushPlan, PlanStep, PlannedChange, PreparedWrite, RegisteredFlush,
@@ -137,6 +142,10 @@ mod _core {
     use crate::row_plan::{EagerPlan, EntityPlan, RowPlan, ScalarPlan, SubqueryPlan};
     #[pymodule_export]
     use crate::session_construction::construct_sessions_natively;
+    #[pymodule_export]
+    use crate::short_select::{FetchedRows, ReadySelect, query_rows};
+    #[pymodule_export]
+    use crate::statement_shape::PlainShapes;
     #[pymodule_export]
     use crate::token::EventToken;
 

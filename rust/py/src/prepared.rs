@@ -4,6 +4,7 @@
 //! From then on a load is one native call, as long as nobody has to be asked: no listener, no flush that is due, the
 //! transaction's lane open. In every other case these functions answer "not here", and Python does the load.
 
+use pyo3::exceptions::PyIndexError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -12,6 +13,7 @@ use pyo3::{PyTraverseError, ffi, intern};
 use smallvec::SmallVec;
 
 use crate::attribute::AttrCore;
+use crate::driver;
 use crate::errors;
 use crate::flags::{self, passive};
 use crate::hydrate::{self, HydrateOptions};
@@ -110,12 +112,20 @@ impl PreparedRow {
 
     /// The parameters for a primary key, a value or a tuple where composite.
     fn parameters<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
-        let py = key.py();
+        let is_composite = self.keys.iter().any(|parameter| parameter.part > 0);
+        self.filled(key.py(), |part| if is_composite { key.get_item(part) } else { Ok(key.clone()) })
+    }
+
+    /// The parameters, with the value of each part of the key in its places.
+    fn filled<'py>(
+        &self,
+        py: Python<'py>,
+        value_of: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
         let mut values: SmallVec<[Bound<'py, PyAny>; 4]> =
             self.constants.iter().map(|constant| constant.bind(py).clone()).collect();
-        let is_composite = self.keys.iter().any(|parameter| parameter.part > 0);
         for KeyParameter { place, part, processor } in &self.keys {
-            let part = if is_composite { key.get_item(*part)? } else { key.clone() };
+            let part = value_of(*part)?;
             let value = match processor {
                 None => part,
                 Some(processor) => processor.bind(py).call1((part,))?,
@@ -127,6 +137,30 @@ impl PreparedRow {
         PyTuple::new(py, values)
     }
 
+    /// The objects, on the session's lane, of the rows that these values find; nothing if it is a lane of another dialect, or
+    /// if a value cannot be processed: Python says so in Core's words.
+    pub fn objects<'py>(
+        &self,
+        session: &Bound<'py, PyAny>,
+        uow: UowRef,
+        lane: &Bound<'py, PyAny>,
+        values: &[Bound<'py, PyAny>],
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let py = session.py();
+        if !lane.getattr(intern!(py, "dialect"))?.is(&self.dialect) {
+            return Ok(None);
+        }
+        let missing = || PyIndexError::new_err("a statement with fewer parameters");
+        let parameters = self.filled(py, |part| values.get(part).cloned().ok_or_else(missing));
+        let Some(parameters) = driver::unless_unprocessable(py, parameters)? else { return Ok(None) };
+        let rows = {
+            let _inside = uow.enter(py)?;
+            lane::fetch(lane, self.sql.bind(py), &parameters)?
+        };
+        let options = HydrateOptions::default();
+        hydrate::hydrate(session, uow.as_ptr(), self.plan.bind(py), &rows, options, None).map(Some)
+    }
+
     /// The driver's rows, if the session has a lane of this dialect.
     pub fn rows<'py>(
         &self,
@@ -135,7 +169,7 @@ impl PreparedRow {
         key: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let py = session.py();
-        if !uow.core().is_clean() && session.getattr(intern!(py, "autoflush"))?.is_truthy()? {
+        if !is_flushed(session, uow)? {
             return Ok(None);
         }
         let Some(lane) = lane::of_session(session)? else { return Ok(None) };
@@ -391,6 +425,22 @@ pub fn may_load(state: StateRef) -> bool {
 /// A state with an identity, without token, in a session.
 fn is_persistent(state: StateRef) -> bool {
     state.has_key() && !state.owner().is_null() && state.identity_token().is_null()
+}
+
+/// Whether a load need not flush before.
+pub fn is_flushed(session: &Bound<'_, PyAny>, uow: UowRef) -> PyResult<bool> {
+    Ok(uow.core().is_clean() || !session.getattr(intern!(session.py(), "autoflush"))?.is_truthy()?)
+}
+
+/// Whether a user's `execute()` expects to see every statement of a Query.
+pub fn overrides_execute(session: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static ORIGINAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = session.py();
+    let name = intern!(py, "execute");
+    let original = ORIGINAL.get_or_try_init(py, || {
+        PyResult::Ok(py.import("rustalchemy.orm.session")?.getattr("Session")?.getattr(name)?.unbind())
+    })?;
+    Ok(!session.get_type().getattr(name)?.is(original))
 }
 
 /// Whether nobody but us has a say in what the session's loads do: no listeners, no session-wide options, no overridden method.

@@ -26,7 +26,9 @@ use crate::peers;
 use crate::prepared;
 use crate::raw;
 use crate::row_plan::RowPlan;
+use crate::short_select::{self, FetchedRows};
 use crate::state::{StateRef, state_of};
+use crate::statement_shape::PlainShapes;
 use crate::unit_of_work_core::{SessionPtr, UnitOfWorkCore, UowRef};
 
 /// The unit of work of one session.
@@ -280,6 +282,15 @@ impl UnitOfWork {
             return hydrate::load_grouped(slf.as_any(), uow.as_ptr(), plan, &execution, options).map(Bound::into_any);
         }
         hydrate::load(slf.as_any(), uow.as_ptr(), plan, &execution, options).map(Bound::into_any)
+    }
+
+    /// The rows of a SELECT whose shape was run before; None if it has to take the ordinary way.
+    fn _uow_select<'py>(
+        slf: &Bound<'py, Self>,
+        shapes: &Bound<'py, PlainShapes>,
+        statement: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<FetchedRows>> {
+        short_select::run(slf, shapes, statement)
     }
 
     // ---- expiry ----------------------------------------------------------------------------------------------------------
