@@ -9,7 +9,7 @@ use crate::loaded_values;
 use crate::mapper::InstanceEvent;
 use crate::row_plan::{EntityPlan, index};
 use crate::slots;
-use crate::state::StateRef;
+use crate::state::{SharedOptions, StateRef};
 
 use super::RowProcessor;
 use super::announce::has_event;
@@ -17,7 +17,7 @@ use super::row::{Row, Values, processed_columns};
 
 impl<'py> RowProcessor<'py> {
     pub(super) fn fill_new(
-        &self,
+        &mut self,
         plan: &EntityPlan,
         row: &Row<'py>,
         state: StateRef,
@@ -44,7 +44,7 @@ impl<'py> RowProcessor<'py> {
     }
 
     /// Takes the row for everything it brings, whatever the object had.
-    pub(super) fn overwrite(&self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
+    pub(super) fn overwrite(&mut self, plan: &EntityPlan, row: &Row<'py>, state: StateRef) -> PyResult<()> {
         if state.is_outdated() {
             loaded_values::apply_pending_expiry(self.py, state)?;
         }
@@ -118,10 +118,20 @@ impl<'py> RowProcessor<'py> {
     }
 
     /// Remembers the options an object was loaded with. Empty options never replace those of an earlier load.
-    fn store_options(&self, plan: &EntityPlan, state: StateRef, even_empty: bool) {
+    fn store_options(&mut self, plan: &EntityPlan, state: StateRef, even_empty: bool) {
         let Some((options, path)) = &plan.load_options else { return };
         let py = self.py;
+        let may_share = plan.options_are_plain && even_empty && state.extra().is_none();
+        if may_share && let Some((_, shared)) = self.shared.iter().find(|(of, _)| std::ptr::eq(*of, plan)) {
+            return state.share_options(shared);
+        }
         let options = self.memory.stamp(options);
+        if may_share {
+            let shared = SharedOptions::new(options.clone_ref(py), path.clone_ref(py));
+            state.share_options(&shared);
+            self.shared.push((plan, shared));
+            return;
+        }
         if !even_empty && !options.bind(py).is_truthy().unwrap_or(false) {
             return;
         }

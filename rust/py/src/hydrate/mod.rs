@@ -25,7 +25,7 @@ use crate::loaded_values;
 use crate::manager::ManagerCore;
 use crate::mapper::InstanceEvent;
 use crate::row_plan::{EagerPlan, EagerStep, EntityPlan, RowItem, RowPlan, index};
-use crate::state::StateRef;
+use crate::state::{SharedOptions, StateRef};
 use crate::unit_of_work_core::UnitOfWorkCore;
 
 pub use groups::Groups;
@@ -87,6 +87,8 @@ struct RowProcessor<'py> {
     base: Option<(*const ManagerCore, *const ManagerCore)>,
     /// What the last row had for the plans whose objects repeat.
     last: SmallVec<[Last<'py>; 2]>,
+    /// What new objects of a plan have for their options.
+    shared: SmallVec<[(*const EntityPlan, SharedOptions); 2]>,
 }
 
 /// An object that the next row may be about, too.
@@ -99,7 +101,7 @@ struct Last<'py> {
 impl<'py> RowProcessor<'py> {
     fn new(py: Python<'py>, core: *mut UnitOfWorkCore, options: HydrateOptions<'py>, memory: LoadMemory) -> Self {
         let refresh_state = options.refresh_state.as_ref().and_then(Living::named_by);
-        Self { py, core, options, refresh_state, memory, base: None, last: SmallVec::new() }
+        Self { py, core, options, refresh_state, memory, base: None, last: SmallVec::new(), shared: SmallVec::new() }
     }
 
     fn uow(&self) -> &UnitOfWorkCore {

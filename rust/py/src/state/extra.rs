@@ -53,6 +53,15 @@ impl StateExtra {
         // SAFETY: null or a valid object, owned by the state.
         unsafe { !options.is_null() && ffi::PyTuple_Check(options) != 0 && ffi::PyTuple_CheckExact(options) == 0 }
     }
+    /// One of its own for a state that shared this: there is nothing in it but options.
+    fn with_same_options(&self) -> Self {
+        // SAFETY: valid objects or null; the new owner gets references of its own.
+        unsafe {
+            ffi::Py_XINCREF(self.load_options);
+            ffi::Py_XINCREF(self.load_path);
+        }
+        Self { load_options: self.load_options, load_path: self.load_path, ..Self::default() }
+    }
     /// Did no statement's options stay with the object?
     pub fn has_no_load_options(&self) -> bool {
         let options = self.load_options;
@@ -64,6 +73,29 @@ impl StateExtra {
         let options = self.load_options;
         // SAFETY: null or a valid object, owned by the state.
         unsafe { options.is_null() || ffi::PyTuple_CheckExact(options) != 0 }
+    }
+}
+
+/// `load_options` and `load_path` that many states have. They lead to no object: the collector is not told of them.
+pub struct SharedOptions(Rc<StateExtra>);
+
+impl SharedOptions {
+    /// Options and path, owned from now on.
+    pub fn new(options: Py<PyAny>, path: Py<PyAny>) -> Self {
+        let (load_options, load_path) = (options.into_ptr(), path.into_ptr());
+        Self(Rc::new(StateExtra { load_options, load_path, ..StateExtra::default() }))
+    }
+}
+
+impl Drop for SharedOptions {
+    fn drop(&mut self) {
+        // Nothing left of the states: the options go with this handle.
+        if let Some(extra) = Rc::get_mut(&mut self.0) {
+            let owned = [&mut extra.load_options, &mut extra.load_path]
+                .map(|field| std::mem::replace(field, std::ptr::null_mut()));
+            // SAFETY: both were owned, and nobody finds them any more.
+            owned.into_iter().for_each(|object| unsafe { ffi::Py_XDECREF(object) });
+        }
     }
 }
 
@@ -82,18 +114,30 @@ impl StateRef {
         // SAFETY: contract of `StateRef`; callers do not keep the reference.
         unsafe { (*self.0.as_ptr()).extra.as_deref() }
     }
-    /// The extra part, if there is one, for change. Not to be kept across Python calls.
+    /// The extra part, for change of what is in it beside loader options: none if there is nothing else. Not to be kept across
+    /// Python calls.
     #[inline]
     #[allow(clippy::mut_from_ref)]
     pub fn extra_opt_mut(self) -> Option<&'static mut StateExtra> {
         // SAFETY: as above; the GIL makes it exclusive.
-        unsafe { (*self.0.as_ptr()).extra.as_deref_mut() }
+        unsafe { (*self.0.as_ptr()).extra.as_mut().and_then(Rc::get_mut) }
     }
-    /// The extra part, made when missing. Not to be kept across Python calls.
+    /// The extra part, made when missing, and the state's own from now on. Not to be kept across Python calls.
     #[inline]
     pub fn extra_mut(self) -> &'static mut StateExtra {
         // SAFETY: as above.
-        unsafe { (*self.0.as_ptr()).extra.get_or_insert_default() }
+        let extra = unsafe { (*self.0.as_ptr()).extra.get_or_insert_default() };
+        if Rc::strong_count(extra) > 1 {
+            *extra = Rc::new(extra.with_same_options());
+        }
+        // SAFETY: this state is the only owner now, and there are no weak handles.
+        unsafe { &mut *Rc::as_ptr(extra).cast_mut() }
+    }
+    /// Keeps the options that other states of a load keep, too. The state has no extra part yet.
+    #[inline]
+    pub fn share_options(self, options: &SharedOptions) {
+        // SAFETY: as above; there is nothing that this replaces.
+        unsafe { (*self.0.as_ptr()).extra = Some(Rc::clone(&options.0)) }
     }
     /// The changes queued on one collection, made when there are none. Not to be kept across Python calls.
     pub fn pending_mutations(self, index: u32) -> &'static mut PendingMutations {

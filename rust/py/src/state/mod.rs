@@ -11,6 +11,7 @@ mod validity;
 mod values;
 
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -23,7 +24,7 @@ use crate::raw;
 use crate::slots::Slot;
 use crate::unit_of_work_core::UnitOfWorkCore;
 
-pub use extra::{Parent, RareExtra, StateExtra};
+pub use extra::{Parent, RareExtra, SharedOptions, StateExtra};
 pub use find::{inline_state_of, state_of, state_of_ptr};
 pub use tombstone::Tombstone;
 
@@ -38,8 +39,8 @@ pub struct StateCore {
     pub owner: *mut UnitOfWorkCore,
     /// Identity, owned: primary key value, or tuple of values when composite; null without identity.
     pub key: *mut ffi::PyObject,
-    /// What few objects have.
-    pub extra: Option<Box<StateExtra>>,
+    /// What few objects have. Objects of one load share it as long as they have nothing but its options.
+    pub extra: Option<Rc<StateExtra>>,
     /// Bits of `flags.rs`.
     pub flags: u16,
     /// Number of allocated slots; attributes beyond it are not loaded.

@@ -1,5 +1,6 @@
 //! What a state owns, as the collector visits it and as it is let go.
 use std::ptr;
+use std::rc::Rc;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -57,7 +58,8 @@ impl StateCore {
             visit!(unsafe { (*self.manager).object_ptr() });
         }
         visit!(self.key);
-        if let Some(extra) = self.extra.as_deref() {
+        // What states share leads to no object.
+        if let Some(extra) = self.extra.as_ref().filter(|extra| Rc::strong_count(extra) == 1) {
             for (_, value) in &extra.committed {
                 visit!(*value);
             }
@@ -86,7 +88,8 @@ impl StateCore {
         let slots = std::mem::replace(&mut self.slots, ptr::null_mut());
         let slot_len = std::mem::take(&mut self.slot_len);
         let key = std::mem::replace(&mut self.key, ptr::null_mut());
-        let extra = self.extra.take();
+        // Shared options are let go of by the last who has them.
+        let extra = self.extra.take().and_then(|extra| Rc::try_unwrap(extra).ok());
         if let Some(tombstone) = extra.as_ref().and_then(|extra| extra.tombstone.as_ref()) {
             tombstone.state.set(ptr::null_mut());
             // SAFETY: `key` is valid or null; the tombstone gets its own reference.
