@@ -331,3 +331,19 @@ def test_refresh_of_an_object_to_be_deleted_leaves_it_empty(world: World) -> Non
     session.rollback()
     assert sa.inspect(team).transient
     assert not [key for key in sa.inspect(team).dict if not key.startswith("_")]
+
+
+def test_object_deleted_by_a_flush_and_again_keeps_its_values(world: World) -> None:
+    """Only its row was gone, however often it was asked for: the failed flush takes the savepoint back."""
+    session, group = world.session, world.new("Group", name="g")
+    session.add(group)
+    session.begin_nested()
+    session.delete(group)
+    merged = session.merge(world.new("Group", id=1, name="g"))
+    session.delete(group)
+    with pytest.raises(world.orm.exc.StaleDataError, match="expected to update 1"):
+        session.flush()
+    session.rollback()
+    assert sa.inspect(merged).transient
+    assert sa.inspect(group).transient
+    assert sa.inspect(group).dict["name"] == "g"

@@ -218,15 +218,14 @@ impl UowRef {
 
         let marked = self.core().deleted.held(|_| true);
         let revived = self.core().outside.held(|state| state.has(flags::DELETED) && state.dirty_tx() >= frame.serial);
-        for held in revived {
-            result = result.and(self.update_reverted(py, held.state()));
-            if frame.is_nested && !held.state().has(flags::CHANGED_BEFORE_DELETE) {
+        for held in revived.into_iter().chain(marked) {
+            let state = held.state();
+            let was_deleted = state.has(flags::DELETED);
+            result = result.and(self.update_reverted(py, state));
+            if frame.is_nested && was_deleted && !state.has(flags::CHANGED_BEFORE_DELETE) {
                 // Only its row was gone: the values still hold.
-                held.state().set_dirty_tx(0);
+                state.set_dirty_tx(0);
             }
-        }
-        for held in marked {
-            result = result.and(self.update_reverted(py, held.state()));
         }
 
         if frame.is_nested {
