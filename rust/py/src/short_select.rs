@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::imports::ImportedType;
 use crate::lane;
 use crate::prepared::{self, PreparedRow};
-use crate::statement_shape::PlainShapes;
+use crate::statement_shape::{Parts, PlainShapes};
 use crate::unit_of_work::UnitOfWork;
 use crate::unit_of_work_core::UowRef;
 
@@ -56,15 +56,16 @@ pub fn run<'py>(
     statement: &Bound<'py, PyAny>,
 ) -> PyResult<Option<FetchedRows>> {
     let (py, uow) = (session.py(), UnitOfWork::handle(session));
-    if !statement.get_type().is(SELECT.get(py)?)
-        || !is_ours(statement)?
-        || !prepared::is_plain(session)?
-        || !prepared::is_flushed(session, uow)?
-    {
+    if !statement.get_type().is(SELECT.get(py)?) {
+        return Ok(None);
+    }
+    // First what a statement that was executed before does not pass.
+    let Some(parts) = Parts::of(statement)? else { return Ok(None) };
+    if !is_ours(statement)? || !prepared::is_plain(session)? || !prepared::is_flushed(session, uow)? {
         return Ok(None);
     }
     let Some(lane) = lane::of_session(session)? else { return Ok(None) };
-    let Some((key, parameters)) = shapes.get().shape(statement)? else { return Ok(None) };
+    let Some((key, parameters)) = shapes.get().shape(&parts)? else { return Ok(None) };
     let Some(ready) = ready_for(&lane, &key)? else { return Ok(None) };
     let mut values: SmallVec<[Bound<'py, PyAny>; 4]> = SmallVec::with_capacity(parameters.len());
     for parameter in parameters {

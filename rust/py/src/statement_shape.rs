@@ -33,7 +33,7 @@ impl PlainShapes {
 
     /// The shape of a SELECT; None if it has anything that is not plain.
     fn of<'py>(slf: &Bound<'py, Self>, statement: &Bound<'py, PyAny>) -> PyResult<Option<Shape<'py>>> {
-        slf.get().shape(statement)
+        Parts::of(statement)?.map_or(Ok(None), |parts| slf.get().shape(&parts))
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
@@ -43,22 +43,34 @@ impl PlainShapes {
     }
 }
 
-impl PlainShapes {
-    /// As `of`.
-    pub fn shape<'py>(&self, statement: &Bound<'py, PyAny>) -> PyResult<Option<Shape<'py>>> {
+/// What a plain SELECT has.
+pub struct Parts<'py> {
+    label_style: Bound<'py, PyAny>,
+    columns: Bound<'py, PyAny>,
+    criteria: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> Parts<'py> {
+    /// Those of a SELECT; nothing if it has more, be it only what Core remembers of an execution.
+    pub fn of(statement: &Bound<'py, PyAny>) -> PyResult<Option<Self>> {
         let py = statement.py();
         let state = statement.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
-        let style = state.get_item(intern!(py, "_label_style"))?;
+        let label_style = state.get_item(intern!(py, "_label_style"))?;
         let columns = state.get_item(intern!(py, "_raw_columns"))?;
         let criteria = state.get_item(intern!(py, "_where_criteria"))?;
         let known = 2 + usize::from(criteria.is_some()) + usize::from(state.contains(intern!(py, "_propagate_attrs"))?);
-        let (Some(style), Some(columns)) = (style, columns) else { return Ok(None) };
-        if state.len() != known {
-            return Ok(None);
-        }
+        let (Some(label_style), Some(columns)) = (label_style, columns) else { return Ok(None) };
+        Ok((state.len() == known).then_some(Self { label_style, columns, criteria }))
+    }
+}
+
+impl PlainShapes {
+    /// The shape of these parts; nothing if one of them is not plain.
+    pub fn shape<'py>(&self, parts: &Parts<'py>) -> PyResult<Option<Shape<'py>>> {
+        let py = parts.columns.py();
         let mut key: Vec<Bound<'py, PyAny>> = Vec::with_capacity(8);
-        key.push(identity(&style));
-        for column in columns.try_iter()? {
+        key.push(identity(&parts.label_style));
+        for column in parts.columns.try_iter()? {
             let column = column?;
             if !self.lasts(&column)? {
                 return Ok(None);
@@ -66,7 +78,7 @@ impl PlainShapes {
             key.push(identity(&column));
         }
         let parameters = PyList::empty(py);
-        if let Some(criteria) = criteria {
+        if let Some(criteria) = &parts.criteria {
             for criterion in criteria.try_iter()? {
                 match self.comparison(&criterion?, &mut key)? {
                     Some(parameter) => parameters.append(parameter)?,
