@@ -44,6 +44,37 @@ def test_inserted_defaults_are_committed_before_the_flush_fails(
         assert tuple(sa.inspect(user).attrs.age.history) == (((), [30], ()) if "default" in made else ([30], (), ()))
 
 
+@pytest.mark.parametrize("observed", [False, True])
+def test_generated_keys_stay_changes_until_the_flush_succeeds(orm: ModuleType, observed: bool) -> None:
+    """Whether or not the statement was sent before."""
+    base: Any = orm.declarative_base()
+
+    class User(base):
+        __tablename__ = "user"
+        id = sa.Column(sa.Integer, primary_key=True)
+
+    class Zoo(base):
+        __tablename__ = "zoo"
+        id = sa.Column(sa.Integer, primary_key=True)
+        name = sa.Column(sa.String, nullable=False)
+
+    engine = sa.create_engine("sqlite://")
+    if observed:
+        sa.event.listen(engine, "before_cursor_execute", lambda *args: None)
+    base.metadata.create_all(engine)
+    with orm.Session(engine) as session:
+        for _ in range(3):
+            user = User(id=None)
+            session.add_all([user, Zoo()])
+            with pytest.raises(sa.exc.IntegrityError):
+                session.flush()
+            session.rollback()
+            assert tuple(sa.inspect(user).attrs.id.history) == ([1], (), ())
+            session.add(User())
+            session.flush()
+            session.rollback()
+
+
 @pytest.mark.filterwarnings("ignore:Object of type <User> not in session")
 def test_a_row_that_is_gone_when_the_flush_ends() -> None:
     """A difference: SQLAlchemy leaves the new object in the identity map, without a key."""

@@ -101,7 +101,7 @@ pub(super) fn insert_one(
         Ok(generated) => {
             driver::close(&lane, &cursor)?;
             if let Some(column) = prepared.key() {
-                set.state(0).set_committed(attr_of(table, column)?, generated.into_ptr())?;
+                set.state(0).set_made(attr_of(table, column)?, generated.into_ptr())?;
             }
             set.settle_versions(py, descriptor)?;
             Ok(true)
