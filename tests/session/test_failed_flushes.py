@@ -75,6 +75,39 @@ def test_generated_keys_stay_changes_until_the_flush_succeeds(orm: ModuleType, o
             session.rollback()
 
 
+def test_an_orphan_without_a_row_does_not_take_another_ones(orm: ModuleType) -> None:
+    """Its key is only what it was told; the row that has it is another object's."""
+    base: Any = orm.declarative_base()
+
+    class Basket(base):
+        __tablename__ = "basket"
+        id = sa.Column(sa.Integer, primary_key=True)
+        items = orm.relationship("Item", back_populates="basket", cascade="all, delete-orphan")
+
+    class Item(base):
+        __tablename__ = "item"
+        id = sa.Column(sa.Integer, primary_key=True)
+        basket_id = sa.Column(sa.ForeignKey("basket.id"))
+        basket = orm.relationship(Basket, back_populates="items")
+
+    engine = sa.create_engine("sqlite://")
+    base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.insert(Item.__table__).values(id=7))
+    with orm.Session(engine) as session:
+        item = Item(id=7)
+        basket = Basket()
+        basket.items.append(item)
+        orm.attributes.set_committed_value(basket, "items", [item])
+        session.add(item)
+        item.basket = None
+        session.add_all([item, basket])
+        with pytest.raises(orm.exc.FlushError, match="Can't delete from table item using NULL for primary key"):
+            session.flush()
+        session.rollback()
+        assert session.scalar(sa.select(sa.func.count()).select_from(Item)) == 1
+
+
 @pytest.mark.filterwarnings("ignore:Object of type <User> not in session")
 def test_a_row_that_is_gone_when_the_flush_ends() -> None:
     """A difference: SQLAlchemy leaves the new object in the identity map, without a key."""

@@ -107,6 +107,8 @@ class Side(Steps):
             try:
                 outcome = self._describe(getattr(self, f"_step_{step[0]}")(*step[1:]))
             except EXPECTED as error:
+                if "LoaderCallableStatus" in str(error):
+                    raise Undefined(f"{step}: the driver was given a symbol in place of a key") from None
                 outcome = f"{type(error).__name__} {getattr(error, 'code', None) or ''}"
                 self._forget_frames(error)
         if self.is_theirs and any(state.key is None for state in self.session.identity_map.all_states()):

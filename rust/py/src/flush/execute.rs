@@ -388,7 +388,8 @@ impl Flush {
         let version = version_column(&descriptor, table_descriptor);
         for row in rows {
             for &column in &table_descriptor.pk {
-                if row_key(py, row.state, &table_descriptor.columns[column as usize])?.is_none() {
+                let key_column = &table_descriptor.columns[column as usize];
+                if is_no_row_yet(row.state, key_column.attr) || row_key(py, row.state, key_column)?.is_none() {
                     return Err(null_key(py, DELETE_NULL_KEY, table_descriptor, column));
                 }
             }
@@ -495,6 +496,11 @@ pub(super) fn next_version(
         Some(old) => Ok(old.add(1)?.unbind()),
         None => Ok(1_i64.into_pyobject(py)?.into_any().unbind()),
     }
+}
+
+/// Whether a key is only what a new object was told: a row that has it is another object's, and stays.
+fn is_no_row_yet(state: StateRef, key: u32) -> bool {
+    !state.has_key() && state.committed(key).is_some_and(|old| old.is_null() || crate::names::NO_VALUE.is(old))
 }
 
 pub(super) fn null_key(py: Python<'_>, what: &str, table: &crate::mapper::TableDescriptor, column: u32) -> PyErr {
