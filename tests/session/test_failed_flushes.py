@@ -10,19 +10,13 @@ import sqlalchemy as sa
 from orm_models import make_database, make_models
 
 
-@pytest.mark.parametrize("observed", [False, True])
-@pytest.mark.parametrize("made", [{"default": 30}, {"server_default": "30"}])
-def test_inserted_defaults_are_committed_before_the_flush_fails(
-    orm: ModuleType, made: dict[str, Any], observed: bool
-) -> None:
-    """A default made in Python takes the place of what was set; one of the database waits for the flush to succeed."""
+def failing_world(orm: ModuleType, observed: bool, **columns: sa.Column[Any]) -> tuple[Any, Any, Any]:
+    """An engine, a class with these columns beside its key, and one whose objects without a name cannot be inserted."""
     base: Any = orm.declarative_base()
 
-    class User(base):
-        __tablename__ = "user"
-        id = sa.Column(sa.Integer, primary_key=True)
-        age = sa.Column(sa.Integer, **made)
-        __mapper_args__ = {"eager_defaults": True}
+    key = sa.Column(sa.Integer, primary_key=True)
+    mapped = {"__tablename__": "user", "__mapper_args__": {"eager_defaults": bool(columns)}, "id": key}
+    User = type("User", (base,), {**mapped, **columns})
 
     class Zoo(base):
         __tablename__ = "zoo"
@@ -33,6 +27,16 @@ def test_inserted_defaults_are_committed_before_the_flush_fails(
     if observed:
         sa.event.listen(engine, "before_cursor_execute", lambda *args: None)
     base.metadata.create_all(engine)
+    return engine, User, Zoo
+
+
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("made", [{"default": 30}, {"server_default": "30"}])
+def test_inserted_defaults_are_committed_before_the_flush_fails(
+    orm: ModuleType, made: dict[str, Any], observed: bool
+) -> None:
+    """A default made in Python takes the place of what was set; one of the database waits for the flush to succeed."""
+    engine, User, Zoo = failing_world(orm, observed, age=sa.Column(sa.Integer, **made))
     with orm.Session(engine) as session:
         user = User(age=None)
         session.add_all([user, Zoo()])
@@ -47,21 +51,7 @@ def test_inserted_defaults_are_committed_before_the_flush_fails(
 @pytest.mark.parametrize("observed", [False, True])
 def test_generated_keys_stay_changes_until_the_flush_succeeds(orm: ModuleType, observed: bool) -> None:
     """Whether or not the statement was sent before."""
-    base: Any = orm.declarative_base()
-
-    class User(base):
-        __tablename__ = "user"
-        id = sa.Column(sa.Integer, primary_key=True)
-
-    class Zoo(base):
-        __tablename__ = "zoo"
-        id = sa.Column(sa.Integer, primary_key=True)
-        name = sa.Column(sa.String, nullable=False)
-
-    engine = sa.create_engine("sqlite://")
-    if observed:
-        sa.event.listen(engine, "before_cursor_execute", lambda *args: None)
-    base.metadata.create_all(engine)
+    engine, User, Zoo = failing_world(orm, observed)
     with orm.Session(engine) as session:
         for _ in range(3):
             user = User(id=None)

@@ -174,7 +174,8 @@ class PreparedSelect:
 
     def layout(self, names: Sequence[str]) -> tuple[list[Any], list[tuple[int, int, Any]]]:
         """The parameters as a template with the constants in their places, and what fills the others: place, index
-        into ``names``, processor. For callers that give the same names each time."""
+        into ``names`` or among the statement's own parameters, processor. For callers that give the same names, or
+        statements of the same shape, each time."""
         template: list[Any] = []
         fills: list[tuple[int, int, Any]] = []
         for place, (kind, payload, processor) in enumerate(self._places):
@@ -182,24 +183,15 @@ class PreparedSelect:
                 template.append(payload if processor is None else processor(payload))
             else:
                 template.append(None)
-                fills.append((place, list(names).index(payload), processor))
+                fills.append((place, payload if kind == _FROM_STATEMENT else list(names).index(payload), processor))
         return template, fills
 
     def _ready(self, plan: StatementPlan, metadata: Any) -> Optional[_core.ReadySelect]:
         """What the native core needs to run such statements; None if they need more than it can do."""
         if self._lists or self.multiplies_rows or any(kind == _BY_NAME for kind, _, _ in self._places):
             return None
-        constants: list[Any] = []
-        fills: list[tuple[int, int, Any]] = []
-        for place, (kind, payload, processor) in enumerate(self._places):
-            if kind == _FROM_STATEMENT:
-                constants.append(None)
-                fills.append((place, payload, processor))
-            else:
-                constants.append(payload if processor is None else processor(payload))
-        return _core.ReadySelect(
-            _core.PreparedRow(self.dialect, self.sql, constants, fills, plan.row_plan), metadata, plan
-        )
+        row = _core.PreparedRow(self.dialect, self.sql, *self.layout(()), plan.row_plan)
+        return _core.ReadySelect(row, metadata, plan)
 
     # execution
 
