@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, Integer, String, create_engine, func, select
+from sqlalchemy import ForeignKey, Integer, String, create_engine, event, func, select
 
 
 @pytest.fixture
@@ -91,3 +91,53 @@ def test_a_delete_removes_all_rows(session: Any, animals: dict[str, Any]) -> Non
     session.commit()
     for name in ("Animal", "Bird"):
         assert session.scalar(select(func.count()).select_from(animals[name].__table__)) == 0
+
+
+def test_the_columns_of_subclasses_are_loaded_in_the_order_of_the_rows(orm: ModuleType) -> None:
+    """One further statement for each class on the way to that of the row, the class itself first."""
+
+    class Base(orm.DeclarativeBase):
+        pass
+
+    class Animal(Base):
+        __tablename__ = "animal"
+        id = orm.mapped_column(Integer, primary_key=True)
+        kind = orm.mapped_column(String)
+        __mapper_args__ = {"polymorphic_on": kind, "polymorphic_identity": "animal"}
+
+    classes = {"animal": Animal}
+    for name, parent in {"bird": "animal", "cat": "animal", "owl": "bird"}.items():
+        columns = {
+            "id": orm.mapped_column(ForeignKey(f"{parent}.id"), primary_key=True),
+            f"{name}_data": orm.mapped_column(Integer),
+            "__tablename__": name,
+            "__mapper_args__": {"polymorphic_identity": name, "polymorphic_load": "selectin"},
+        }
+        classes[name] = type(name.title(), (classes[parent],), columns)
+
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    sent: list[str] = []
+
+    def tables_of(names: list[str]) -> list[str]:
+        with orm.Session(engine) as session:
+            for number, name in enumerate(names):
+                session.add(classes[name](id=number))
+            session.flush()
+            session.expunge_all()
+            event.listen(engine, "before_cursor_execute", listener)
+            found = session.scalars(select(Animal).order_by(Animal.id)).all()
+            event.remove(engine, "before_cursor_execute", listener)
+            assert [type(one) for one in found] == [classes[name] for name in names]
+        loads = [statement.split("FROM ")[1].split("WHERE")[0].split("ORDER")[0].strip() for statement in sent]
+        sent.clear()
+        return loads
+
+    def listener(connection: Any, cursor: Any, statement: str, *args: Any) -> None:
+        sent.append(statement)
+
+    to_owl = "animal JOIN bird ON animal.id = bird.id JOIN owl ON bird.id = owl.id"
+    to_bird, to_cat = "animal JOIN bird ON animal.id = bird.id", "animal JOIN cat ON animal.id = cat.id"
+    assert tables_of(["owl", "cat", "bird"]) == ["animal", to_owl, to_bird, to_cat]
+    assert tables_of(["cat", "bird", "owl"]) == ["animal", to_cat, to_bird, to_owl]
+    assert tables_of(["animal", "bird"]) == ["animal", to_bird]

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, exc, inspect, select
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, create_engine, exc, inspect, select
 
 
 @pytest.fixture
@@ -229,3 +229,35 @@ class TestRefusals:
         mapper = registry.map_imperatively(User, users)
         with pytest.raises(exc.InvalidRequestError, match="has no property 'nope'"):
             mapper.get_property("nope")
+
+
+def test_mapped_anew(orm: ModuleType) -> None:
+    """A class that was mapped before leaves nothing of that on a subclass that was not."""
+
+    class User:
+        pass
+
+    class Admin(User):
+        pass
+
+    first = orm.registry()
+    first.map_imperatively(
+        User, Table("users", first.metadata, Column("id", Integer, primary_key=True), Column("gone", String))
+    )
+    orm.configure_mappers()
+    first.dispose()
+
+    second = orm.registry()
+    users = Table("users", second.metadata, Column("id", Integer, primary_key=True), Column("name", String))
+    admins = Table("admins", second.metadata, Column("id", ForeignKey("users.id"), primary_key=True))
+    second.map_imperatively(User, users)
+    second.map_imperatively(Admin, admins, inherits=User)
+    engine = create_engine("sqlite://")
+    second.metadata.create_all(engine)
+    with orm.Session(engine) as session:
+        admin = Admin()
+        admin.name = "Ann"
+        session.add(admin)
+        session.commit()
+        assert admin.name == "Ann"
+    assert not hasattr(Admin, "gone")

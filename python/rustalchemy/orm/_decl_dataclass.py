@@ -143,6 +143,7 @@ def _setup_dataclasses_transforms(
         name: value for name, value in arguments.items() if value is not _NoArg.NO_ARG and name != "dataclass_callable"
     }
 
+    has_init = "__init__" in vars(cls)
     restore_annotations = _sa.restore_annotations(cls, annotations)
     try:
         dataclass_callable(cls, **keywords)
@@ -161,6 +162,9 @@ def _setup_dataclasses_transforms(
                 delattr(cls, name)
             setattr(cls, name, value)
         restore_annotations()
+    if not (has_init or revert) and "__init__" in vars(cls):
+        # they say how the attributes are mapped, not what the parameters take
+        vars(cls)["__init__"].__annotations__ = {}
 
 
 def _refuse_unfit_class(cls: type[Any]) -> None:

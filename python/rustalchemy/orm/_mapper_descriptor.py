@@ -99,11 +99,12 @@ def _table(mapper: Any, table: Any) -> dict[str, Any]:
     columns = list(mapper._cols_by_table[table])
     positions = {column: number for number, column in enumerate(columns)}
     fetched = mapper._server_default_cols[table]
+    attribute_defaults = {column for _, column, _ in mapper._insert_orm_defaults[table]}
     return {
         "table": table,
         "name": table.fullname,
         "pk": tuple(positions[column] for column in mapper._pks_by_table[table]),
-        "columns": [_column(mapper, column, column in fetched) for column in columns],
+        "columns": [_column(mapper, column, column in fetched, column in attribute_defaults) for column in columns],
         "equated": tuple(_equated(mapper, table)),
     }
 
@@ -122,13 +123,17 @@ def _equated(mapper: Any, table: Any) -> Iterator[tuple[int, int, bool]]:
                     yield source, own, bool(mapper.passive_updates and is_key)
 
 
-def _column(mapper: Any, column: Any, fetched: bool) -> dict[str, Any]:
+def _column(mapper: Any, column: Any, fetched: bool, has_attribute_default: bool) -> dict[str, Any]:
     return {
         "key": column.key,
         "attr": mapper.class_manager.allocate(mapper._columntoproperty[column].key),
         "pk": column.primary_key,
         # a primary key column without a value is always left to the database or refused by it
-        "default": bool(column.primary_key) or column.default is not None or column.server_default is not None,
+        "default": bool(column.primary_key)
+        or column.default is not None
+        or column.server_default is not None
+        or has_attribute_default,
+        "attribute_default": has_attribute_default,
         "eval_none": column.type.should_evaluate_none,
         "onupdate": column.onupdate is not None,
         "server_onupdate": column.server_onupdate is not None,

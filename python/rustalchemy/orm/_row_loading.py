@@ -112,7 +112,7 @@ class RowLoad:
         self.post_loads: dict[Any, PostLoad] = context.post_load_paths if top is None else top.post_load_paths
         context.post_load_paths = self.post_loads
         #: classes that the rows had so far, by path, where loaders ask
-        self.seen: dict[Any, set[type[Any]]] = {}
+        self.seen: dict[Any, dict[type[Any], None]] = {}
         self.collected = _core.LoadContext(context, plan.restamp(context.propagated_loader_options))
 
     def rows(self, fetched: list[Any]) -> list[Any]:
@@ -172,10 +172,15 @@ class RowLoad:
             post_load = self.post_loads.get(path)
             if post_load is None:
                 post_load = self.post_loads[path] = PostLoad()
-            for token, loader in loaders.items():
-                chosen = self._in_charge(path, loader, states)
-                if chosen is not None:
-                    post_load.loaders[token] = (context, chosen)
+            chosen = [
+                (token, in_charge)
+                for token, loader in loaders.items()
+                if (in_charge := self._in_charge(path, loader, states)) is not None
+            ]
+            if path in self.seen:
+                chosen.sort(key=lambda entry: entry[1].rank(self.seen[path]))
+            for token, loader in chosen:
+                post_load.loaders[token] = (context, loader)
             if self.plan.only_load_props:
                 post_load.load_keys = self.plan.only_load_props
             post_load.add(states)
@@ -184,8 +189,8 @@ class RowLoad:
         """The loader, or what the subclasses among the rows put in its place."""
         if not loader.planned_for and loader.successor is None:
             return loader
-        seen = self.seen.setdefault(path, set())
-        seen.update(type(parent[0]) for parent in parents)
+        seen = self.seen.setdefault(path, {})
+        seen.update((type(parent[0]), None) for parent in parents)
         return loader.in_charge(seen)
 
 

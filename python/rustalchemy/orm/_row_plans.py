@@ -6,7 +6,8 @@ A :class:`RowPlanBuilder` walks the entities of a compile state once per compile
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -125,9 +126,9 @@ def merge_load_options(source: Any, target: Any) -> None:
 class PostLoader:
     """A loader that runs once the rows of its parents were read: select-in, immediate.
 
-    Plans of subclasses count from the first row of the subclass. ``planned_for``: the subclasses in whose plan it is;
-    none if it is in the plan of the class that was asked for. ``successor``: what rows of other subclasses put in its
-    place.
+    Plans of subclasses count from the first row of the subclass. ``planned_for``: the subclasses in whose plan it is,
+    and its place there; none if it is in the plan of the class that was asked for. ``successor``: what rows of other
+    subclasses put in its place.
     """
 
     __slots__ = ("args", "function", "limit_to_mapper", "planned_for", "successor", "token")
@@ -137,18 +138,25 @@ class PostLoader:
         self.limit_to_mapper = limit_to_mapper
         self.function = function
         self.args = args
-        self.planned_for: set[type[Any]] = set()
+        self.planned_for: dict[type[Any], int] = {}
         self.successor: Optional[PostLoader] = None
 
-    def in_charge(self, classes: set[type[Any]]) -> Optional[PostLoader]:
+    def in_charge(self, classes: Collection[type[Any]]) -> Optional[PostLoader]:
         """What runs after rows of these classes."""
-        is_planned = not self.planned_for or not self.planned_for.isdisjoint(classes)
+        is_planned = not self.planned_for or not self.planned_for.keys().isdisjoint(classes)
         if self.successor is not None:
-            others = len(self.successor.planned_for & classes)
+            others = len(self.successor.planned_for.keys() & classes)
             if others > 1 or (others and is_planned):
                 return self.successor
             is_planned = is_planned or others > 0
         return self if is_planned else None
+
+    def rank(self, classes: Iterable[type[Any]]) -> tuple[int, int]:
+        """Where it runs: with the first of these classes, in the order of the rows, in whose plan it is."""
+        for place, class_ in enumerate(classes):
+            if class_ in self.planned_for:
+                return place, self.planned_for[class_]
+        return -1, 0
 
 
 class EntityParts:
@@ -278,6 +286,7 @@ class RowPlanBuilder:
         self.requires_uniquing = False
         self.only_load_props = self.compile_state.compile_options._only_load_props
         self.post_loads: dict[tuple[Any, ...], tuple[int, dict[Any, PostLoader]]] = {}
+        self._places = itertools.count()
         #: the subclass whose plan is being made
         self._subclass: Optional[type[Any]] = None
         #: numbers of the statements that subquery loads send with the first row that asks for them, by path
@@ -337,13 +346,13 @@ class RowPlanBuilder:
         else:
             loader = known.successor
         if subclass is not None:
-            loader.planned_for.add(subclass)
+            loader.planned_for.setdefault(subclass, next(self._places))
 
     def share_post_load(self, path: PathRegistry, token: Any) -> None:
         """The plan at hand has a loader that is in another's plan."""
         loader = self.post_loads[path.path][1][token]
         if self._subclass is not None and loader.planned_for:
-            loader.planned_for.add(self._subclass)
+            loader.planned_for.setdefault(self._subclass, next(self._places))
 
     def has_post_load(self, path: PathRegistry, token: Any) -> bool:
         entry = self.post_loads.get(path.path)

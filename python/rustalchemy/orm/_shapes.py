@@ -13,8 +13,8 @@ from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam
-from sqlalchemy.sql import and_
+from sqlalchemy import ColumnDefault, bindparam
+from sqlalchemy.sql import ClauseElement, and_
 
 from .. import _core, _sa
 from ._lane import page_sizes
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .mapper import Mapper
 
 Row = tuple[Any, ...]
+
+_NOTHING: Mapping[str, Any] = {}
 
 
 class PythonDefault:
@@ -74,24 +76,26 @@ class LaneStatement:
         numbers: Mapping[str, int],
         *,
         executemany: bool,
+        constants: Mapping[str, Any] = _NOTHING,
     ) -> tuple[LaneStatement, Any] | None:
         """Compile for the lane; None if the statement needs Core's execution context.
 
         ``entries`` says for each bound name which batch entry (see ``Batch.rows``) fills it, ``numbers`` which column
-        has which number.
+        has which number, ``constants`` which columns get one value in all rows.
         """
-        compiled = statement.compile(dialect=dialect, column_keys=list(entries), for_executemany=executemany)
+        compiled = statement.compile(dialect=dialect, column_keys=[*entries, *constants], for_executemany=executemany)
         if not compiled.positional or compiled.escaped_bind_names or _sa.has_late_parameters(compiled):
             return None
         processors = _sa.bind_processors(compiled)
         defaults: list[PythonDefault] = []
         prefetch: dict[str, int] = {}
-        for column in compiled.prefetch:
-            default = column.default if compiled.isinsert else column.onupdate
+        made = [(column.key, column.default if compiled.isinsert else column.onupdate) for column in compiled.prefetch]
+        made += [(key, ColumnDefault(value)) for key, value in constants.items()]
+        for key, default in made:
             if not PythonDefault.supports(default):
                 return None
-            prefetch[column.key] = len(defaults)
-            defaults.append(PythonDefault(numbers.get(column.key), default, processors.get(column.key)))
+            prefetch[key] = len(defaults)
+            defaults.append(PythonDefault(numbers.get(key), default, processors.get(key)))
 
         names = compiled.positiontup
         given = [name for name in names if name not in prefetch]
@@ -211,6 +215,9 @@ class PagedInsert:
 class Shape:
     """What the statements of one shape share: mapper, table, and the columns by number."""
 
+    #: what columns without a value get: the attribute's default, where the column has another, or none
+    attribute_defaults: Mapping[str, Any] = _NOTHING
+
     def __init__(self, batch: _core.Batch, dialect: Dialect) -> None:
         self.mapper: Mapper[Any] = batch.mapper.mapper
         self.table: Table = batch.table
@@ -273,6 +280,11 @@ class InsertShape(Shape):
         self.statement = table.insert()
         self.names: dict[int, str] = {number: self.keys[number] for number in batch.columns}
         self.entries: dict[str, int] = {key: number for number, key in self.names.items()}
+        self.attribute_defaults = {
+            column.key: value
+            for _, column, value in self.mapper._insert_orm_defaults[table]
+            if column.key not in self.entries
+        }
 
         server_made = [
             column
@@ -295,6 +307,11 @@ class InsertShape(Shape):
         self._texts: dict[str, Any] = {}
 
     # --- Core --------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_sql_defaults(self) -> bool:
+        """Whether an attribute's default is a SQL expression."""
+        return any(isinstance(value, ClauseElement) for value in self.attribute_defaults.values())
 
     def misses_defaults(self, expressions: Collection[str]) -> bool:
         """Whether values made by the server are wanted and not known beforehand; SQL expressions are not known."""
@@ -348,10 +365,20 @@ class InsertShape(Shape):
         except KeyError:
             return self._texts.setdefault(which, make())
 
+    def _compile(self, statement: Any, *, executemany: bool) -> tuple[LaneStatement, Any] | None:
+        return LaneStatement.compile(
+            statement,
+            self.dialect,
+            self.entries,
+            self.numbers,
+            executemany=executemany,
+            constants=self.attribute_defaults,
+        )
+
     def _compile_plain(self) -> LaneStatement | None:
         if (self.fetched and self.can_return) or any(column.default is None for column in self.missing_key):
             return None
-        found = LaneStatement.compile(self.statement, self.dialect, self.entries, self.numbers, executemany=True)
+        found = self._compile(self.statement, executemany=True)
         if found is None:
             return None
         text, compiled = found
@@ -373,7 +400,7 @@ class InsertShape(Shape):
         if key is None and self.missing_key:
             return None
         statement = self.statement.return_defaults(*self.server_made) if self.wants_defaults else self.statement
-        found = LaneStatement.compile(statement, self.dialect, self.entries, self.numbers, executemany=False)
+        found = self._compile(statement, executemany=False)
         if found is None:
             return None
         text, compiled = found
@@ -387,7 +414,7 @@ class InsertShape(Shape):
         if key is None or not self.can_return or not self.entries:
             return None
         statement = self.statement.return_defaults(key, *self.fetched, sort_by_parameter_order=True)
-        found = LaneStatement.compile(statement, self.dialect, self.entries, self.numbers, executemany=True)
+        found = self._compile(statement, executemany=True)
         if found is None:
             return None
         text, compiled = found

@@ -370,6 +370,8 @@ def _declarative_constructor(self: Any, **kwargs: Any) -> None:
 
 
 _declarative_constructor.__name__ = "__init__"
+# it is the constructor of mapped classes, where no annotations are expected
+_declarative_constructor.__annotations__ = {}
 _core.set_declarative_constructor(_declarative_constructor)
 
 __all__ = ["MappedClassProtocol", "_CollectedAnnotation"]

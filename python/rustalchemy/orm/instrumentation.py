@@ -282,7 +282,10 @@ class ClassManager(_core.ClassManager, HasMemoized, Generic[_O], EventTarget):
                 manager.uninstrument_attribute(key, True)
 
     def unregister(self) -> None:
-        """Take everything off the class again."""
+        """Take everything off the class again, and off subclasses that were not mapped themselves."""
+        for manager in list(self.subclass_managers(recursive=False)):
+            if not manager.is_mapped:
+                manager.unregister()
         for key in list(self.originals):
             self.uninstall_member(key)
         self.mapper = None

@@ -255,11 +255,13 @@ class FlushExecutor:
 
     def _insert_through_core(self, connection: Connection, shape: InsertShape, batch: _core.Batch) -> None:
         rows = batch.dicts(shape.names)
+        has_sql = batch.has_sql
+        if shape.attribute_defaults:
+            rows = [{**row, **shape.attribute_defaults} for row in rows]
+            has_sql = has_sql or shape.has_sql_defaults
         options = self._options(shape)
         dialect = connection.dialect
-        nothing_back = (
-            not shape.missing_key and not batch.has_sql and (not shape.wants_defaults or not shape.can_return)
-        )
+        nothing_back = not shape.missing_key and not has_sql and (not shape.wants_defaults or not shape.can_return)
         if nothing_back:
             result = connection.execute(shape.statement, rows, execution_options=options)
             self._store_core_rows(shape, batch, result, [], False)
@@ -267,7 +269,7 @@ class FlushExecutor:
 
         executemany = (
             shape.table.implicit_returning
-            and not batch.has_sql
+            and not has_sql
             and len(rows) > 1
             and dialect.insert_executemany_returning_sort_by_parameter_order
         )
@@ -430,7 +432,8 @@ class FlushExecutor:
                     [tuple(row[index] for index, _ in wanted) for row in returned],
                 )
         sent = context.compiled_parameters
-        prefetched = [column.key for column in compiled.prefetch if column.key in numbers and column.key in sent[0]]
+        made = [*(column.key for column in compiled.prefetch), *shape.attribute_defaults]
+        prefetched = [key for key in made if key in numbers and key in sent[0]]
         if prefetched and len(sent) == len(batch):
             batch.settle_columns(
                 tuple(numbers[key] for key in prefetched), [tuple(row[key] for key in prefetched) for row in sent]

@@ -102,6 +102,8 @@ pub struct ColumnDescriptor {
     pub pk: bool,
     /// Left out of INSERT when unset: has a default of some kind.
     pub default: bool,
+    /// The attribute has a default of its own, which may be another class' one for the same column.
+    pub attribute_default: bool,
     /// `None` is a value of its own (`type.should_evaluate_none`).
     pub eval_none: bool,
     /// Python-side `onupdate`.
@@ -306,6 +308,7 @@ impl ColumnDescriptor {
             attr: required(dict, "attr")?.extract()?,
             pk: truth(dict, "pk", false)?,
             default: truth(dict, "default", false)?,
+            attribute_default: truth(dict, "attribute_default", false)?,
             eval_none: truth(dict, "eval_none", false)?,
             onupdate: truth(dict, "onupdate", false)?,
             server_onupdate: truth(dict, "server_onupdate", false)?,

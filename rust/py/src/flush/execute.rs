@@ -423,6 +423,8 @@ fn is_same_insert(descriptor: &MapperDescriptor, table_no: usize, other: &Mapper
             && column.eval_none == other.eval_none
             && column.default == other.default
             && column.server_default == other.server_default
+            && !column.attribute_default
+            && !other.attribute_default
     };
     columns.len() == others.len()
         && columns.iter().zip(others).all(same_column)
