@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-import sqlalchemy as sa
 from sqlalchemy.orm import attributes, collections, dependency, identity, persistence, session, unitofwork
 from sqlalchemy.orm.base import ATTR_EMPTY, NO_VALUE
 from sqlalchemy.util import OrderedSet, topological
@@ -111,12 +110,25 @@ def _known_or_nothing(cls: Any, *args: Any, **kw: Any) -> Any:
     return _of_object(cls, *args, **kw)
 
 
+_save_impl = session.Session._save_impl
+
+
+def _numbered_save(self: Any, state: Any) -> None:
+    """Count the objects that were ever added, not those that are waiting, and forget an earlier life's deletion."""
+    is_new = state not in self._new
+    _save_impl(self, state)
+    if is_new:
+        state.insert_order = next(self.__dict__.setdefault("_numbers", itertools.count()))
+        state._deleted = False
+
+
 # Methods, and what is used in their place.
 _MENDED = (
     (unitofwork.UOWTransaction, "__init__", _ordered_init),
     (unitofwork._DeleteState, "execute_aggregate", _spare_switched_rows),
     (session.SessionTransaction, "_restore_snapshot", _forget_new),
     (session.Session, "_remove_newly_deleted", _keep_pending),
+    (session.Session, "_save_impl", _numbered_save),
     (collections.CollectionAdapter, "_reset_empty", _fill_empty),
     (attributes._CollectionAttributeImpl, "set", _replace_collection),
     (attributes.History, "from_object_attribute", _known_or_nothing),
@@ -136,17 +148,3 @@ def ordered() -> Iterator[None]:
     finally:
         for patch in patches:
             patch.stop()
-
-
-def number_added(session: Any) -> None:
-    """Count the objects that are added to a session of SQLAlchemy, instead of those that are waiting.
-
-    And let them forget that they were deleted before a rollback made them transient: they would stay deleted for good.
-    """
-    numbers = itertools.count()
-
-    @sa.event.listens_for(session, "transient_to_pending")
-    def number(session: Any, instance: Any) -> None:
-        state = sa.inspect(instance)
-        state.insert_order = next(numbers)
-        state._deleted = False

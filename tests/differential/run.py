@@ -10,7 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .ordered import number_added
 from .programs import Program, Step
 from .zoo import declare, foreign_keys, is_a, relations
 
@@ -36,8 +35,6 @@ class Run:
         self.session = self.zoo.orm.Session(
             self.engine, autoflush=program.autoflush, expire_on_commit=program.expire_on_commit
         )
-        if orm_name == "sqlalchemy.orm":
-            number_added(self.session)
         self.objects: list[Any] = []
         self.words: list[str] = []
         self.log: list[dict[str, Any]] = []

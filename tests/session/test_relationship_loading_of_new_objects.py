@@ -50,3 +50,14 @@ def test_they_may_load_in_the_next_session_as_well(models: SimpleNamespace) -> N
     with models.orm.Session(engine, autoflush=False) as session:
         session.add(address)
         assert address.user.name == "jack"
+
+
+def test_they_are_inserted_in_the_order_of_add(models: SimpleNamespace) -> None:
+    with models.orm.Session(make_database(models)) as session:
+        first, third = models.User(name="first"), models.User(name="third")
+        session.enable_relationship_loading(third)
+        session.add(first)
+        second = session.merge(models.User(name="second"))
+        session.add(third)
+        session.flush()
+        assert [user.id for user in (first, second, third)] == list(range(first.id, first.id + 3))

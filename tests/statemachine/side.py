@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from tests.differential.ordered import number_added
 from tests.differential.run import rows_of
 
 from .steps import Steps
@@ -73,8 +72,6 @@ class Side(Steps):
 
     def _make_session(self, **how: Any) -> Any:
         session = self.orm.Session(self.engine, **how)
-        if self.is_theirs:
-            number_added(session)
         if self.options.listens:
             self._listen(session, SESSION_EVENTS)
         return session
@@ -167,10 +164,6 @@ class Side(Steps):
     def _object_seen(self, obj: Any) -> dict[str, Any]:
         state = sa.inspect(obj)
 
-        def is_seen(key: str) -> bool:
-            # a collection may be loaded by the flush that deletes its owner, within the load of that collection
-            return key[0] != "_" and not (state.was_deleted and key in state.mapper.relationships)
-
         return {
             "life": [life for life in LIVES if getattr(state, life)],
             "identity": self._describe((state.identity, state.key)),
@@ -181,8 +174,8 @@ class Side(Steps):
             # nothing is written of a deleted or transient object, whatever it says of itself
             "modified": state.modified and not state.was_deleted and not state.transient,
             "expired": state.expired,
-            "loaded": {key: self._describe(state.dict[key]) for key in sorted(state.dict) if is_seen(key)},
-            "unloaded": sorted(filter(is_seen, state.unloaded)),
+            "loaded": {key: self._describe(state.dict[key]) for key in sorted(state.dict) if key[0] != "_"},
+            "unloaded": sorted(state.unloaded),
             "expired columns": sorted(
                 key
                 for key in state.expired_attributes & state.unloaded

@@ -399,8 +399,8 @@ def _rows(
             loaded=None,
             passes_by_loaded=passes_by,
         )
-    # objects are not overwritten before somebody looks at the rows
-    return fetched, _later(read) if overwrites else read()
+    # nothing is overwritten, and nothing more is loaded, before somebody looks at the rows
+    return fetched, _later(read)
 
 
 def _later(read: Callable[[], list[Any]]) -> Iterator[Any]:

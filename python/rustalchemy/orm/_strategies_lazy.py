@@ -33,8 +33,8 @@ _NEVER_SET = (LoaderCallableStatus.NEVER_SET,)
 _LONGEST_KEPT_PATH = 10
 _ABSENT = (None, LoaderCallableStatus.NEVER_SET, LoaderCallableStatus.PASSIVE_NO_RESULT)
 _PASSIVE_OFF = int(PassiveFlag.PASSIVE_OFF)
-# the same in a session that was flushed for this load
-_FLUSHED = PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_AUTOFLUSH
+# the same in a session that was flushed for this load, whatever the flush has loaded
+_FLUSHED = PassiveFlag.PASSIVE_OFF | PassiveFlag.NO_AUTOFLUSH | PassiveFlag.DEFERRED_HISTORY_LOAD
 _LAZY = (("lazy", "select"),)
 
 
@@ -355,7 +355,10 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         parameters = dict(zip(names, values, strict=True), **dict(constants))
         session._autoflush()
         rows = owned_rows(session, self, mapper, self._quick_statement, parameters, relation=self._native)
-        return self._load_for_state(state, _FLUSHED) if rows is NO_LANE else self._value_of(rows)
+        if rows is NO_LANE:
+            identity = values if self.use_get else None
+            return self._emit_lazyload(session, state, identity, _FLUSHED, None, (), (), None, util.EMPTY_DICT)
+        return self._value_of(rows)
 
     def _quick_statement(self, path: Any = None, options: tuple[Any, ...] = ()) -> Any:
         statement = self._statement()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
@@ -26,11 +27,10 @@ __all__ = ("_setup_entity_query", "get_from_identity", "instances", "merge_froze
 def fetched_instances(rows: list[Any], source: RowSource, context: QueryContext) -> Any:
     """A Result of ORM objects and values, over the raw rows of one execution."""
     plan = statement_plan(context, lambda: source)
-    found = RowLoad(context, plan).rows(rows)
+    load = RowLoad(context, plan)
+    found = chain.from_iterable(load.rows(chunk) for chunk in (rows,))
     metadata = result_metadata(plan, context.load_options, context.query)
-    return FetchedResult(
-        metadata, iter(found), plan.single_entity, context, context.compile_state.multi_row_eager_loaders
-    )
+    return FetchedResult(metadata, found, plan.single_entity, context, context.compile_state.multi_row_eager_loaders)
 
 
 def instances(cursor: Any, context: QueryContext) -> Any:

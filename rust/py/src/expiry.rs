@@ -115,7 +115,7 @@ pub fn fire(py: Python<'_>, state: StateRef, names: Option<&Bound<'_, PyAny>>) -
 /// `InstanceState._expire_attributes`: some attributes are forgotten together with their pending changes.
 pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore, no_loader: bool) -> PyResult<()> {
     let index = attr.index();
-    let mut flag = 0;
+    let flag;
     if attr.accepts_scalar_loader.get() {
         let has_own = || has_callable(py, state, attr) || overrides::has_override(py, state, attr);
         if no_loader && (crate::attribute::is_loaded_by_class(attr) || has_own()) {
@@ -123,9 +123,11 @@ pub fn expire_attribute(py: Python<'_>, state: StateRef, attr: &'static AttrCore
         }
         flag = slots::EXPIRED;
         forget_callable(py, state, attr)?;
-    } else if state.has(flags::EXPIRED_RELATED) {
-        // This one may have been loaded since.
-        committed::mark_related(state);
+    } else {
+        if state.has(flags::EXPIRED_RELATED) {
+            // This one may have been loaded since.
+            committed::mark_related(state);
+        }
         flag = state.slot(index).flags() & slots::EXPIRED;
     }
     let old = state.replace_slot(index, std::ptr::null_mut(), flag).unwrap_or(std::ptr::null_mut());

@@ -289,7 +289,12 @@ def _described(statement: Any) -> Any:
     if descriptions is None:
         return None
     return [
-        (d["name"], str(d["type"]).rpartition(".")[2], d.get("aliased"), getattr(d.get("entity"), "__name__", None))
+        (
+            plain(str(d["name"])),
+            str(d["type"]).rpartition(".")[2],
+            d.get("aliased"),
+            getattr(d.get("entity"), "__name__", None),
+        )
         for d in descriptions
     ]
 

@@ -159,6 +159,37 @@ FOUND = {
         o = joinedload(Animal.mother.and_(Animal.mother_id != 1)).joinedload(Animal.mother, innerjoin=False)
         s.scalars(select(Animal).options(o.joinedload(Animal.mother).defaultload(Animal.young))).unique().all()
     """,
+    "a query_expression() that was expired with all, and by name": """
+        u = s.get(User, 3)
+        s.expire(u)
+        s.expire(u, ["level", "rating"])
+        u.name, u.rating
+        s.expire(u, ["rating"])
+        u.age, u.rating
+    """,
+    "nothing more is loaded for rows that nobody fetches": """
+        s.execute(select(Town).options(selectinload(Town.twin, recursion_depth=-1))).keys() and None
+        s.execute(select(Shape)).close()
+        s.execute(select(User).options(selectinload(User.addresses).subqueryload(Address.dings))).keys() and None
+        s.execute(update(User).values(age=1).returning(User).options(selectinload(User.tags))).keys() and None
+        r = s.scalars(select(Town).options(selectinload(Town.region), selectinload(Town.twin)))
+        r.all()
+    """,
+    "a lazy load goes on when its autoflush has loaded the same": """
+        u = s.get(User, 1)
+        s.delete(u)
+        [u.addresses]
+        c = s.get(Company, 3)
+        s.delete(c)
+        c.shapes, c.people
+    """,
+    "a statement is refused by the name of the method": """
+        s.query(User).from_statement(select(User))[1:2]
+        s.query(User).from_statement(select(User)).limit(1)
+        s.query(User).from_statement(select(User)).offset(1)
+        s.query(User).from_statement(select(User)).order_by(User.id)
+        s.query(User).limit(1).order_by(User.id)
+    """,
 }
 
 
