@@ -57,8 +57,8 @@ EXTENSIONS = [path for path in SOURCES if path.is_relative_to(PACKAGE / "ext")]
 
 @pytest.mark.parametrize("path", EXTENSIONS, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_extensions_use_public_names(path: Path) -> None:
-    """Of `rustalchemy.orm`; declarative's are as old as declarative, and part of how classes are scanned."""
-    if path.parent.name == "declarative":
+    """Of `rustalchemy.orm`; those of declarative and automap take part in how classes are scanned."""
+    if path.parent.name in ("declarative", "automap"):
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level and (node.module or "").split(".")[0] == "orm":
@@ -71,7 +71,7 @@ def test_a_program_does_not_load_sqlalchemys_orm() -> None:
     program = """
 import sys
 import sqlalchemy as sa
-import rustalchemy.ext.associationproxy, rustalchemy.ext.declarative, rustalchemy.ext.hybrid
+import rustalchemy.ext.associationproxy, rustalchemy.ext.automap, rustalchemy.ext.declarative, rustalchemy.ext.hybrid
 import rustalchemy.ext.indexable, rustalchemy.ext.mutable, rustalchemy.ext.orderinglist
 from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
