@@ -619,6 +619,7 @@ class UnitOfWork:
         *,
         passes_by_loaded: bool = False,
         is_grouped: bool = False,
+        restamp: Callable[[Any], Any] | None = None,
     ) -> Any: ...
     def _uow_select(self, shapes: PlainShapes, statement: Any) -> FetchedRows | None: ...
     @property

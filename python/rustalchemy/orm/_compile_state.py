@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
@@ -31,6 +32,8 @@ class QueryContext:
     """One execution of a statement: session, parameters and options beside the compile state it shares."""
 
     __slots__ = (
+        "_options",
+        "_parameters",
         "attributes",
         "autoflush",
         "bind_arguments",
@@ -78,7 +81,10 @@ class QueryContext:
         load_options: Any,
         execution_options: Any = None,
         bind_arguments: Any = None,
+        parameters: Optional[Sequence[Any]] = None,
+        options: Optional[tuple[Any, ...]] = None,
     ) -> None:
+        """``parameters``, as the cache key counts them, and loader ``options`` are found out unless given."""
         self.compile_state = compile_state
         self.query = statement
         # differs from .query where a DML strategy made a FromStatement of its own
@@ -98,12 +104,16 @@ class QueryContext:
         self.identity_token = load_options._identity_token
         self.attributes: dict[Any, Any] = compile_state.attributes
         self.post_load_paths: dict[Any, Any] = {}
-        self.propagated_loader_options = self._adapted_options(only_propagated=True)
+        self._parameters = parameters
+        self._options = self._adapted_options() if options is None else options
+        self.propagated_loader_options = tuple([opt for opt in self._options if opt.propagate_to_loaders])
 
     def without_execution(self) -> QueryContext:
         """The same without what belongs to this execution, the session above all."""
         kept = copy.copy(self)
-        kept.session = kept.params = kept.top_level_context = None
+        kept.session = kept.params = kept.top_level_context = kept._parameters = None
+        kept._options = self.compiled_options
+        kept.propagated_loader_options = self.compile_state.propagated_options
         kept.bind_arguments = kept.execution_options = util.EMPTY_DICT
         kept.load_options += {"_sa_top_level_orm_context": None, "_lazy_loaded_from": None}
         kept.post_load_paths = {}
@@ -113,16 +123,43 @@ class QueryContext:
     def requires_uniquing(self) -> bool:
         return bool(self.compile_state.multi_row_eager_loaders)
 
-    def _adapted_options(self, only_propagated: bool) -> tuple[Any, ...]:
+    def _adapted_options(self) -> tuple[Any, ...]:
         # a cached statement's options fit its compile state's paths; the parameters are those of the statement at hand
-        cached = self.compile_state.select_statement._with_options
-        if not cached:
-            return ()
+        cached = self.compiled_options
+        current = self.user_passed_query._with_options
+        if cached is current:
+            return cached
         return tuple(
-            opt._adapt_cached_option_to_uncached_option(self, current)
-            for opt, current in zip(cached, self.user_passed_query._with_options, strict=False)
-            if not only_propagated or opt.propagate_to_loaders
+            opt._adapt_cached_option_to_uncached_option(self, own) for opt, own in zip(cached, current, strict=False)
         )
+
+    @property
+    def compiled_options(self) -> tuple[Any, ...]:
+        """The options of the compiled statement, which those of this execution stand for."""
+        options: tuple[Any, ...] = self.compile_state.select_statement._with_options
+        return options
+
+    @property
+    def compiled_parameters(self) -> Sequence[Any]:
+        """The parameters of the compiled statement, as its cache key counts them; none if it is nobody else's."""
+        key = self.compile_state.own_cache_key
+        return () if key is None else key.bindparams
+
+    @property
+    def parameters(self) -> Sequence[Any]:
+        """What this execution has in place of the compiled statement's parameters."""
+        if self._parameters is None:
+            key = self.user_passed_query._generate_cache_key()
+            self._parameters = () if key is None else key.bindparams
+        return self._parameters
+
+    def with_parameters(self, criterion: Any) -> Any:
+        """A criterion of the compiled statement's options, with the parameters of this execution."""
+        compiled = self.compile_state.own_cache_key
+        if compiled is None:
+            return criterion
+        current = compiled._replace(bindparams=self.parameters)
+        return current._apply_params_to_element(compiled, criterion)
 
     def _get_top_level_context(self) -> QueryContext:
         return self.top_level_context or self
@@ -135,10 +172,7 @@ class QueryContext:
 
     def _loader_strategy_options(self) -> tuple[Any, ...]:
         """Options for a statement that a loader strategy emits on behalf of this one."""
-        original = self.compile_state.select_statement
-        if original is self.user_passed_query:
-            return original._with_options
-        return self._adapted_options(only_propagated=False)
+        return self._options
 
 
 class _AbstractORMCompileState(CompileState):
@@ -308,6 +342,16 @@ class _ORMCompileState(_AbstractORMCompileState):
 
     def __init__(self, *arg: Any, **kw: Any) -> None:
         raise NotImplementedError()
+
+    @util.ro_memoized_property
+    def own_cache_key(self) -> Any:
+        """The cache key of the statement; None if it has none."""
+        return self.select_statement._generate_cache_key()
+
+    @util.ro_memoized_property
+    def propagated_options(self) -> tuple[Any, ...]:
+        """The statement's options that objects keep."""
+        return tuple([opt for opt in self.select_statement._with_options if opt.propagate_to_loaders])
 
     @classmethod
     def create_for_statement(cls, statement: Any, compiler: Any, **kw: Any) -> Any:

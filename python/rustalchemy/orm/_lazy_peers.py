@@ -114,12 +114,17 @@ class _LoadOfPeers:
     __slots__ = ("_options", "following_selects", "session")
 
     populate_existing = False
+    compiled_parameters = parameters = ()
 
     def __init__(self, session: Session, state: Any, prop: Any) -> None:
         self.session = session
         self._options = tuple(state.load_options)
         # statements without options are kept with the relationship
         self.following_selects = {} if self._options else prop._selects_for_peers
+
+    @property
+    def compiled_options(self) -> tuple[Any, ...]:
+        return self._options
 
     def _loader_strategy_options(self) -> tuple[Any, ...]:
         return self._options

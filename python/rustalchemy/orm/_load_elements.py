@@ -352,9 +352,9 @@ class _AttributeStrategyLoad(_LoadElement):
 
     def _generate_extra_criteria(self, context: Any) -> Any:
         """The ``and_()`` criteria with this execution's parameter values put in place of the cached ones."""
-        cached = context.compile_state.select_statement._generate_cache_key()
-        current = context.query._generate_cache_key()
-        return current._apply_params_to_element(cached, and_(*self._extra_criteria))
+        criterion = and_(*self._extra_criteria)
+        is_own = context.query is context.compile_state.select_statement
+        return criterion if is_own else context.with_parameters(criterion)
 
     def _with_current_criteria(self, context: Any) -> Any:
         """This element for objects of one execution, which keep it for their own loads."""
@@ -498,14 +498,12 @@ class _ClassStrategyLoad(_LoadElement):
         return () if place is None else (place.natural_path,)
 
 
-def _adapt_elements(elements: Sequence[_LoadElement], replacement_key: Any, original_key: Any) -> list[_LoadElement]:
-    """Elements whose criteria take the parameters of ``replacement_key`` in place of ``original_key``'s."""
+def _with_parameters(elements: Sequence[_LoadElement], context: Any) -> list[_LoadElement]:
+    """Elements whose criteria have the parameters of one execution."""
     adapted = []
     for element in elements:
         if element._extra_criteria:
             element = element._clone()
-            element._extra_criteria = tuple(
-                replacement_key._apply_params_to_element(original_key, crit) for crit in element._extra_criteria
-            )
+            element._extra_criteria = tuple(map(context.with_parameters, element._extra_criteria))
         adapted.append(element)
     return adapted

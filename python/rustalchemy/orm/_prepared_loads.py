@@ -34,11 +34,12 @@ def owned_rows(
     values: Mapping[str, Any],
     *,
     relation: Optional[RelatedRows] = None,
+    top: Any = None,
 ) -> Any:
     """Rows of a loader's own statement, made by ``make`` at first use; NO_LANE if it has to go through Core.
 
-    For sessions that are plain and were flushed. With ``relation`` the statement is left to the native core, which then
-    does the loads that are as plain as this one.
+    For sessions that are plain and were flushed. ``top``: the context of the execution that it follows, if any. With
+    ``relation`` the statement is left to the native core, which then does the loads that are as plain as this one.
     """
     lane: Optional[Lane] = session._lane(mapper)
     if lane is None:
@@ -54,7 +55,7 @@ def owned_rows(
     if parameters is None:
         return NO_LANE
     given = tuple(values), tuple(values.values())
-    rows = prepared.run(session, lane, parameters, given, LAZY_OPTIONS)
+    rows = prepared.run(session, lane, parameters, given, LAZY_OPTIONS, top)
     if relation is not None and (plan := prepared.context_free_plan(True)) is not None:
         layout = prepared.layout(tuple(values))
         mapper._prepared_related[relation] = PreparedRow(dialect, prepared.sql, *layout, plan.row_plan)
@@ -75,53 +76,68 @@ def _prepared_alike(statement: Any, dialect: Any, names: tuple[str, ...]) -> Opt
 
 
 class FollowingSelect:
-    """A loader's SELECT that follows another statement: kept with that one, and compiled once for each dialect."""
+    """A loader's SELECT that follows another statement: kept with that one, and compiled once for each dialect.
 
-    __slots__ = ("_bindparams", "_dialect", "_prepared", "statement")
+    It is made of the loader options of the compiled statement that it follows. In each execution these options, and the
+    parameters in them, are those of the statement that is executed.
+    """
+
+    __slots__ = ("_dialect", "_parameters", "_prepared", "statement")
 
     def __init__(self, statement: Any) -> None:
         self.statement = statement
         self._dialect: Any = lambda: None
         self._prepared: Optional[PreparedSelect] = None
-        self._bindparams: Sequence[Any] = ()
+        # an index among those of the statement that it follows, or a parameter of its own
+        self._parameters: Sequence[Any] = ()
 
-    def rows(self, session: Any, given: Mapping[str, Any], top: Any) -> Optional[list[Any]]:
-        """All rows; None if the statement has to go through Core."""
-        rows: Optional[list[Any]] = self._rows(session, given, top, False)
-        return rows
+    def rows(
+        self, context: Any, given: Mapping[str, Any], options: Callable[[], tuple[Any, ...]], is_grouped: bool = False
+    ) -> Any:
+        """All rows; with ``is_grouped`` the last thing of each by those before it, see ``_core.group_rows``.
 
-    def groups(self, session: Any, given: Mapping[str, Any], top: Any) -> Optional[dict[Any, list[Any]]]:
-        """The last thing of each row by those before it, see ``_core.group_rows``; None as for :meth:`rows`."""
-        groups: Optional[dict[Any, list[Any]]] = self._rows(session, given, top, True)
-        return groups
-
-    def _rows(self, session: Any, given: Mapping[str, Any], top: Any, is_grouped: bool) -> Any:
+        None if the statement has to go through Core.
+        ``context``: the execution that it follows, ``options``: the statement's loader options of this time.
+        """
+        session = context.session
         if not plain_session(session):
             return None
         lane = session._lane(self.statement._propagate_attrs["plugin_subject"].mapper)
         if lane is None:
             return None
         if self._dialect() is not lane.dialect:
-            self._prepare(lane.dialect)
+            self._prepare(lane.dialect, context.compiled_parameters)
         if self._prepared is None:
             return None
-        spelled = self._prepared.with_lists(self._bindparams, given)
+        parameters = self._parameters
+        if any(type(parameter) is int for parameter in parameters):
+            values = context.parameters
+            parameters = [values[each] if type(each) is int else each for each in parameters]
+        spelled = self._prepared.with_lists(parameters, given)
         if spelled is None:
             return None
         session._autoflush()
-        return self._prepared.rows_after(session, lane, *spelled, given, self.statement, top, is_grouped)
+        top = context._get_top_level_context()
+        return self._prepared.rows_after(
+            session, lane, *spelled, given, self.statement, parameters, options, top, is_grouped
+        )
 
-    def _prepare(self, dialect: Any) -> None:
+    def _prepare(self, dialect: Any, followed: Sequence[Any]) -> None:
         self._dialect = weakref.ref(dialect)
         self._prepared = None
         cache_key = self.statement._generate_cache_key()
         if cache_key is None:
             return
+        places = {id(bind): index for index, bind in enumerate(followed)}
+        names = {bind._identifying_key for bind in followed}
+        parameters: list[Any] = [places.get(id(bind), bind) for bind in cache_key.bindparams]
+        if any(type(bind) is not int and bind._identifying_key in names for bind in parameters):
+            return  # the copy of a parameter, whose value is another one each time
         prepared = cached(dialect, cache_key.key, lambda: PreparedSelect.of(self.statement, dialect, cache_key))
         # rows of joined collections have to be made unique
         if prepared is not None and not prepared.multiplies_rows:
             self._prepared = prepared
-            self._bindparams = cache_key.bindparams
+            self._parameters = parameters
 
 
 def get_by_key(session: Any, mapper: Any, identity: Sequence[Any]) -> Any:

@@ -40,6 +40,15 @@ class Call(NamedTuple):
 NO_CALL = Call()
 
 
+class _KeptPlan(NamedTuple):
+    """A plan of rows, and what they need beside it to become objects."""
+
+    plan: StatementPlan
+    needs_context: bool
+    #: objects keep options that may have other values in each execution
+    options_vary: bool
+
+
 class PreparedSelect:
     """A compiled SELECT of entities."""
 
@@ -61,7 +70,7 @@ class PreparedSelect:
         self._compiled = compiled
         self._statement = statement
         self._places = places
-        self._plans: dict[Any, tuple[StatementPlan, bool]] = {}
+        self._plans: dict[Any, _KeptPlan] = {}
         # names of the columns, by whether a Query makes the rows unique
         self._metadata: dict[bool, Any] = {}
         #: place -> mark in the text, of parameters that are lists: IN (…)
@@ -203,7 +212,7 @@ class PreparedSelect:
     def context_free_plan(self, variant: Any) -> Optional[StatementPlan]:
         """The plan of a variant, once it is known that its rows become objects without a context; else None."""
         known = self._plans.get(variant)
-        return None if known is None or known[1] else known[0]
+        return None if known is None or known.needs_context or known.options_vary else known.plan
 
     def run(
         self,
@@ -212,25 +221,40 @@ class PreparedSelect:
         parameters: Sequence[Any],
         given: tuple[Sequence[str], Sequence[Any]],
         load_options: Any = DEFAULT_OPTIONS,
+        top: Optional[QueryContext] = None,
     ) -> list[Any]:
         """Entities, or tuples, of all rows. Flushes nothing: the caller has done that.
 
-        ``given``: names and values that the parameters were made of, for loads that embed this statement.
+        ``given``: names and values that the parameters were made of, for loads that embed this statement. ``top``: the
+        execution that this one follows, if any.
         """
-        is_free = self.context_free_plan(_variant(load_options)) is not None
-        call = NO_CALL if is_free else Call(dict(zip(*given, strict=True)))
-        execution = partial(session._uow_use, lane.fetch, self.sql, parameters)
-        plan, context = self._reading(session, self._statement, load_options, call, execution)
-        return list(_rows(session, lane, self.sql, parameters, plan, context, load_options)[1])
+        plan = self.context_free_plan(_variant(load_options))
+        if plan is not None:
+            reading = _Reading(plan, None, None)
+        else:
+            call = Call(dict(zip(*given, strict=True)))
+            execution = partial(session._uow_use, lane.fetch, self.sql, parameters)
+            reading = self._reading(session, self._statement, load_options, call, execution, top=top)
+        return list(_rows(session, lane, self.sql, parameters, reading, load_options)[1])
 
     def _reading(
-        self, session: Any, statement: Any, load_options: Any, call: Call, execution: Callable[[], Any]
-    ) -> tuple[StatementPlan, Optional[QueryContext]]:
-        """The plan for the rows of one execution, and the context if the plan needs one."""
+        self,
+        session: Any,
+        statement: Any,
+        load_options: Any,
+        call: Call,
+        execution: Callable[[], Any],
+        extracted: Optional[Sequence[Any]] = None,
+        top: Optional[QueryContext] = None,
+    ) -> _Reading:
+        """How the rows of one execution are read. ``extracted``: the parameters of ``statement``, if known."""
         variant = _variant(load_options)
-        known = self.context_free_plan(variant) if load_options._identity_token is None else None
-        if known is not None:
-            return known, None
+        has_token = load_options._identity_token is not None
+        known = self.context_free_plan(variant)
+        if known is not None and not has_token:
+            return _Reading(known, None, None)
+        if top is not None:
+            load_options += {"_sa_top_level_orm_context": top}
         context = QueryContext(
             self._compiled.compile_state,
             statement,
@@ -240,10 +264,20 @@ class PreparedSelect:
             load_options,
             call.execution_options,
             call.bind_arguments,
+            extracted,
         )
-        plan = self._plan(context, variant, execution)
-        is_free = plan is self.context_free_plan(variant) and load_options._identity_token is None
-        return plan, None if is_free else context
+        return self._reading_with(context, variant, execution)
+
+    def _reading_with(self, context: QueryContext, variant: Any, execution: Callable[[], Any]) -> _Reading:
+        kept = self._plans.get(variant) if context.identity_token is None else None
+        if kept is None:
+            plan = self._plan(context, variant, execution)
+            kept = self._plans.get(variant)
+            if kept is None or kept.plan is not plan:
+                return _Reading(plan, context, None)
+        if kept.needs_context:
+            return _Reading(kept.plan, context, None)
+        return _Reading(kept.plan, None, kept.plan.restamp(context) if kept.options_vary else None)
 
     def _has_plan(self, statement: Any, load_options: Any) -> bool:
         """Whether rows can be read without knowing anything about the cursor."""
@@ -261,21 +295,35 @@ class PreparedSelect:
         parameters: Sequence[Any],
         given: Mapping[str, Any],
         statement: Any,
+        extracted: Sequence[Any],
+        options: Callable[[], tuple[Any, ...]],
         top: Any,
         is_grouped: bool,
     ) -> Any:
-        """Rows of a statement that follows the one of context ``top``; a dict of key to objects if ``is_grouped``."""
-        plan = self.context_free_plan(_FOLLOWING)
-        if plan is not None:
-            return session._load(lane, sql, parameters, plan.row_plan, is_grouped=is_grouped)
-        options = DEFAULT_OPTIONS if top is None else DEFAULT_OPTIONS + {"_sa_top_level_orm_context": top}
-        context = QueryContext(self._compiled.compile_state, statement, statement, given, session, options)
-        execution = partial(session._uow_use, lane.fetch, sql, parameters)
-        plan = self._plan(context, _FOLLOWING, execution)
-        if plan is self.context_free_plan(_FOLLOWING):
-            return session._load(lane, sql, parameters, plan.row_plan, is_grouped=is_grouped)
-        found = RowLoad(context, plan).rows(execution()[0])
-        return _core.group_rows(found, len(plan.labels) - 1) if is_grouped else found
+        """Rows of a statement that follows the one of context ``top``; a dict of key to objects if ``is_grouped``.
+
+        ``extracted``, ``options``: what this execution has in place of the statement's parameters and loader options.
+        """
+        plan, restamp = self.context_free_plan(_FOLLOWING), None
+        if plan is None:
+            load_options = DEFAULT_OPTIONS if top is None else DEFAULT_OPTIONS + {"_sa_top_level_orm_context": top}
+            compile_state = self._compiled.compile_state
+            context = QueryContext(
+                compile_state,
+                statement,
+                statement,
+                given,
+                session,
+                load_options,
+                parameters=extracted,
+                options=options(),
+            )
+            execution = partial(session._uow_use, lane.fetch, sql, parameters)
+            plan, needed, restamp = self._reading_with(context, _FOLLOWING, execution)
+            if needed is not None:
+                found = RowLoad(context, plan).rows(execution()[0])
+                return _core.group_rows(found, len(plan.labels) - 1) if is_grouped else found
+        return session._load(lane, sql, parameters, plan.row_plan, is_grouped=is_grouped, restamp=restamp)
 
     def refresh(
         self, session: Any, lane: Any, parameters: Sequence[Any], state: Any, is_user_refresh: bool = False
@@ -285,8 +333,8 @@ class PreparedSelect:
         if not rows:
             return False
         known = self._plans.get(REFRESH)
-        if known is not None and not known[1]:
-            plan = known[0]
+        if known is not None and not known.needs_context:
+            plan = known.plan
             only = plan.only_load_props or None
             session._hydrate(plan.row_plan, rows, refresh_state=state, only_attributes=only, loaded=None)
             return True
@@ -305,14 +353,9 @@ class PreparedSelect:
         cached = context.compile_state.__dict__["_row_plans"]
         if any(kept is plan for kept in cached.values()):
             needs_context = bool(
-                plan.post_loads
-                or plan.has_subqueries
-                or plan.composed
-                or plan.version
-                or _has_load_listeners(plan)
-                or any(map(may_vary, context.propagated_loader_options))
+                plan.post_loads or plan.has_subqueries or plan.composed or plan.version or _has_load_listeners(plan)
             )
-            self._plans[variant] = (plan, needs_context)
+            self._plans[variant] = _KeptPlan(plan, needs_context, any(map(may_vary, plan.options)))
         return plan
 
     def result(
@@ -345,14 +388,15 @@ class PreparedSelect:
         if given and not call.params:
             call = call._replace(params=given)
         execution = partial(session._uow_use, lane.fetch, sql, parameters)
-        plan, context = self._reading(session, statement, load_options, call, execution)
-        fetched, rows = _rows(session, lane, sql, parameters, plan, context, load_options)
+        reading = self._reading(session, statement, load_options, call, execution, extracted)
+        plan, context, _ = reading
+        fetched, rows = _rows(session, lane, sql, parameters, reading, load_options)
         metadata = self._metadata.get(load_options._legacy_uniquing)
         if metadata is None:
             metadata = result_metadata(plan, load_options, statement)
             if context is None and plan.names_are_fixed:
                 self._metadata[load_options._legacy_uniquing] = metadata
-                if load_options is DEFAULT_OPTIONS:
+                if load_options is DEFAULT_OPTIONS and plan is self.context_free_plan(False):
                     self.ready = self._ready(plan, metadata)
         compile_state = self._compiled.compile_state
         checked = chain(_unless_expunged(session, session._identity_epoch, plan, fetched), rows)
@@ -360,6 +404,16 @@ class PreparedSelect:
         if load_options is not DEFAULT_OPTIONS:
             tell_query(result, compile_state, plan)
         return result
+
+
+class _Reading(NamedTuple):
+    """How the rows of one execution become objects."""
+
+    plan: StatementPlan
+    #: if the plan needs one
+    context: Optional[QueryContext]
+    #: what makes this execution's options of those that the plan has for the objects, where these will not do
+    restamp: Optional[Callable[[Any], Any]]
 
 
 def _variant(load_options: Any) -> Any:
@@ -374,15 +428,15 @@ def _rows(
     lane: Lane,
     sql: str,
     parameters: Sequence[Any],
-    plan: StatementPlan,
-    context: Optional[QueryContext],
+    reading: _Reading,
     load_options: Any,
 ) -> tuple[list[Any], Iterable[Any]]:
     """What was found, and the objects, or tuples, that it becomes."""
+    plan, context, restamp = reading
     overwrites = load_options._populate_existing
     passes_by = not load_options._invoke_all_eagers
     if context is None and not (overwrites or load_options._refresh_state is not None or plan.only_load_props):
-        made = session._load(lane, sql, parameters, plan.row_plan, passes_by_loaded=passes_by)
+        made = session._load(lane, sql, parameters, plan.row_plan, passes_by_loaded=passes_by, restamp=restamp)
         return made, made
     fetched, _ = session._uow_use(lane.fetch, sql, parameters)
     read: Callable[[], list[Any]]
@@ -396,7 +450,7 @@ def _rows(
             populate_existing=overwrites,
             refresh_state=load_options._refresh_state,
             only_attributes=plan.only_load_props or None,
-            loaded=None,
+            loaded=None if restamp is None else _core.LoadContext(None, restamp),
             passes_by_loaded=passes_by,
         )
     # nothing is overwritten, and nothing more is loaded, before somebody looks at the rows

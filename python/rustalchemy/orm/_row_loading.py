@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
@@ -69,14 +69,8 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource]) -> St
     compile_state = context.compile_state
     load_options = context.load_options
     key = plan_variant(load_options)
-    options = context.propagated_loader_options
-    # loaders of relationships have the criteria of their options in them; any other option is merely kept by the states
-    own_options = not options or all(
-        opt is cached or not opt._is_strategy_option or not opt._has_relationship_criteria
-        for opt, cached in zip(options, _propagated(compile_state), strict=True)
-    )
     plans: dict[Any, StatementPlan] = compile_state.__dict__.setdefault("_row_plans", {})
-    plan = plans.get(key) if own_options and context.identity_token is None else None
+    plan = plans.get(key) if context.identity_token is None else None
     if plan is not None:
         return plan
 
@@ -86,15 +80,11 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource]) -> St
     )
     builder = RowPlanBuilder(context, source())
     plan = StatementPlan(builder, entities, single_entity)
-    if builder.cacheable and own_options:
+    if builder.cacheable:
         # the plan outlives this execution, and with it the builder, which plans for subclasses configured later
         builder.context = context.without_execution()
         plans[key] = plan
     return plan
-
-
-def _propagated(compile_state: Any) -> Iterator[Any]:
-    return (opt for opt in compile_state.select_statement._with_options if opt.propagate_to_loaders)
 
 
 class RowLoad:
@@ -113,7 +103,7 @@ class RowLoad:
         context.post_load_paths = self.post_loads
         #: classes that the rows had so far, by path, where loaders ask
         self.seen: dict[Any, dict[type[Any], None]] = {}
-        self.collected = _core.LoadContext(context, plan.restamp(context.propagated_loader_options))
+        self.collected = _core.LoadContext(context, plan.restamp(context))
 
     def rows(self, fetched: list[Any]) -> list[Any]:
         """Objects, or tuples, for a chunk of raw rows; post loads done."""

@@ -7,6 +7,7 @@ A :class:`RowPlanBuilder` walks the entities of a compile state once per compile
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Optional
@@ -216,16 +217,23 @@ class StatementPlan:
         self.only_load_props = builder.only_load_props
         self.requires_uniquing = builder.requires_uniquing
         self.version = builder.version
-        #: options that the states are to keep, as they were in the statement the plan was made for
-        self.options = builder.context.propagated_loader_options
+        #: options that the states are to keep, as they are in the compiled statement
+        self.options = builder.compile_state.propagated_options
 
-    def restamp(self, options: tuple[Any, ...]) -> Optional[Callable[[Any], Any]]:
+    def restamp(self, context: QueryContext) -> Optional[Callable[[Any], Any]]:
         """What makes an execution's options of those that the plan has for its states; None if these will do."""
-        if all(option is planned for option, planned in zip(options, self.options, strict=True)):
+        options = context.propagated_loader_options
+        if len(options) == len(self.options) and all(map(operator.is_, options, self.options)):
             return None
 
         def current(planned: Any) -> Any:
-            return StampedOptions.of(options, planned.overrides) if type(planned) is StampedOptions else options
+            if type(planned) is not StampedOptions:
+                return options
+            overrides = {
+                key: (strategy, option._with_current_criteria(context) if option and option._extra_criteria else option)
+                for key, (strategy, option) in planned.overrides.items()
+            }
+            return StampedOptions.of(options, overrides)
 
         return current
 
@@ -469,7 +477,7 @@ class RowPlanBuilder:
 
     def _stamp(self, parts: EntityParts, load_path: PathRegistry) -> Optional[tuple[Any, PathRegistry]]:
         """Options and path for the states, when there is anything to remember."""
-        options = self.context.propagated_loader_options
+        options = self.compile_state.propagated_options
         if parts.overrides:
             options = StampedOptions.of(options, parts.overrides)
         elif not options:

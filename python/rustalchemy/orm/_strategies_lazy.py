@@ -210,8 +210,6 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             self._immediate_plan_row(builder, query_entity, path, loadopt, mapper, adapter, parts)
             return
         if not self.is_class_level or (loadopt and loadopt._extra_criteria):
-            if loadopt and loadopt._extra_criteria:
-                loadopt = loadopt._with_current_criteria(context)
             parts.overrides[self.key] = (self.strategy_key, loadopt)
             if self.uselist:
                 parts.reset.append(mapper.class_manager[self.key]._index)
@@ -426,8 +424,10 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         from . import loading
 
         has_criteria = loadopt and loadopt._extra_criteria
-        if not (has_criteria or extra_options or alternate_effective_path or execution_options):
-            found = self._load_as_before(session, state, primary_key_identity, passive)
+        if not (has_criteria or extra_options):
+            found = self._load_as_before(
+                session, state, primary_key_identity, passive, alternate_effective_path, execution_options
+            )
             if found is not NO_LANE:
                 return found
         statement = self._statement()
@@ -490,11 +490,20 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
         )
         return self._value_of(found)
 
-    def _load_as_before(self, session: Any, state: Any, identity: Optional[Sequence[Any]], passive: Any) -> Any:
+    def _load_as_before(
+        self,
+        session: Any,
+        state: Any,
+        identity: Optional[Sequence[Any]],
+        passive: Any,
+        path: Any,
+        execution_options: Any,
+    ) -> Any:
         """What a parent with loader options is given by a statement that parents with the same options have made;
         NO_LANE if it has to be made for this one."""
-        path = state.load_path or state.mapper._path_registry
+        path = path or state.load_path or state.mapper._path_registry
         options = tuple(state.load_options)
+        top = execution_options.get("sa_top_level_orm_context") if execution_options else None
         if (
             not state.key
             or state.identity_token is not None
@@ -503,6 +512,8 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             or len(path) > _LONGEST_KEPT_PATH
             or not plain_session(session)
             or any(map(may_vary, options))
+            or len(execution_options) > (top is not None)
+            or (top is not None and (top.execution_options or top.query._execution_options))
         ):
             return NO_LANE
         values: dict[str, Any]
@@ -517,7 +528,12 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             values = {bind_of[c].key: value for c, value in zip(self.mapper.primary_key, identity, strict=True)}
         session._autoflush()
         rows = owned_rows(
-            session, (self, path.path, options), self.mapper, lambda: self._quick_statement(path, options), values
+            session,
+            (self, path.path, options),
+            self.mapper,
+            lambda: self._quick_statement(path, options),
+            values,
+            top=top,
         )
         return NO_LANE if rows is NO_LANE else self._value_of(rows)
 

@@ -1,25 +1,25 @@
-"""Relationships loaded by further statements once their parents are read: ``selectinload()``, ``immediateload()``."""
+"""Relationships loaded by further statements once their parents are read: ``selectinload()``."""
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
+from sqlalchemy import and_, inspect, sql, util
 from sqlalchemy import exc as sa_exc
-from sqlalchemy import inspect, sql, util
 from sqlalchemy.sql.selectable import Select
 
 from .. import _core, _sa
-from . import attributes, interfaces, relationships
+from . import interfaces, relationships
 from . import util as orm_util
 from ._prepared_loads import FollowingSelect
 from ._row_plans import Parent, PostLoader
 from ._strategies_lazy import _LAZY, _AbstractRelationshipLoader
-from .base import LoaderCallableStatus, PassiveFlag
+from .base import LoaderCallableStatus
 from .context import PLUGIN, _ORMCompileState
 from .path_registry import PathRegistry
-from .strategy_options import Load
 
 if TYPE_CHECKING:
     from ._row_plans import EntityParts, RowPlanBuilder
@@ -81,73 +81,7 @@ class _PostLoader(_AbstractRelationshipLoader):
         return bool(orm_util._entity_isa(path[-1], self.parent) or self.parent.isa(path[-1].mapper))
 
 
-@relationships.RelationshipProperty.strategy_for(lazy="immediate")
-class _ImmediateLoader(_PostLoader):
-    """Runs the lazy loader for each parent at once."""
-
-    __slots__ = ()
-
-    def plan_row(
-        self,
-        builder: RowPlanBuilder,
-        query_entity: Any,
-        path: Any,
-        loadopt: Any,
-        mapper: Any,
-        adapter: Any,
-        parts: EntityParts,
-    ) -> None:
-        if not builder.compile_state.compile_options._enable_eagerloads:
-            return
-        place, run, _, depth = self._setup_for_recursion(builder, path, loadopt, self.join_depth)
-        # on the way back, and once more for a subclass, only the identity map is asked; an expired object found there
-        # is taken as it is
-        flags = PassiveFlag.PASSIVE_OFF if run else PassiveFlag.PASSIVE_NO_FETCH_RELATED
-        builder.post_load(
-            place,
-            PostLoader(
-                self.parent_property,
-                self.parent,
-                self._load_for_path,
-                (loadopt, flags | PassiveFlag.NO_RAISE, depth),
-            ),
-        )
-
-    def _load_for_path(
-        self,
-        context: Any,
-        path: Any,
-        parents: Sequence[Parent],
-        load_only: Any,
-        loadopt: Any,
-        flags: Any,
-        recursion_depth: Optional[int],
-    ) -> None:
-        extra_options: tuple[Any, ...] = ()
-        if recursion_depth:
-            option = Load(loadopt.path.entity)
-            option.context = (loadopt, loadopt._recurse())
-            path = path._truncate_recursive()
-            extra_options = (option,)
-        options = _execution_options(self, context, recursion_depth)
-        key = self.key
-        lazy_loader = self.parent_property._get_strategy(_LAZY)
-        for instance, _, overwrite in parents:
-            state = attributes.instance_state(instance)
-            if not overwrite and key in state.dict:
-                continue
-            value = lazy_loader._load_for_state(
-                state,
-                flags,
-                extra_options=extra_options,
-                alternate_effective_path=path,
-                execution_options=options,
-            )
-            if value is not LoaderCallableStatus.ATTR_WAS_SET and value is not LoaderCallableStatus.PASSIVE_NO_RESULT:
-                state.get_impl(key).set_committed_value(state, state.dict, value)
-
-
-def _execution_options(strategy: Any, context: Any, recursion_depth: Optional[int]) -> Any:
+def execution_options(strategy: Any, context: Any, recursion_depth: Optional[int]) -> Any:
     top = context._get_top_level_context()
     # without one the load is the outermost: it runs the loads that follow itself
     options: Any = util.EMPTY_DICT if top is None else util.immutabledict({"sa_top_level_orm_context": top})
@@ -168,6 +102,60 @@ class _QueryInfo(NamedTuple):
     zero_idx: bool
     n_pk: int
     child_lookup_cols: Optional[Sequence[Any]]
+
+
+class _Following(NamedTuple):
+    """A select-in load's statement in one execution."""
+
+    select: FollowingSelect
+    #: the execution that it follows
+    context: Any
+    #: the loader options of this time
+    own_options: Callable[[], tuple[Any, ...]]
+    #: makes the statement with some options
+    make: Callable[[tuple[Any, ...]], Any]
+
+    def rows(self, keys: list[Any], options: Any) -> Any:
+        rows = None
+        if self._is_plain(options):
+            rows = self.select.rows(self.context, {"primary_keys": keys}, self.options)
+        return self._rows_by_core(keys, options) if rows is None else rows
+
+    def groups(self, keys: list[Any], options: Any, width: int) -> dict[Any, list[Any]]:
+        """Children by the key of their parent, which is the first ``width`` columns."""
+        groups: Optional[dict[Any, list[Any]]] = None
+        if self._is_plain(options):
+            groups = self.select.rows(self.context, {"primary_keys": keys}, self.options, is_grouped=True)
+        return _core.group_rows(self._rows_by_core(keys, options), width) if groups is None else groups
+
+    def options(self) -> tuple[Any, ...]:
+        """The loader options of this time; the statement's own if the statement that it follows is the compiled one."""
+        if self._is_compiled:
+            compiled: tuple[Any, ...] = self.select.statement._with_options
+            return compiled
+        return self.own_options()
+
+    @property
+    def _is_compiled(self) -> bool:
+        context = self.context
+        return len(context.compiled_options) == len(current := context._loader_strategy_options()) and all(
+            map(operator.is_, context.compiled_options, current)
+        )
+
+    def _is_plain(self, options: Any) -> bool:
+        """Whether the statement is executed with no options but those that any such load has."""
+        top = self.context._get_top_level_context()
+        if top is not None and (top.execution_options or top.query._execution_options):
+            return False
+        return len(options) < 2 and not self.select.statement._execution_options
+
+    def _rows_by_core(self, keys: list[Any], options: Any) -> Any:
+        statement = self.select.statement if self._is_compiled else self.make(self.own_options())
+        result = self.context.session.execute(statement, params={"primary_keys": keys}, execution_options=options)
+        if result._unique_filter_state is not None:
+            # collections joined to the related objects
+            return result.unique().all()
+        return _sa.raw_rows(result)
 
 
 @relationships.RelationshipProperty.strategy_for(lazy="selectin")
@@ -289,13 +277,13 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             else:
                 children, without = grouped
 
-        query = self._kept_select(context, path, info, effective_entity, loadopt, recursion_depth)
-        options = _execution_options(self, context, recursion_depth)
+        query = self._following(context, path, info, effective_entity, loadopt, recursion_depth)
+        options = execution_options(self, context, recursion_depth)
         size = self._set_chunksize(loadopt)
         if info.load_only_child:
-            self._load_via_child(children, without, info, query, context, options, size)
+            self._load_via_child(children, without, info, query, options, size)
         else:
-            self._load_via_parent(parents, info, query, context, options, size)
+            self._load_via_parent(parents, info, query, options, size)
 
     @classmethod
     def _set_chunksize(cls, loadopt: Any) -> int:
@@ -328,25 +316,46 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
                 by_key.setdefault(key, []).append(parent)
         return by_key, without
 
-    def _kept_select(
+    def _following(
         self, context: Any, path: Any, info: _QueryInfo, entity: Any, loadopt: Any, recursion_depth: Optional[int]
-    ) -> FollowingSelect:
-        """The statement, kept with the one it follows as long as nothing in it belongs to this execution only."""
-        options = context._loader_strategy_options()
-        if (loadopt and loadopt._extra_criteria) or recursion_depth is not None:
-            return FollowingSelect(self._select(context, path, info, entity, loadopt, recursion_depth))
+    ) -> _Following:
+        """The statement, kept with the one it follows unless something in it belongs to this execution only."""
+        make = functools.partial(self._select, context, path, info, entity, recursion_depth)
+        if recursion_depth is not None:
+            options = self._options(context, entity, loadopt)
+            statement = make(options)
+            return _Following(FollowingSelect(statement), context, lambda: options, lambda _: statement)
         kept = context.following_selects
         key = (self, path.path, info.load_with_join, entity, context.populate_existing)
-        known = kept.get(key)
-        if known is not None and len(known[0]) == len(options) and all(map(operator.is_, known[0], options)):
-            found: FollowingSelect = known[1]
-            return found
-        made = FollowingSelect(self._select(context, path, info, entity, loadopt, recursion_depth))
-        kept[key] = (options, made)
-        return made
+        select = kept.get(key)
+        if select is None:
+            select = kept[key] = FollowingSelect(make(self._compiled_options(context, entity, loadopt)))
+        return _Following(select, context, functools.partial(self._options, context, entity, loadopt), make)
+
+    @staticmethod
+    def _options(context: Any, entity: Any, loadopt: Any) -> tuple[Any, ...]:
+        """The options of this execution's statement."""
+        options: tuple[Any, ...] = context._loader_strategy_options()
+        if loadopt and loadopt._extra_criteria:
+            options += (orm_util.LoaderCriteriaOption(entity, loadopt._generate_extra_criteria(context)),)
+        return options
+
+    @staticmethod
+    def _compiled_options(context: Any, entity: Any, loadopt: Any) -> tuple[Any, ...]:
+        """The options of the statement that is kept."""
+        options: tuple[Any, ...] = context.compiled_options
+        if loadopt and loadopt._extra_criteria:
+            options += (orm_util.LoaderCriteriaOption(entity, and_(*loadopt._extra_criteria)),)
+        return options
 
     def _select(
-        self, context: Any, path: Any, info: _QueryInfo, entity: Any, loadopt: Any, recursion_depth: Optional[int]
+        self,
+        context: Any,
+        path: Any,
+        info: _QueryInfo,
+        entity: Any,
+        recursion_depth: Optional[int],
+        options: tuple[Any, ...],
     ) -> Any:
         prop = self.parent_property
         columns, in_expr = info.pk_cols, info.in_expr
@@ -372,9 +381,6 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             query = query.select_from(entity)
         query = query.filter(in_expr.in_(sql.bindparam("primary_keys")))
 
-        options = context._loader_strategy_options()
-        if loadopt and loadopt._extra_criteria:
-            options += (orm_util.LoaderCriteriaOption(entity, loadopt._generate_extra_criteria(context)),)
         place = path[prop]
         if recursion_depth is not None:
             place = place._truncate_recursive()
@@ -398,48 +404,12 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
 
         return _sa.add_compile_state_func(query, order_outermost, prop)
 
-    @classmethod
-    def _rows(cls, query: FollowingSelect, context: Any, keys: list[Any], options: Any) -> Any:
-        if cls._is_plain(query, context, options):
-            rows = query.rows(context.session, {"primary_keys": keys}, context._get_top_level_context())
-            if rows is not None:
-                return rows
-        return cls._rows_by_core(query, context, keys, options)
-
-    @classmethod
-    def _groups(
-        cls, query: FollowingSelect, context: Any, keys: list[Any], options: Any, width: int
-    ) -> dict[Any, list[Any]]:
-        """Children by the key of their parent, which is the first ``width`` columns."""
-        if cls._is_plain(query, context, options):
-            groups = query.groups(context.session, {"primary_keys": keys}, context._get_top_level_context())
-            if groups is not None:
-                return groups
-        return _core.group_rows(cls._rows_by_core(query, context, keys, options), width)
-
-    @staticmethod
-    def _is_plain(query: FollowingSelect, context: Any, options: Any) -> bool:
-        """Whether the statement is executed with no options but those that any such load has."""
-        top = context._get_top_level_context()
-        if top is not None and (top.execution_options or top.query._execution_options):
-            return False
-        return len(options) < 2 and not query.statement._execution_options
-
-    @staticmethod
-    def _rows_by_core(query: FollowingSelect, context: Any, keys: list[Any], options: Any) -> Any:
-        result = context.session.execute(query.statement, params={"primary_keys": keys}, execution_options=options)
-        if result._unique_filter_state is not None:
-            # collections joined to the related objects
-            return result.unique().all()
-        return _sa.raw_rows(result)
-
     def _load_via_child(
         self,
         by_key: dict[Any, list[Parent]],
         without: list[Parent],
         info: _QueryInfo,
-        query: FollowingSelect,
-        context: Any,
+        query: _Following,
         options: Any,
         size: int,
     ) -> None:
@@ -448,7 +418,7 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         n_pk = info.n_pk
         for start in range(0, len(keys), size):
             chunk = keys[start : start + size]
-            rows = self._rows(query, context, chunk, options)
+            rows = query.rows(chunk, options)
             if single:
                 found = {row[0]: row[1] for row in rows}
             else:
@@ -462,14 +432,13 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         self,
         parents: Sequence[Parent],
         info: _QueryInfo,
-        query: FollowingSelect,
-        context: Any,
+        query: _Following,
         options: Any,
         size: int,
     ) -> None:
         for start in range(0, len(parents), size):
             chunk = parents[start : start + size]
-            children = self._groups(query, context, [parent[1] for parent in chunk], options, info.n_pk)
+            children = query.groups([parent[1] for parent in chunk], options, info.n_pk)
             if self.uselist:
                 _core.store_groups(list(chunk), self._attribute(), children)
             else:

@@ -19,7 +19,6 @@ from . import util as orm_util
 from ._abstract_load import _AbstractLoad as _AbstractLoad
 from ._abstract_load import _expand_column_strategy_attrs
 from ._load_elements import (
-    _adapt_elements,
     _AttributeStrategyLoad,
     _chop_path,
     _ClassStrategyLoad,
@@ -28,6 +27,7 @@ from ._load_elements import (
     _parse_attr_argument,
     _raise_for_does_not_link,
     _TokenStrategyLoad,
+    _with_parameters,
 )
 from .base import entity_str
 from .path_registry import (
@@ -39,9 +39,6 @@ from .path_registry import (
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-# the strategy of with_expression()
-_EXPRESSION = (("query_expression", True),)
 
 _STRINGS_REFUSED = (
     "Strings are not accepted for attribute names in loader options; please use class-bound attributes directly."
@@ -102,18 +99,9 @@ class Load(_AbstractLoad):
     def _adjust_for_extra_criteria(self, context: Any) -> Load:
         if not any(element._extra_criteria for element in self.context):
             return self
-        replacement = context.user_passed_query._generate_cache_key()
-        if replacement is None:
-            return self
-        original = context.compile_state.select_statement._generate_cache_key()
         adjusted = self._clone()
-        adjusted.context = tuple(_adapt_elements(self.context, replacement, original))
+        adjusted.context = tuple(_with_parameters(self.context, context))
         return adjusted
-
-    @property
-    def _has_relationship_criteria(self) -> bool:
-        """Whether criteria of this execution are in what loads a relationship; an expression is but a column of it."""
-        return any(element._extra_criteria and element.strategy != _EXPRESSION for element in self.context)
 
     # building
 

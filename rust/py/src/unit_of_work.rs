@@ -19,7 +19,7 @@ use crate::hydrate::{self, Execution, HydrateOptions};
 use crate::identity::LookedUp;
 use crate::identity_view::IdentityMapView;
 use crate::instance_state::Living;
-use crate::load_context::LoadContext;
+use crate::load_context::{LoadContext, LoadMemory};
 use crate::manager::{ClassManager, ManagerCore};
 use crate::merge;
 use crate::peers;
@@ -264,7 +264,9 @@ impl UnitOfWork {
     }
 
     /// Executes a SELECT on a lane and turns its rows into objects, see `hydrate::load`; with `is_grouped` as a dict.
-    #[pyo3(signature = (lane, sql, parameters, plan, *, passes_by_loaded = false, is_grouped = false))]
+    /// `restamp`: makes the loader options that objects keep of those in the plan.
+    #[pyo3(signature = (lane, sql, parameters, plan, *, passes_by_loaded = false, is_grouped = false, restamp = None))]
+    #[allow(clippy::too_many_arguments)] // the contract's keywords
     fn _load<'py>(
         slf: &Bound<'py, Self>,
         lane: &Bound<'py, PyAny>,
@@ -273,15 +275,18 @@ impl UnitOfWork {
         plan: &Bound<'py, RowPlan>,
         passes_by_loaded: bool,
         is_grouped: bool,
+        restamp: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (uow, plan) = (Self::handle(slf), plan.get());
+        let memory = LoadMemory::new(None, restamp);
         let _inside = uow.enter(slf.py())?;
         let options = HydrateOptions { passes_by_loaded, ..HydrateOptions::default() };
         let execution = Execution { lane, sql, parameters };
         if is_grouped {
-            return hydrate::load_grouped(slf.as_any(), uow.as_ptr(), plan, &execution, options).map(Bound::into_any);
+            return hydrate::load_grouped(slf.as_any(), uow.as_ptr(), plan, &execution, options, memory)
+                .map(Bound::into_any);
         }
-        hydrate::load(slf.as_any(), uow.as_ptr(), plan, &execution, options).map(Bound::into_any)
+        hydrate::load(slf.as_any(), uow.as_ptr(), plan, &execution, options, memory).map(Bound::into_any)
     }
 
     /// The rows of a SELECT whose shape was run before; None if it has to take the ordinary way.

@@ -39,8 +39,9 @@ pub fn load<'py>(
     plan: &RowPlan,
     execution: &Execution<'_, 'py>,
     options: HydrateOptions<'py>,
+    memory: LoadMemory,
 ) -> PyResult<Bound<'py, PyList>> {
-    let mut processor = RowProcessor::new(session.py(), core, options, LoadMemory::default());
+    let mut processor = RowProcessor::new(session.py(), core, options, memory);
     let mut results = Vec::new();
     lane::each_block(execution, may_stream(&processor, plan), |block| {
         results.reserve(block.len());
@@ -64,8 +65,9 @@ pub fn load_grouped<'py>(
     plan: &RowPlan,
     execution: &Execution<'_, 'py>,
     options: HydrateOptions<'py>,
+    memory: LoadMemory,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let mut processor = RowProcessor::new(session.py(), core, options, LoadMemory::default());
+    let mut processor = RowProcessor::new(session.py(), core, options, memory);
     let mut groups = Groups::new(session.py());
     lane::each_block(execution, may_stream(&processor, plan), |block| {
         for row in block.drain(..) {
