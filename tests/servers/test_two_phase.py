@@ -182,6 +182,7 @@ def recovery(session: Any) -> str:
     return "rollback"
 
 
+@pytest.mark.sqlalchemy21  # what is sent is that of 2.1
 def test_commit(mariadb_url: str) -> None:
     """Both are prepared before one is committed; what is read afterwards begins anew."""
 
@@ -261,6 +262,7 @@ def test_prepare_where_it_is_not_asked_for(mariadb_url: str) -> None:
     assert {name for name, _ in on_both(mariadb_url, program)} == {"InvalidRequestError"}
 
 
+@pytest.mark.sqlalchemy21  # what is sent is that of 2.1
 def test_rollback(mariadb_url: str) -> None:
     def program(databases: TwoDatabases) -> Any:
         with databases.session() as session:
