@@ -10,7 +10,7 @@ import pytest
 
 def extensions(package: str) -> SimpleNamespace:
     """`orm` and the modules of `ext` of one package."""
-    names = ["associationproxy", "automap", "hybrid", "mutable", "orderinglist", "indexable"]
+    names = ["associationproxy", "automap", "horizontal_shard", "hybrid", "mutable", "orderinglist", "indexable"]
     modules = {name: importlib.import_module(f"{package}.ext.{name}") for name in names}
     return SimpleNamespace(name=package, orm=importlib.import_module(f"{package}.orm"), **modules)
 

@@ -72,7 +72,8 @@ def test_a_program_does_not_load_sqlalchemys_orm() -> None:
 import sys
 import sqlalchemy as sa
 import rustalchemy.ext.associationproxy, rustalchemy.ext.automap, rustalchemy.ext.declarative, rustalchemy.ext.hybrid
-import rustalchemy.ext.indexable, rustalchemy.ext.mutable, rustalchemy.ext.orderinglist
+import rustalchemy.ext.horizontal_shard, rustalchemy.ext.indexable
+import rustalchemy.ext.mutable, rustalchemy.ext.orderinglist
 from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 class Base(DeclarativeBase):

@@ -1,16 +1,18 @@
-"""User code for type checkers: what is inferred of association proxies and hybrids."""
+"""User code for type checkers: what is inferred of association proxies, hybrids and sharded sessions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Optional
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, create_engine, select
 from sqlalchemy.sql.elements import SQLCoreOperations
 from typing_extensions import assert_type
 
 from rustalchemy.ext.associationproxy import AssociationProxy, AssociationProxyInstance, association_proxy
+from rustalchemy.ext.horizontal_shard import ShardedSession, set_shard_id
 from rustalchemy.ext.hybrid import hybrid_method, hybrid_property
-from rustalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from rustalchemy.orm import DeclarativeBase, Mapped, Mapper, ORMExecuteState, mapped_column, relationship
 
 
 class Base(DeclarativeBase):
@@ -59,3 +61,20 @@ assert_type(user.named("a"), bool)
 assert_type(User.named("a"), SQLCoreOperations[bool])
 criterion = User.shown == "a"
 condition = User.tag_names.contains("a") | User.tag_names.any()
+
+
+def choose_shard(mapper: Optional[Mapper[Any]], instance: Any, clause: Any = None) -> str:
+    return "a"
+
+
+def choose_by_identity(mapper: Mapper[Any], primary_key: Any, *, lazy_loaded_from: Any, **kw: Any) -> list[str]:
+    return ["a"]
+
+
+def choose_to_execute(orm_context: ORMExecuteState) -> list[str]:
+    return ["a"]
+
+
+session = ShardedSession(choose_shard, choose_by_identity, choose_to_execute, shards={"a": create_engine("sqlite://")})
+session.bind_shard("b", create_engine("sqlite://"))
+names: Sequence[str] = session.scalars(select(User.name).options(set_shard_id("a"))).all()
