@@ -1,4 +1,4 @@
-"""Every public name of sqlalchemy.orm is there, with the same parameters: what lets a program change one import."""
+"""Every public name of sqlalchemy.orm and ext.asyncio is there, with the same parameters: imports can change."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ ABSENT = {
     "InstanceState": {"parents": "which parent holds an object is kept natively"},
 }
 MODULES = ["orm", "orm.attributes", "orm.collections", "orm.decl_api", "orm.exc", "orm.session"]
+ASYNCIO = ["", ".base", ".engine", ".exc", ".result", ".scoping", ".session"]
+ASYNCIO_CLASSES = [
+    "AsyncSession",
+    "async_sessionmaker",
+    "async_scoped_session",
+    "AsyncSessionTransaction",
+    "AsyncAttrs",
+]
 CLASSES = [
     "Session",
     "sessionmaker",
@@ -59,11 +67,14 @@ def public(module: types.ModuleType) -> set[str]:
         for name, value in vars(module).items()
         if not name.startswith("_")
         and name != "annotations"
-        and (module.__name__ == "sqlalchemy.orm" or getattr(value, "__module__", "") == module.__name__)
+        and (
+            module.__name__ in {"sqlalchemy.orm", "sqlalchemy.ext.asyncio"}
+            or getattr(value, "__module__", "") == module.__name__
+        )
     }
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", MODULES + [f"ext.asyncio{name}" for name in ASYNCIO])
 def test_names(name: str) -> None:
     theirs = importlib.import_module(f"sqlalchemy.{name}")
     ours = importlib.import_module(f"rustalchemy.{name}")
@@ -90,11 +101,11 @@ def accepts(ours: Any, theirs: Any) -> bool:
 
 
 def members(cls: type) -> dict[str, Any]:
-    """Public methods and properties that sqlalchemy.orm's own classes define; plain attributes are set on instances."""
+    """Public methods and properties that SQLAlchemy's own classes define; plain attributes are set on instances."""
     kinds = (types.FunctionType, classmethod, staticmethod, property, memoized_property)
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
-        if base.__module__.startswith("sqlalchemy.orm"):
+        if base.__module__.startswith(("sqlalchemy.orm", "sqlalchemy.ext.asyncio")):
             found.update(
                 {
                     key: value
@@ -105,10 +116,12 @@ def members(cls: type) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_methods(name: str) -> None:
-    theirs = getattr(importlib.import_module("sqlalchemy.orm"), name)
-    ours = getattr(importlib.import_module("rustalchemy.orm"), name)
+@pytest.mark.parametrize(
+    "module, name", [("orm", name) for name in CLASSES] + [("ext.asyncio", name) for name in ASYNCIO_CLASSES]
+)
+def test_methods(module: str, name: str) -> None:
+    theirs = getattr(importlib.import_module(f"sqlalchemy.{module}"), name)
+    ours = getattr(importlib.import_module(f"rustalchemy.{module}"), name)
     missing = [key for key in members(theirs) if not hasattr(ours, key) and key not in ABSENT.get(name, ())]
     different = [
         (key, parameters(getattr(ours, key)), parameters(getattr(theirs, key)))

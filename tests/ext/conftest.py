@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from .awaiting import World
 
 
 def extensions(package: str) -> SimpleNamespace:
@@ -25,3 +28,17 @@ def sa(request: pytest.FixtureRequest) -> SimpleNamespace:
 def ours() -> SimpleNamespace:
     """For what differs on purpose."""
     return extensions("rustalchemy")
+
+
+@pytest.fixture(params=["sqlalchemy", "rustalchemy"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    """The asyncio extension of the package under test, with a database."""
+    pytest.importorskip("aiosqlite")
+    return World(request.param, tmp_path)
+
+
+@pytest.fixture
+def our_world(tmp_path: Path) -> World:
+    """For what differs on purpose."""
+    pytest.importorskip("aiosqlite")
+    return World("rustalchemy", tmp_path)

@@ -68,6 +68,7 @@ INTRUSIONS: dict[str, Callable[[Session], Any]] = {
     "rollback": lambda session: session.rollback(),
     "close": lambda session: session.close(),
     "expire_all": lambda session: session.expire_all(),
+    "connection": lambda session: session.connection(),
 }
 
 

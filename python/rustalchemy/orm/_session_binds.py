@@ -55,6 +55,7 @@ class SessionBinds:
         execution_options: CoreExecuteOptionsParameter | None = None,
     ) -> Connection:
         """The Connection of the current transaction for a bind; acquired and begun if this is its first use."""
+        self._uow_check_use()
         bind = bind_arguments.pop("bind", None) if bind_arguments else None
         if bind is None:
             bind = self.get_bind(**(bind_arguments or {}))

@@ -396,7 +396,11 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
             objects = [_instance_state(instance).obj() for instance in objects]
         self._flushing = True
         try:
-            UOWTransaction(self).flush(objects)
+            if self._event_bits:
+                # a listener may let other threads and tasks run: they find the session in use, not half flushed
+                self._uow_use(UOWTransaction(self).flush, objects)
+            else:
+                UOWTransaction(self).flush(objects)
         finally:
             self._flushing = False
             if self._flush_members is not None:

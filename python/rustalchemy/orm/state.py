@@ -18,6 +18,9 @@ from ._history import History
 from ._state_views import CommittedState, ExpiredAttributes
 from .base import INIT_OK, NO_VALUE, PASSIVE_NO_INITIALIZE, PASSIVE_OFF, opt_manager_of_class
 
+# from a session to its AsyncSession, where `rustalchemy.ext.asyncio` is in use
+_async_provider: Callable[[Any], Any] | None = None
+
 
 @_self_inspects
 class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
@@ -47,11 +50,8 @@ class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
     @property
     def async_session(self) -> Any:
         """The AsyncSession of the object, if it is in one."""
-        from . import session
-
-        provider = getattr(session, "_async_provider", None)
         owner = self.session
-        return None if provider is None or owner is None else provider(owner)
+        return None if _async_provider is None or owner is None else _async_provider(owner)
 
     def get_history(self, key: str, passive: Any = PASSIVE_OFF) -> History:
         # through the attribute: a synonym's key stands for another one
