@@ -114,10 +114,17 @@ class PreparedRow:
     def dialect(self) -> Any: ...
 
 @final
-class PlainShapes:
-    """Reads the shapes of plain SELECTs: a key, and the parameters in the order of Core's cache key."""
+class StatementShapes:
+    """Reads the shapes of statements: a key, and the parameters in the order of Core's cache key.
 
-    def __new__(cls, is_lasting: Callable[[type[Any]], bool]) -> PlainShapes: ...
+    ``describe`` says of a class how its elements enter a key, and the names of the attributes by which they do, with
+    what Core calls each and whether it is absent unless it is in an element's own ``__dict__``. ``anonymous``: the
+    class of names that are made of identities.
+    """
+
+    def __new__(
+        cls, describe: Callable[[type[Any]], tuple[str, list[tuple[str, str, bool]]]], anonymous: type[Any]
+    ) -> StatementShapes: ...
     def of(self, statement: Any) -> tuple[tuple[Any, ...], list[Any]] | None: ...
 
 @final
@@ -502,7 +509,6 @@ __all__ = [
     "LoadContext",
     "MadeRows",
     "MergePlan",
-    "PlainShapes",
     "PlanStep",
     "PlannedChange",
     "PreparedRow",
@@ -516,6 +522,7 @@ __all__ = [
     "RowPlan",
     "RowStream",
     "ScalarPlan",
+    "StatementShapes",
     "SubqueryPlan",
     "UnitOfWork",
     "Validator",
@@ -621,7 +628,7 @@ class UnitOfWork:
         is_grouped: bool = False,
         restamp: Callable[[Any], Any] | None = None,
     ) -> Any: ...
-    def _uow_select(self, shapes: PlainShapes, statement: Any) -> FetchedRows | None: ...
+    def _uow_select(self, shapes: StatementShapes, statement: Any) -> FetchedRows | None: ...
     @property
     def _identity_epoch(self) -> int: ...
     _uow_closes_for_good: bool

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn, Optional
 
+from sqlalchemy import Column, Table
 from sqlalchemy import inspection as _inspection
 
 # dialects.sqlite ----------------------------------------------------------------------------------------------------
@@ -57,6 +58,8 @@ from sqlalchemy.sql.base import _expand_cloned as _expand_cloned
 from sqlalchemy.sql.base import _from_objects as _from_objects
 
 # The decorator of generative methods: change a copy, return it.
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.annotation import Annotated
 from sqlalchemy.sql.base import _generative as _generative
 
 # Columns that are in a table but in no SELECT (insert sentinels).
@@ -66,10 +69,11 @@ from sqlalchemy.sql.base import _never_select_column as _never_select_column
 # The "argument was not given" marker of public signatures; users may compare with it.
 from sqlalchemy.sql.base import _NoArg as _NoArg
 from sqlalchemy.sql.base import _select_iterables as _select_iterables
+from sqlalchemy.sql.cache_key import NO_CACHE
 from sqlalchemy.sql.compiler import WARN_LINTING
 from sqlalchemy.sql.dml import UpdateDMLState
 from sqlalchemy.engine.result import SimpleResultMetaData
-from sqlalchemy.sql.elements import BindParameter, ColumnElement, True_
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, ColumnElement, True_
 from sqlalchemy.sql.elements import _anonymous_label as _anonymous_label
 
 # Where ORM statements find their compiler.
@@ -87,7 +91,7 @@ from sqlalchemy.sql.schema import _InsertSentinelColumnDefault as _InsertSentine
 # sql.selectable -----------------------------------------------------------------------------------------------------
 # Its constructor from a ``with_for_update`` argument is private.
 from sqlalchemy.sql.selectable import ForUpdateArg as ForUpdateArg
-from sqlalchemy.sql.selectable import Select
+from sqlalchemy.sql.selectable import Join, Select
 
 # sql.selectable -----------------------------------------------------------------------------------------------------
 # Joins that were made before with_entities(), and the base of what has FROM elements.
@@ -245,6 +249,32 @@ def annotate_for_entity(element: Any, annotations: dict[str, Any], entity: Any) 
     return element._annotate(annotations)._set_propagate_attrs(
         {"compile_state_plugin": COMPILE_STATE_PLUGIN, "plugin_subject": entity}
     )
+
+
+def mark_lasting(element: Any) -> Any:
+    """Let the shapes of statements know an annotated element that lasts as long as the mapping by its identity.
+
+    Copies have the mark, too, but it says that they are another. What has parameters, or elements that may be in other
+    places of a statement as well, is not marked: it is read part by part.
+    """
+    if isinstance(element, Annotated) and all(map(_is_of_tables, visitors.iterate(element))):
+        element.__dict__["_rustalchemy_lasts"] = id(element)
+    return element
+
+
+def _is_of_tables(element: Any) -> bool:
+    if isinstance(element, Column):
+        return isinstance(element.table, Table)
+    return isinstance(element, (Table, Join, BinaryExpression, BooleanClauseList))
+
+
+def cache_key_parts(kind: Any) -> Any:
+    """What Core's cache key has of elements of a class: names of attributes, and what each is; None without a key."""
+    if kind._generate_cache_attrs() is NO_CACHE:
+        return None
+    if kind.__dict__.get("inherit_cache"):
+        return getattr(kind, "_cache_key_traversal", None) or kind._traverse_internals
+    return kind.__dict__.get("_cache_key_traversal") or kind.__dict__["_traverse_internals"]
 
 
 def bind_param(element: Any, operator: Any, value: Any) -> Any:

@@ -16,8 +16,6 @@ import pytest
 from orm_models import make_database, make_models
 from sqlalchemy import event, exc, select
 
-from rustalchemy.orm._statement_shape import PLAIN_SHAPES
-
 
 @pytest.fixture(params=["sqlalchemy.orm", "rustalchemy.orm"])
 def m(request: pytest.FixtureRequest) -> Any:
@@ -174,15 +172,3 @@ def test_comparisons_are_of_their_own(m: SimpleNamespace) -> None:
     assert one.compare(m.User.id == 1) and not one.compare(other)
     assert bool(one == one) and not bool(one == other)
     assert {one.right.key: 1}.get(other.right.key) is None
-
-
-def test_what_is_plain(m: SimpleNamespace) -> None:
-    if not m.is_ours:
-        pytest.skip("about the cheap key")
-    first, second = (PLAIN_SHAPES.of(some_users(m, n)) for n in (7, 8))
-    assert first is not None and second is not None
-    assert first[0] == second[0]
-    assert [bind.value for bind in second[1]] == [7, "nobody"]
-    assert PLAIN_SHAPES.of(some_users(m, 7).limit(1)) is None
-    assert PLAIN_SHAPES.of(some_users(m, 7).params(id_1=3)) is None
-    assert PLAIN_SHAPES.of(select(m.User).where(m.User.id.in_([7]))) is None

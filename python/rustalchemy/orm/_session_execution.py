@@ -15,7 +15,7 @@ from ._read_only import refuse_writes
 from ._results import FetchedResult, fetched_scalar, fetched_scalars
 from ._session_binds import SessionBinds
 from ._statement_cache import execute_cached, execute_with_options, is_core_statement, may_be_cached, plain_session
-from ._statement_shape import PLAIN_SHAPES
+from ._statement_shape import SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.result import ScalarResult
     from sqlalchemy.sql.base import Executable
 
-    from .._core import FetchedRows, PlainShapes
+    from .._core import FetchedRows, StatementShapes
 
 # do_orm_execute has a listener
 _EXECUTE_BIT = 1 << 13
@@ -41,7 +41,7 @@ class StatementExecution(SessionBinds):
         _uow_read_only: bool
 
         def _autoflush(self) -> None: ...
-        def _uow_select(self, shapes: PlainShapes, statement: Any) -> FetchedRows | None: ...
+        def _uow_select(self, shapes: StatementShapes, statement: Any) -> FetchedRows | None: ...
         def _uow_use(self, function: Callable[..., Any], *args: Any, **kw: Any) -> Any: ...
 
     def execute(
@@ -56,7 +56,7 @@ class StatementExecution(SessionBinds):
     ) -> Result[Any]:
         """Execute a statement, ORM or Core, and return its Result."""
         if params is None and not (execution_options or bind_arguments or _parent_execute_state or _add_event):
-            rows = None if self._uow_read_only else self._uow_select(PLAIN_SHAPES, statement)
+            rows = None if self._uow_read_only else self._uow_select(SHAPES, statement)
             if rows is not None:
                 return FetchedResult.of(rows)
         return self._execute_internal(
@@ -79,7 +79,7 @@ class StatementExecution(SessionBinds):
     ) -> Any:
         """Execute a statement and return the first column of its first row, or None."""
         if params is None and not (execution_options or bind_arguments or kw):
-            rows = None if self._uow_read_only else self._uow_select(PLAIN_SHAPES, statement)
+            rows = None if self._uow_read_only else self._uow_select(SHAPES, statement)
             if rows is not None:
                 return fetched_scalar(rows)
         return self._execute_internal(
@@ -102,7 +102,7 @@ class StatementExecution(SessionBinds):
     ) -> ScalarResult[Any]:
         """Execute a statement and return the first elements of its rows."""
         if params is None and not (execution_options or bind_arguments or kw):
-            rows = None if self._uow_read_only else self._uow_select(PLAIN_SHAPES, statement)
+            rows = None if self._uow_read_only else self._uow_select(SHAPES, statement)
             if rows is not None:
                 return fetched_scalars(rows)
         result: Result[Any] = self._execute_internal(

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Optional, TypeVar
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 from sqlalchemy.sql import roles
 from sqlalchemy.sql.selectable import Select
 
 from ._lane import CORE_OPTIONS, Lane
 from ._prepared_select import DEFAULT_OPTIONS, Call, PreparedSelect
-from ._statement_shape import shape_by_aliases, statement_shape
+from ._statement_shape import statement_shape
 from .context import PLUGIN
 
 # session._event_bits: do_orm_execute has a listener
@@ -36,8 +36,6 @@ _SHAPES = "_rustalchemy_shapes"
 # by id of what was prepared: how many shapes it has had
 _SHAPE_COUNTS = "_rustalchemy_shape_counts"
 _NO_SHAPES: dict[Any, Any] = {}
-# by id of a statement, for as long as it lives: itself and its shape
-_repeated: dict[int, tuple[ref[Any], tuple[Any, Sequence[Any]]]] = {}
 _dialects: WeakSet[Any] = WeakSet()
 
 _Prepared = TypeVar("_Prepared")
@@ -175,24 +173,11 @@ def remember_text(statement: Any, execution_options: Any, result: Any) -> None:
 
 def known_shape(dialect: Any, select: Any, role: tuple[Any, ...] = ()) -> tuple[Any, Any]:
     """The shape of a SELECT, and what statements of this shape are run by in some role; None for what is not known."""
-    repeated = _repeated.get(id(select))
-    if repeated is not None and repeated[0]() is select:
-        shape = (role + repeated[1][0], repeated[1][1])
-        known = kept_shape(dialect, shape[0])
-        if known is not None:
-            return shape, known
     found = statement_shape(select)
     if found is None:
         return None, None
-    known = kept_shape(dialect, role + found[0])
-    if known is None:
-        found = shape_by_aliases(select) or found
-        known = kept_shape(dialect, role + found[0])
-    if known is not None and getattr(found[1], "numbers", None):
-        # to number aliases takes some time: done once where the statement is executed again
-        key = id(select)
-        _repeated[key] = (ref(select, lambda _: _repeated.pop(key, None)), found)
-    return (role + found[0], found[1]), known
+    shape = (role + found[0], found[1]) if role else found
+    return shape, kept_shape(dialect, shape[0])
 
 
 def kept_shape(dialect: Any, key: Any) -> Any:

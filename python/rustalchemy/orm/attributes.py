@@ -17,7 +17,7 @@ from sqlalchemy.sql import cache_key, coercions, roles, visitors
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from .. import _core
-from .._sa import COMPILE_STATE_PLUGIN, _self_inspects, annotate
+from .._sa import COMPILE_STATE_PLUGIN, _self_inspects, annotate, mark_lasting
 from . import interfaces
 from ._attribute_impl import OP_APPEND as OP_APPEND
 from ._attribute_impl import OP_BULK_REPLACE as OP_BULK_REPLACE
@@ -311,6 +311,9 @@ class InstrumentedAttribute(_core.AttributeDescriptor, QuickComparison, Queryabl
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._comparison_templates = {}
         QueryableAttribute.__init__(self, *args, **kwargs)
+
+    def _memoized_attr_expression(self) -> Any:
+        return mark_lasting(QueryableAttribute._memoized_attr_expression(self))
 
     @util.rw_hybridproperty
     def __doc__(self) -> str | None:  # pyright: ignore[reportRedeclaration]

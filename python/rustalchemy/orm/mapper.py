@@ -18,7 +18,13 @@ from sqlalchemy.sql.cache_key import MemoizedHasCacheKey
 from sqlalchemy.util import HasMemoized
 
 from .. import _core
-from .._sa import _entity_namespace_key, _self_inspects, annotate_for_entity, tag_method_for_warnings
+from .._sa import (
+    _entity_namespace_key,
+    _self_inspects,
+    annotate_for_entity,
+    mark_lasting,
+    tag_method_for_warnings,
+)
 from . import attributes, instrumentation
 from ._mapper_inheritance import _MapperInheritance
 from ._mapper_properties import _ColumnMapping as _ColumnMapping
@@ -346,7 +352,7 @@ class Mapper(
         if self.persist_selectable is not self.local_table:
             # DML against a joined mapper goes to its own table
             annotations["dml_table"] = annotate_for_entity(self.local_table, dict(annotations), self)
-        return annotate_for_entity(self.selectable, annotations, self)
+        return mark_lasting(annotate_for_entity(self.selectable, annotations, self))
 
     @util.memoized_property
     def select_identity_token(self) -> Any:

@@ -239,7 +239,7 @@ class ColumnProperty(
         def _memoized_method___clause_element__(self) -> Any:
             if self.adapter:
                 return self.adapter(self.prop.columns[0], self.prop.key)
-            return self._orm_annotate_column(self.prop.columns[0])
+            return _sa.mark_lasting(self._orm_annotate_column(self.prop.columns[0]))
 
         def _memoized_attr_info(self) -> Any:
             element = self.__clause_element__()

@@ -25,6 +25,7 @@ pub mod comparison;
 pub mod criteria;
 pub mod descriptor;
 pub mod driver;
+mod element_description;
 mod errors;
 pub mod expiry;
 pub mod flags;
@@ -145,7 +146,7 @@ mod _core {
     #[pymodule_export]
     use crate::short_select::{FetchedRows, ReadySelect, query_rows};
     #[pymodule_export]
-    use crate::statement_shape::PlainShapes;
+    use crate::statement_shape::StatementShapes;
     #[pymodule_export]
     use crate::token::EventToken;
 

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::imports::ImportedType;
 use crate::lane;
 use crate::prepared::{self, PreparedRow};
-use crate::statement_shape::{Parts, PlainShapes};
+use crate::statement_shape::StatementShapes;
 use crate::unit_of_work::UnitOfWork;
 use crate::unit_of_work_core::UowRef;
 
@@ -52,24 +52,28 @@ impl ReadySelect {
 /// Runs a statement; nothing if Python has to do it.
 pub fn run<'py>(
     session: &Bound<'py, UnitOfWork>,
-    shapes: &Bound<'py, PlainShapes>,
+    shapes: &Bound<'py, StatementShapes>,
     statement: &Bound<'py, PyAny>,
 ) -> PyResult<Option<FetchedRows>> {
     let (py, uow) = (session.py(), UnitOfWork::handle(session));
     if !statement.get_type().is(SELECT.get(py)?) {
         return Ok(None);
     }
-    // First what a statement that was executed before does not pass.
-    let Some(parts) = Parts::of(statement)? else { return Ok(None) };
-    if !is_ours(statement)? || !prepared::is_plain(session)? || !prepared::is_flushed(session, uow)? {
+    if !is_ours(statement)?
+        || has_parameters(statement)?
+        || !prepared::is_plain(session)?
+        || !prepared::is_flushed(session, uow)?
+    {
         return Ok(None);
     }
     let Some(lane) = lane::of_session(session)? else { return Ok(None) };
-    let Some((key, parameters)) = shapes.get().shape(&parts)? else { return Ok(None) };
+    let Some((key, parameters)) = shapes.get().of(statement)? else { return Ok(None) };
     let Some(ready) = ready_for(&lane, &key)? else { return Ok(None) };
     let mut values: SmallVec<[Bound<'py, PyAny>; 4]> = SmallVec::with_capacity(parameters.len());
     for parameter in parameters {
-        if parameter.getattr(intern!(py, "required"))?.is_truthy()? {
+        if parameter.getattr(intern!(py, "required"))?.is_truthy()?
+            || !parameter.getattr(intern!(py, "callable"))?.is_none()
+        {
             return Ok(None);
         }
         values.push(parameter.getattr(intern!(py, "value"))?);
@@ -93,6 +97,13 @@ pub fn query_rows<'py>(
     let Some(lane) = lane::of_session(session)? else { return Ok(None) };
     let values: SmallVec<[Bound<'py, PyAny>; 4]> = values.iter().collect();
     prepared.get().objects(session, uow, &lane, &values)
+}
+
+/// Whether a SELECT was given values of parameters (`Select.params()`).
+fn has_parameters(statement: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = statement.py();
+    let given = statement.getattr_opt(intern!(py, "_params"))?;
+    given.map_or(Ok(false), |given| given.is_truthy())
 }
 
 /// Whether a SELECT is of mapped classes, and has no execution options.

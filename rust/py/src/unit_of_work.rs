@@ -28,7 +28,7 @@ use crate::raw;
 use crate::row_plan::RowPlan;
 use crate::short_select::{self, FetchedRows};
 use crate::state::{StateRef, state_of};
-use crate::statement_shape::PlainShapes;
+use crate::statement_shape::StatementShapes;
 use crate::unit_of_work_core::{SessionPtr, UnitOfWorkCore, UowRef};
 
 /// The unit of work of one session.
@@ -292,7 +292,7 @@ impl UnitOfWork {
     /// The rows of a SELECT whose shape was run before; None if it has to take the ordinary way.
     fn _uow_select<'py>(
         slf: &Bound<'py, Self>,
-        shapes: &Bound<'py, PlainShapes>,
+        shapes: &Bound<'py, StatementShapes>,
         statement: &Bound<'py, PyAny>,
     ) -> PyResult<Option<FetchedRows>> {
         short_select::run(slf, shapes, statement)
