@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -21,8 +23,10 @@ def test_document(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The blocks run one after the other; their assertions hold."""
     monkeypatch.chdir(tmp_path)
     text = path.read_text()
-    namespace: dict[str, object] = {"__name__": f"document_{path.stem}"}
+    # a module, so that its classes can be pickled
+    module = ModuleType(f"document_{path.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     for match in BLOCK.finditer(text):
         line = text[: match.start()].count("\n") + 1
         code = compile("\n" * line + match.group(1), str(path), "exec", dont_inherit=True)
-        exec(code, namespace)
+        exec(code, vars(module))

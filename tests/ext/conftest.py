@@ -10,10 +10,30 @@ import pytest
 
 from .awaiting import World
 
+EXTENSIONS = [
+    "associationproxy",
+    "automap",
+    "horizontal_shard",
+    "hybrid",
+    "indexable",
+    "mutable",
+    "orderinglist",
+    "serializer",
+]
+
 
 def extensions(package: str) -> SimpleNamespace:
     """`orm` and the modules of `ext` of one package."""
-    names = ["associationproxy", "automap", "horizontal_shard", "hybrid", "mutable", "orderinglist", "indexable"]
+    names = [
+        "associationproxy",
+        "automap",
+        "horizontal_shard",
+        "hybrid",
+        "mutable",
+        "orderinglist",
+        "indexable",
+        "serializer",
+    ]
     modules = {name: importlib.import_module(f"{package}.ext.{name}") for name in names}
     return SimpleNamespace(name=package, orm=importlib.import_module(f"{package}.orm"), **modules)
 

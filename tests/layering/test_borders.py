@@ -76,7 +76,7 @@ import sys
 import sqlalchemy as sa
 import rustalchemy.ext.associationproxy, rustalchemy.ext.automap, rustalchemy.ext.declarative, rustalchemy.ext.hybrid
 import rustalchemy.ext.horizontal_shard, rustalchemy.ext.indexable
-import rustalchemy.ext.mutable, rustalchemy.ext.orderinglist
+import rustalchemy.ext.mutable, rustalchemy.ext.orderinglist, rustalchemy.ext.serializer
 from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 class Base(DeclarativeBase):
