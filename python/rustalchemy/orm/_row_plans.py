@@ -449,6 +449,8 @@ class RowPlanBuilder:
         for key, prop in mapper._props.items():
             if only is not None and key not in only:
                 continue
+            if not getattr(prop, "instrument", True):
+                continue  # the discriminator of a polymorphic selectable; an option may take it for an attribute
             column = found.get(prop)
             if column is None:
                 strategy_for_path = getattr(prop, "_strategy_for_path", None)
@@ -513,6 +515,7 @@ class PolymorphicPlans(dict[Any, Any]):
         )
         self._mapper = mapper
         self._column = column
+        self._identity_token = builder.context.identity_token
 
     def __missing__(self, identity: Any) -> Any:
         mapper = self._mapper
@@ -537,9 +540,10 @@ class PolymorphicPlans(dict[Any, Any]):
                 f"refers to {self._mapper.polymorphic_map[discriminator]}, which is not a sub-mapper of the requested "
                 f"{self._mapper}"
             )
+        key = self._mapper.identity_key_from_primary_key(identity, self._identity_token)
         raise sa_exc.InvalidRequestError(
-            f"Row with identity key {self._mapper.identity_key_from_primary_key(identity)} can't be loaded into an "
-            f"object; the polymorphic discriminator column '{self._column}' {what}"
+            f"Row with identity key {key} can't be loaded into an object; the polymorphic discriminator column "
+            f"'{self._column}' {what}"
         )
 
 

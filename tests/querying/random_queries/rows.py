@@ -98,5 +98,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         (6, "cat", "a", 4, 3, None, None, 7),
         (7, "puppy", "e", 1, 5, 2, None, None),
     ),
+    "ports": _of("id name", (1, "a"), (2, "b"), (3, "c")),
+    "vessels": _of("id name tons port_id", (1, "a", 5, 1), (2, "b", None, None)),
+    "barges": _of("id name tons port_id length", (11, "b", 50, 1, 9), (12, "c", 60, 2, 3), (13, "a", None, None, 3)),
+    "tugs": _of("id name tons port_id power", (21, "a", 7, 1, 4), (22, "q", 8, 2, None)),
     "bones": _of("id name dog_id", (1, "a", 2), (2, "b", 2), (3, "c", 4), (4, "d", None)),
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 
 from .steps import Program, Query, Touch
 from .zoo import declare, make_database
@@ -62,6 +62,8 @@ class Run:
             **self.zoo.classes,
             **{name: getattr(self.zoo.orm, name) for name in _ORM_NAMES},
             "s": self.session,
+            "upsert": sqlite.insert,
+            "gc": gc,
         }
         # held, so that no collector decides what the session knows from step to step
         self.objects: list[Any] = []
@@ -100,7 +102,7 @@ class Run:
         # what only cycles hold is not to be seen
         gc.collect()
         seen["outcome"] = outcome
-        seen["sent"] = _in_order(self.sent)
+        seen["sent"] = _in_order([_without_discriminator(plain(text)) for text in self.sent])
         seen["warned"] = [plain(str(warning.message)) for warning in warned]
         with self.session.no_autoflush:
             self._adopt()
@@ -260,13 +262,19 @@ class Run:
             return {plain(str(key)): self._show(member) for key, member in value.items()}
         if type(value).__name__ == "_AssociationList" or isinstance(value, list):
             return [self._show(member) for member in value]
-        return repr(value)
+        return plain(repr(value))
 
     def _look(self, obj: Any) -> Any:
         """Loaded values of an object and its state; nothing is loaded to find out."""
         state = sa.inspect(obj)
-        values = {key: self._show(v) for key, v in sorted(state.dict.items()) if not key.startswith("_")}
-        return values, sorted(state.unloaded), obj in self.session, state.modified
+        # what tells the classes of a union apart is no attribute, but SQLAlchemy's options may load it as one
+        values = {key: self._show(v) for key, v in sorted(state.dict.items()) if key[0] != "_" and key != "type"}
+        return values, sorted(state.unloaded - {"type"}), obj in self.session, state.modified
+
+
+def _without_discriminator(text: str) -> str:
+    """A statement as it is whether or not what tells the classes of a union apart is refreshed with the rest."""
+    return text.replace(", pjoin.type", "")
 
 
 def _name(obj: Any) -> str:

@@ -47,7 +47,9 @@ def shapes() -> dict[str, Shape]:
         mapper = sa.inspect(cls, raiseerr=False)
         if mapper is None:
             continue
-        columns = {prop.key: prop for prop in mapper.column_attrs if prop.key not in ("level", "rating", "kind")}
+        columns = {
+            prop.key: prop for prop in mapper.column_attrs if prop.key not in ("level", "rating", "kind", "type")
+        }
         numbers = [k for k, p in columns.items() if isinstance(p.columns[0].type, sa.Integer)]
         texts = [k for k, p in columns.items() if isinstance(p.columns[0].type, sa.String)]
         if name == "User":
@@ -56,7 +58,7 @@ def shapes() -> dict[str, Shape]:
             Relation(p.key, p.mapper.class_.__name__, bool(p.uselist), p.lazy not in ("dynamic", "write_only"))
             for p in mapper.relationships
         ]
-        table = mapper.base_mapper.local_table
+        table = mapper.local_table if mapper.concrete else mapper.base_mapper.local_table
         keys = [tuple(row[column.name] for column in table.primary_key) for row in ROWS[table.name]]
         found[name] = Shape(
             name,

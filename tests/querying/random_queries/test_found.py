@@ -183,6 +183,23 @@ FOUND = {
         s.delete(c)
         c.shapes, c.people
     """,
+    "column options of concrete classes": """
+        s.scalars(select(Barge).options(load_only(Barge.name))).all()
+        s.scalars(select(Vessel).options(load_only(Vessel.name), undefer("*"))).all()
+        s.scalars(select(with_polymorphic(Vessel, "*", flat=True)).options(defer("*"))).all()
+        [(v.name, v.tons) for v in s.scalars(select(Vessel).options(defer(Vessel.tons)))]
+    """,
+    "columns of concrete classes that nothing selects": """
+        s.scalars(select(Port).where(exists().where(Barge.port_id == Port.id))).all()
+        s.scalars(select(Port.id).where(Vessel.id > 3)).all()
+        s.scalars(select(Port).where(exists(Barge.length).where(Barge.port_id == Port.id))).all()
+        s.scalars(select(Port.id).where(Barge.length > 3)).all()
+        s.scalars(select(Port).join(Port.vessels).where(Vessel.tons > 5)).unique().all()
+    """,
+    "the identity token of a row that says another class": """
+        t = select(Puppy).from_statement(text("SELECT * FROM animals")).execution_options(identity_token="t")
+        s.scalars(t).all()
+    """,
     "a statement is refused by the name of the method": """
         s.query(User).from_statement(select(User))[1:2]
         s.query(User).from_statement(select(User)).limit(1)

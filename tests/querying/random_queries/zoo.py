@@ -30,6 +30,7 @@ def declare(orm_name: str) -> SimpleNamespace:
         **_places(orm, Base),
         **_records(orm, Base),
         **_kinds(orm, Base),
+        **_vessels(orm, importlib.import_module(orm_name.replace(".orm", ".ext.declarative")), Base),
     }
     orm.configure_mappers()
     if orm_name == "sqlalchemy.orm":
@@ -355,6 +356,47 @@ def _kinds(orm: Any, Base: Any) -> dict[str, Any]:
         dog = orm.relationship("Dog", back_populates="bones")
 
     return {class_.__name__: class_ for class_ in (Animal, Dog, Puppy, Cat, Bone)}
+
+
+def _vessels(orm: Any, declarative: Any, Base: Any) -> dict[str, Any]:
+    """Concrete table inheritance: a row of one table each, all of them in a union."""
+
+    class Port(Base):
+        __tablename__ = "ports"
+        id = orm.mapped_column(Integer, primary_key=True)
+        name = orm.mapped_column(String(30))
+        vessels = orm.relationship("Vessel", back_populates="port", order_by="Vessel.id")
+
+    class Vessel(declarative.ConcreteBase, Base):
+        __tablename__ = "vessels"
+        id = orm.mapped_column(Integer, primary_key=True)
+        name = orm.mapped_column(String(30))
+        tons = orm.mapped_column(Integer)
+        port_id = orm.mapped_column(ForeignKey("ports.id"))
+        port = orm.relationship("Port", back_populates="vessels")
+        __mapper_args__ = {"polymorphic_identity": "vessel", "concrete": True}
+
+    class Barge(Vessel):
+        __tablename__ = "barges"
+        id = orm.mapped_column(Integer, primary_key=True)
+        name = orm.mapped_column(String(30))
+        tons = orm.mapped_column(Integer)
+        port_id = orm.mapped_column(ForeignKey("ports.id"))
+        length = orm.mapped_column(Integer)
+        port = orm.relationship("Port", back_populates="vessels")
+        __mapper_args__ = {"polymorphic_identity": "barge", "concrete": True}
+
+    class Tug(Vessel):
+        __tablename__ = "tugs"
+        id = orm.mapped_column(Integer, primary_key=True)
+        name = orm.mapped_column(String(30))
+        tons = orm.mapped_column(Integer)
+        port_id = orm.mapped_column(ForeignKey("ports.id"))
+        power = orm.mapped_column(Integer, deferred=True)
+        port = orm.relationship("Port", back_populates="vessels")
+        __mapper_args__ = {"polymorphic_identity": "tug", "concrete": True}
+
+    return {class_.__name__: class_ for class_ in (Port, Vessel, Barge, Tug)}
 
 
 def make_database(zoo: SimpleNamespace) -> Any:

@@ -41,9 +41,21 @@ class ConcreteBase:
         if mapper.with_polymorphic:
             return
         name = cls._discriminator_name()
-        union = cls._create_polymorphic_union(list(mapper.self_and_descendants), name)
+        mappers = list(mapper.self_and_descendants)
+        _keep_own_columns(mappers)
+        union = cls._create_polymorphic_union(mappers, name)
         mapper._set_with_polymorphic(("*", union))
         mapper._set_polymorphic_on(union.c[name])
+
+
+def _keep_own_columns(mappers: list[Mapper[Any]]) -> None:
+    """What a class and its parent both have stands for a column of its own table, where nothing selects the entity."""
+    for mapper in mappers:
+        parent = mapper.inherits
+        for key in mapper.column_attrs.keys() if parent else ():
+            if key in parent.column_attrs:
+                for one in (mapper, parent):
+                    one.class_manager[key].comparator.__clause_element__()
 
 
 class AbstractConcreteBase(ConcreteBase):
