@@ -13,6 +13,7 @@ from .awaiting import World
 EXTENSIONS = [
     "associationproxy",
     "automap",
+    "baked",
     "horizontal_shard",
     "hybrid",
     "indexable",
@@ -27,6 +28,7 @@ def extensions(package: str) -> SimpleNamespace:
     names = [
         "associationproxy",
         "automap",
+        "baked",
         "horizontal_shard",
         "hybrid",
         "mutable",

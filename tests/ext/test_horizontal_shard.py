@@ -306,6 +306,7 @@ def expected(name: str) -> dict[str, Any]:
     return observed("sqlalchemy", scenarios[name])
 
 
+@pytest.mark.sqlalchemy21
 @pytest.mark.parametrize("name", scenarios)
 def test_both_agree(name: str) -> None:
     theirs = expected(name)

@@ -74,7 +74,8 @@ def test_a_program_does_not_load_sqlalchemys_orm() -> None:
     program = """
 import sys
 import sqlalchemy as sa
-import rustalchemy.ext.associationproxy, rustalchemy.ext.automap, rustalchemy.ext.declarative, rustalchemy.ext.hybrid
+import rustalchemy.ext.associationproxy, rustalchemy.ext.automap, rustalchemy.ext.baked
+import rustalchemy.ext.declarative, rustalchemy.ext.hybrid
 import rustalchemy.ext.horizontal_shard, rustalchemy.ext.indexable
 import rustalchemy.ext.mutable, rustalchemy.ext.orderinglist, rustalchemy.ext.serializer
 from rustalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
