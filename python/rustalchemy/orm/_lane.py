@@ -47,6 +47,9 @@ CORE_OPTIONS = frozenset(
     }
 )
 
+# Those by which rows are to stay in the database until they are asked for.
+STREAM_OPTIONS = frozenset({"max_row_buffer", "stream_results", "yield_per"})
+
 # A connection has its isolation level once and for all.
 _STATEMENT_OPTIONS = CORE_OPTIONS - {"isolation_level"}
 
@@ -199,11 +202,22 @@ class Lane:
             description = cursor.description
         except BaseException as err:
             self._raise(err, sql, parameters, cursor)
-        try:
-            cursor.close()
-        except Exception as err:
-            self.close_failed(err)
+        self.close(cursor)
         return rows, description
+
+    def fetch_page(self, sql: str, parameters: Sequence[Any], most: int) -> tuple[list[Row], Any]:
+        """Execute, and return the first rows and the cursor for the others, or None in its place if these were all."""
+        cursor: Any = None
+        try:
+            cursor = self._dbapi_connection.cursor()
+            cursor.execute(sql, parameters)
+            rows = cursor.fetchmany(most)
+        except BaseException as err:
+            self._raise(err, sql, parameters, cursor)
+        if len(rows) == most:
+            return rows, cursor
+        self.close(cursor)
+        return rows, None
 
     def insert(self, sql: str, parameters: Sequence[Any]) -> int:
         """Execute one INSERT, and return the key it generated."""
@@ -214,10 +228,7 @@ class Lane:
             key: int = cursor.lastrowid
         except BaseException as err:
             self._raise(err, sql, parameters, cursor)
-        try:
-            cursor.close()
-        except Exception as err:
-            self.close_failed(err)
+        self.close(cursor)
         return key
 
     def execute(self, sql: str, rows: Sequence[Row] | _core.RowStream) -> int:
@@ -234,11 +245,15 @@ class Lane:
         except BaseException as err:
             parameters = list(rows)
             self._raise(err, sql, parameters if many else parameters[0], cursor, many)
+        self.close(cursor)
+        return matched
+
+    def close(self, cursor: Any) -> None:
+        """Close a cursor that has done its work."""
         try:
             cursor.close()
         except Exception as err:
             self.close_failed(err)
-        return matched
 
     def close_failed(self, err: Exception) -> None:
         """A cursor that has done its work could not be closed: that is logged, not raised."""
@@ -247,6 +262,10 @@ class Lane:
     def refuse(self, err: BaseException, sql: str, rows: Sequence[Any]) -> NoReturn:
         """Raise what Core would for values that cannot become parameters; must be called while it is being handled."""
         self._raise(err, sql, rows, None)
+
+    def fetch_failed(self, err: BaseException, connection: Any, cursor: Any) -> NoReturn:
+        """Raise what Core would when rows cannot be fetched; must be called while it is being handled."""
+        _sa.handle_dbapi_exception(connection, err, None, None, cursor, _ErrorContext(False))
 
     def fail(
         self, err: BaseException, sql: str, parameters: Sequence[Any], cursor: Any, executemany: bool = False

@@ -12,7 +12,8 @@ from sqlalchemy.sql.compiler import WARN_LINTING
 
 from .. import _core
 from ._lane import Lane
-from ._results import FetchedResult, result_metadata, tell_query
+from ._lane_cursor import LaneCursor, first_page
+from ._results import FetchedResult, chunked_result, needs_all_rows, result_metadata, tell_query
 from ._row_loading import RowLoad, plan_variant, refuse_expunged, statement_plan
 from ._row_plans import RowSource, StatementPlan
 from .context import QueryContext
@@ -255,17 +256,7 @@ class PreparedSelect:
             return _Reading(known, None, None)
         if top is not None:
             load_options += {"_sa_top_level_orm_context": top}
-        context = QueryContext(
-            self._compiled.compile_state,
-            statement,
-            statement,
-            call.params,
-            session,
-            load_options,
-            call.execution_options,
-            call.bind_arguments,
-            extracted,
-        )
+        context = self._context(session, statement, load_options, call, extracted)
         return self._reading_with(context, variant, execution)
 
     def _reading_with(self, context: QueryContext, variant: Any, execution: Callable[[], Any]) -> _Reading:
@@ -278,6 +269,26 @@ class PreparedSelect:
         if kept.needs_context:
             return _Reading(kept.plan, context, None)
         return _Reading(kept.plan, None, kept.plan.restamp(context) if kept.options_vary else None)
+
+    def _context(
+        self,
+        session: Any,
+        statement: Any,
+        load_options: Any,
+        call: Call,
+        extracted: Optional[Sequence[Any]] = None,
+    ) -> QueryContext:
+        return QueryContext(
+            self._compiled.compile_state,
+            statement,
+            statement,
+            call.params,
+            session,
+            load_options,
+            call.execution_options,
+            call.bind_arguments,
+            extracted,
+        )
 
     def _has_plan(self, statement: Any, load_options: Any) -> bool:
         """Whether rows can be read without knowing anything about the cursor."""
@@ -387,6 +398,10 @@ class PreparedSelect:
             lane.refuse(err, sql, [given or {}])
         if given and not call.params:
             call = call._replace(params=given)
+        page = first_page(statement, load_options, call.execution_options)
+        if page:
+            own = self._context(session, statement, load_options, call, extracted)
+            return self._streamed(lane, sql, parameters, page, own)
         execution = partial(session._uow_use, lane.fetch, sql, parameters)
         reading = self._reading(session, statement, load_options, call, execution, extracted)
         plan, context, _ = reading
@@ -404,6 +419,18 @@ class PreparedSelect:
         if load_options is not DEFAULT_OPTIONS:
             tell_query(result, compile_state, plan)
         return result
+
+    def _streamed(self, lane: Lane, sql: str, parameters: Sequence[Any], page: int, context: QueryContext) -> Any:
+        """A Result whose rows are fetched when they are asked for; None if Core has to say that they cannot be."""
+        use, load_options = context.session._uow_use, context.load_options
+        variant = _variant(load_options)
+        kept = self._plans.get(variant) if context.identity_token is None else None
+        execution = partial(use, lane.fetch, sql, parameters)
+        plan = self._plan(context, variant, execution) if kept is None else kept.plan
+        if context.yield_per and needs_all_rows(context, plan):
+            return None
+        rows = use(LaneCursor, lane, sql, parameters, page)
+        return chunked_result(context, plan, rows.fetch, RowLoad(context, plan).rows, rows, server_side=False)
 
 
 class _Reading(NamedTuple):

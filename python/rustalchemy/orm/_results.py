@@ -174,15 +174,39 @@ def fetched_scalars(rows: _core.FetchedRows) -> Any:
     return FetchedResult.of(rows).scalars()
 
 
+def needs_all_rows(context: QueryContext, plan: StatementPlan) -> bool:
+    """Whether a result's first object may need its last row."""
+    return bool(plan.requires_uniquing or context.compile_state.multi_row_eager_loaders)
+
+
 def chunked_result(
     context: QueryContext,
     plan: StatementPlan,
-    uniquing: Uniquing,
-    chunks: Callable[[Optional[int]], Iterator[list[Any]]],
+    fetch: Callable[[Optional[int]], list[Any]],
+    read: Callable[[list[Any]], list[Any]],
     raw: Any,
     server_side: bool,
 ) -> Any:
-    """The Result of one execution whose rows arrive by ``chunks``."""
+    """The Result of one execution whose rows arrive in chunks.
+
+    ``fetch``: so many raw rows, or all; ``read``: what becomes of them; ``raw``: what closes where the result does.
+    """
+    uniquing = Uniquing(context.load_options, plan)
+
+    def chunks(size: Optional[int]) -> Iterator[list[Any]]:
+        while True:
+            if size:
+                uniquing.refuse_yield_per()
+            fetched = fetch(size or None)
+            if size and not fetched:
+                return
+            yield read(fetched)
+            if not size:
+                return
+
+    if context.execution_options.get("prebuffer_rows", False):
+        buffered = list(chunks(None))
+        chunks = lambda size: iter(buffered)  # noqa: E731
     result: Any = ChunkedResult(
         _sa.result_metadata(plan.labels, plan.names(context.query), uniquing.filters, uniquing.entity_filters),
         chunks,

@@ -14,7 +14,7 @@ from weakref import WeakSet
 from sqlalchemy.sql import roles
 from sqlalchemy.sql.selectable import Select
 
-from ._lane import CORE_OPTIONS, Lane
+from ._lane import CORE_OPTIONS, STREAM_OPTIONS, Lane
 from ._prepared_select import DEFAULT_OPTIONS, Call, PreparedSelect
 from ._statement_shape import statement_shape
 from .context import PLUGIN
@@ -37,6 +37,9 @@ _SHAPES = "_rustalchemy_shapes"
 _SHAPE_COUNTS = "_rustalchemy_shape_counts"
 _NO_SHAPES: dict[Any, Any] = {}
 _dialects: WeakSet[Any] = WeakSet()
+
+# options that only Core can heed
+_OTHER_OPTIONS = CORE_OPTIONS - STREAM_OPTIONS
 
 _Prepared = TypeVar("_Prepared")
 
@@ -135,8 +138,8 @@ def execute_with_options(
     """As :func:`execute_cached`, for an execution whose options are known and whose listeners have run."""
     if (
         isinstance(params, (list, tuple))
-        or not CORE_OPTIONS.isdisjoint(execution_options)
-        or not CORE_OPTIONS.isdisjoint(statement._execution_options)
+        or not _OTHER_OPTIONS.isdisjoint(execution_options)
+        or not _OTHER_OPTIONS.isdisjoint(statement._execution_options)
     ):
         return None
     prepared, parameters, params = _prepared(statement, lane.dialect, params)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, Optional
 
@@ -16,7 +15,7 @@ from ._load_object import _load_scalar_attributes as _load_scalar_attributes
 from ._load_object import _props_with_primary_key as _props_with_primary_key
 from ._load_object import get_from_identity
 from ._merge_result import merge_frozen_result, merge_result
-from ._results import FetchedResult, Uniquing, chunked_result, result_metadata
+from ._results import FetchedResult, chunked_result, needs_all_rows, result_metadata
 from ._row_loading import RowLoad, statement_plan
 from ._row_plans import RowSource
 from .context import QueryContext
@@ -46,7 +45,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
                 cursor._metadata,
             ),
         )
-        if context.yield_per and (plan.requires_uniquing or context.compile_state.multi_row_eager_loaders):
+        if context.yield_per and needs_all_rows(context, plan):
             raise sa_exc.InvalidRequestError(
                 "Can't use yield_per with eager loaders that require uniquing or row buffering, e.g. joinedload() "
                 "against collections or subqueryload().  Consider the selectinload() strategy for better flexibility "
@@ -55,27 +54,12 @@ def instances(cursor: Any, context: QueryContext) -> Any:
     except Exception:
         cursor.close()
         raise
-    load = RowLoad(context, plan)
-    uniquing = Uniquing(context.load_options, plan)
     logs_rows = getattr(cursor, "_row_logging_fn", None) is not None
 
-    def chunks(size: Optional[int]) -> Iterator[list[Any]]:
-        while True:
-            if size:
-                uniquing.refuse_yield_per()
-                fetched = cursor._fetchmany_impl(size)
-                if not fetched:
-                    return
-            else:
-                fetched = cursor._fetchall_impl()
-            if logs_rows:
-                _sa.log_rows(cursor, fetched)
-            yield load.rows(fetched if isinstance(fetched, list) else list(fetched))
-            if not size:
-                return
+    def fetch(size: Optional[int]) -> list[Any]:
+        fetched = cursor._fetchmany_impl(size) if size else cursor._fetchall_impl()
+        if logs_rows:
+            _sa.log_rows(cursor, fetched)
+        return fetched if isinstance(fetched, list) else list(fetched)
 
-    source: Callable[[Optional[int]], Iterator[list[Any]]] = chunks
-    if context.execution_options.get("prebuffer_rows", False):
-        buffered = list(chunks(None))
-        source = lambda size: iter(buffered)  # noqa: E731
-    return chunked_result(context, plan, uniquing, source, cursor, cursor.context._is_server_side)
+    return chunked_result(context, plan, fetch, RowLoad(context, plan).rows, cursor, cursor.context._is_server_side)

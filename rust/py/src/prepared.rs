@@ -16,11 +16,12 @@ use crate::attribute::AttrCore;
 use crate::driver;
 use crate::errors;
 use crate::flags::{self, passive};
-use crate::hydrate::{self, HydrateOptions};
+use crate::hydrate::{self, Execution, HydrateOptions};
 use crate::identity::{FoundState, base_of_manager};
 use crate::imports;
 use crate::instance_state::{InstanceState, Living};
 use crate::lane;
+use crate::load_context::LoadMemory;
 use crate::manager::{ClassManager, ManagerCore};
 use crate::names;
 use crate::row_plan::RowPlan;
@@ -153,12 +154,10 @@ impl PreparedRow {
         let missing = || PyIndexError::new_err("a statement with fewer parameters");
         let parameters = self.filled(py, |part| values.get(part).cloned().ok_or_else(missing));
         let Some(parameters) = driver::unless_unprocessable(py, parameters)? else { return Ok(None) };
-        let rows = {
-            let _inside = uow.enter(py)?;
-            lane::fetch(lane, self.sql.bind(py), &parameters)?
-        };
+        let _inside = uow.enter(py)?;
+        let execution = Execution { lane, sql: self.sql.bind(py), parameters: parameters.as_any() };
         let options = HydrateOptions::default();
-        hydrate::hydrate(session, uow.as_ptr(), self.plan.bind(py), &rows, options, None).map(Some)
+        hydrate::load(session, uow.as_ptr(), self.plan.get(), &execution, options, LoadMemory::default()).map(Some)
     }
 
     /// The driver's rows, if the session has a lane of this dialect.
