@@ -415,12 +415,14 @@ class _ORMCompileState(_AbstractORMCompileState):
         bind_arguments: Any,
         flushes: bool,
     ) -> tuple[Any, Any, Any]:
-        load_options, execution_options = QueryContext.default_load_options.from_execution_options(
-            "_sa_orm_load_options",
-            {"populate_existing", "autoflush", "yield_per", "identity_token", "sa_top_level_orm_context"},
-            execution_options,
-            statement._execution_options,
-        )
+        load_options: Any = QueryContext.default_load_options
+        if execution_options or statement._execution_options:
+            load_options, execution_options = load_options.from_execution_options(
+                "_sa_orm_load_options",
+                {"populate_existing", "autoflush", "yield_per", "identity_token", "sa_top_level_orm_context"},
+                execution_options,
+                statement._execution_options,
+            )
         if "sa_top_level_orm_context" in execution_options:
             top = execution_options["sa_top_level_orm_context"]
             execution_options = top.query._execution_options.merge_with(top.execution_options, execution_options)

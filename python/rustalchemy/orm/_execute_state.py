@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from .mapper import Mapper
     from .path_registry import PathRegistry
     from .session import Session
+
+
+@functools.cache
+def _default_compile_options() -> Any:
+    from .context import _ORMCompileState
+
+    return _ORMCompileState.default_compile_options
 
 
 class ORMExecuteState(util.MemoizedSlots):
@@ -174,14 +182,10 @@ class ORMExecuteState(util.MemoizedSlots):
         self._update_execution_options = self._update_execution_options.union(opts)
 
     def _orm_compile_options(self) -> Any:
-        from . import context
-
-        if not self.is_select:
+        if not self.statement.is_select:
             return None
         options = getattr(self.statement, "_compile_options", None)
-        if options is not None and options.isinstance(context._ORMCompileState.default_compile_options):
-            return options
-        return None
+        return options if options is not None and options.isinstance(_default_compile_options()) else None
 
     @property
     def lazy_loaded_from(self) -> Any:

@@ -9,11 +9,23 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 from sqlalchemy.inspection import inspect
 from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter
+from sqlalchemy.sql.schema import Column
 from sqlalchemy.sql.util import ClauseAdapter, adapt_criterion_to_null
 
 from .._sa import anonymous_fromclause, identifying_key
 from ._typing import insp_is_aliased_class
 from .base import LoaderCallableStatus, PassiveFlag, state_str
+
+
+def _compares_with_column(criterion: Any) -> bool:
+    """Whether a criterion compares a parameter with a column of a table, and nothing more."""
+    return (
+        type(criterion) is BinaryExpression
+        and type(criterion.left) is BindParameter
+        and isinstance(criterion.right, Column)
+        and not criterion.modifiers
+    )
 
 
 class _RelationshipComparison:
@@ -76,7 +88,13 @@ class _RelationshipComparison:
 
         if self.secondary is not None and alias_secondary:
             criterion = ClauseAdapter(anonymous_fromclause(self.secondary)).traverse(criterion)
-        criterion = visitors.cloned_traverse(criterion, {}, {"bindparam": visit_bindparam})
+        if _compares_with_column(criterion):
+            # what cloned_traverse() does to any expression
+            criterion = criterion._clone()
+            criterion.left = criterion.left._clone()
+            visit_bindparam(criterion.left)
+        else:
+            criterion = visitors.cloned_traverse(criterion, {}, {"bindparam": visit_bindparam})
         return adapt_source(criterion) if adapt_source else criterion
 
     def _get_attr_w_warn_on_none(self, mapper: Any, state: Any, dict_: Any, column: Any) -> Callable[[], Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import util
@@ -157,11 +158,13 @@ class StatementExecution(SessionBinds):
             listeners = self._execute_listeners(_parent_execute_state, _add_event)
             if listeners:
                 unprocessed = options
+                is_plain = not bind_arguments
                 if compile_state_cls is not None:
                     # listeners see load options etc.; what this pass adds must not reach the second one
                     statement, options, params = compile_state_cls.orm_pre_session_exec(
                         self, statement, params, options, bind_arguments, False
                     )
+                seen = dict(bind_arguments)
                 state = ORMExecuteState(
                     self,  # type: ignore[arg-type]
                     statement,
@@ -179,6 +182,13 @@ class StatementExecution(SessionBinds):
                 statement = state.statement
                 params = state.parameters
                 options = unprocessed.union(state._update_execution_options)
+                if is_plain and not options and _is_same(bind_arguments, seen) and may_be_cached(statement, params):
+                    # nothing is left of the listeners but the statement
+                    self._autoflush()
+                    is_flushed = True
+                    result = execute_cached(self, statement, params)
+                    if result is not None:
+                        return result.scalar() if _scalar_result else result
 
         if compile_state_cls is not None:
             statement, options, params = compile_state_cls.orm_pre_session_exec(
@@ -208,7 +218,7 @@ class StatementExecution(SessionBinds):
         elif _scalar_result:
             return self._uow_use(connection.scalar, statement, params or {}, execution_options=options)
         else:
-            result = self._uow_use(connection.execute, statement, params, execution_options=options)
+            result = self._uow_use(_core_statements.execute, connection, statement, params, options)
         return result.scalar() if _scalar_result else result
 
     def _options_for(self, statement: Any, given: Mapping[str, Any]) -> util.immutabledict[str, Any]:
@@ -227,3 +237,7 @@ class StatementExecution(SessionBinds):
         if extra is not None:
             listeners.append(extra)
         return listeners
+
+
+def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(map(operator.is_, one.values(), other.values()))
