@@ -8,7 +8,7 @@ Core's modules in alphabetical order; append inside the section.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NoReturn, Optional
 
 from sqlalchemy import Column, Table
@@ -695,6 +695,25 @@ def result_metadata(labels: Any, names: Any, filters: Any, entity_filters: Any) 
         return SimpleResultMetaData(labels, names, _create_unique_filters=filters)
     older: Any = SimpleResultMetaData
     made: SimpleResultMetaData = older(labels, names, _unique_filters=entity_filters())
+    return made
+
+
+def named_metadata(metadata: SimpleResultMetaData, more: Iterable[tuple[int, tuple[Any, ...], Any]]) -> Any:
+    """Return column names of a result with a further name for some: position, names it has already, name."""
+    made = SimpleResultMetaData.__new__(SimpleResultMetaData)
+    for slot in SimpleResultMetaData.__slots__:
+        setattr(made, slot, getattr(metadata, slot))
+    keymap, indexes = dict(metadata._keymap), dict(metadata._key_to_index)
+    for position, names, name in more:
+        label = metadata._keys[position]
+        record = (position, label, (*names, name))
+        for key in (label, *names):
+            # of columns with one name, the last one has it
+            if keymap[key][0] == position:
+                keymap[key] = record
+        keymap[name] = record
+        indexes[name] = position
+    made._keymap, made._key_to_index = keymap, indexes
     return made
 
 

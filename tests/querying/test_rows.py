@@ -20,6 +20,7 @@ from sqlalchemy import (
     TypeDecorator,
     create_engine,
     event,
+    func,
     lambda_stmt,
     literal,
     select,
@@ -106,6 +107,23 @@ def test_rows_by_expression(world: SimpleNamespace) -> None:
     User = world.User
     row = world.session.execute(_statement(world)).first()
     assert row._mapping[User.id] == 7 and row._mapping[User.__table__.c.age] == 25
+
+
+def test_expressions_name_the_columns_of_their_own_statement(world: SimpleNamespace) -> None:
+    """However often a statement like it was executed: alone, twice, beside columns and of one name with another."""
+    User, session = world.User, world.session
+    for n in range(5):
+        more, same, label = User.age + n, User.age * 2, func.upper(User.name).label("who")
+        statement = select(more, User.id, label, same, same, User.name.label("who")).where(User.id == 7)
+        row = session.execute(statement).one()
+        assert row == (25 + n, 7, "JACK", 50, 50, "jack")
+        assert row._mapping[more] == 25 + n and row._mapping[label] == "JACK" and row._mapping[same] == 50
+        assert row._mapping[User.id] == 7 and row._mapping["who"] == row.who == "JACK"
+        assert more in row._mapping and User.age not in row._mapping
+        assert session.execute(statement).columns(label, more).one() == ("JACK", 25 + n)
+        assert session.execute(statement).scalars(more).one() == 25 + n
+        frozen = session.execute(statement).freeze()
+        assert frozen().one()._mapping[label] == "JACK"
 
 
 def test_columns_in_another_order_and_twice(world: SimpleNamespace) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.sql.selectable import Alias, FromClause, GenerativeSelect
 
 from .._sa import WriteableColumnCollection, _inspects, _self_inspects, annotate_for_entity
 from ._adapters import ORMAdapter, _is_alias_of_selectable, _TraceAdaptRole
+from .attributes import QueryableAttribute
 from .base import InspectionAttr
 from .interfaces import ORMColumnsClauseRole, ORMEntityColumnsClauseRole, ORMFromClauseRole
 from .path_registry import PathRegistry
@@ -107,7 +108,12 @@ class AliasedClass(inspection.Inspectable["AliasedInsp[_O]"], ORMColumnsClauseRo
 
     def _bind_attribute(self, key: str, attr: Any, insp: AliasedInsp[_O]) -> Any:
         """What an attribute of the class is for this alias: methods and descriptors rebound, columns adapted."""
-        if hasattr(attr, "__call__") and hasattr(attr, "__self__"):  # noqa: B004 - a type's slot must not count
+        # attributes are the commonest, and to know what they have not takes them long
+        if (
+            not isinstance(attr, QueryableAttribute)
+            and hasattr(attr, "__call__")  # noqa: B004 - a type's slot must not count
+            and hasattr(attr, "__self__")
+        ):
             return types.MethodType(attr.__func__, self)
         if hasattr(attr, "__get__"):
             attr = attr.__get__(None, self)

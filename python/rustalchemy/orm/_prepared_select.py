@@ -408,13 +408,14 @@ class PreparedSelect:
         fetched, rows = _rows(session, lane, sql, parameters, reading, load_options)
         metadata = self._metadata.get(load_options._legacy_uniquing)
         if metadata is None:
-            metadata = result_metadata(plan, load_options, statement)
-            if context is None and plan.names_are_fixed:
+            metadata = result_metadata(plan, load_options)
+            if context is None:
                 self._metadata[load_options._legacy_uniquing] = metadata
                 if load_options is DEFAULT_OPTIONS and plan is self.context_free_plan(False):
                     self.ready = self._ready(plan, metadata)
         compile_state = self._compiled.compile_state
         checked = chain(_unless_expunged(session, session._identity_epoch, plan, fetched), rows)
+        metadata = plan.named(metadata, statement)
         result = FetchedResult(metadata, checked, plan.single_entity, context, compile_state.multi_row_eager_loaders)
         if load_options is not DEFAULT_OPTIONS:
             tell_query(result, compile_state, plan)

@@ -103,10 +103,10 @@ class FetchedResult(_NativeRows):
             self._unique_filter_state = (set(), _require_unique)
 
     @classmethod
-    def of(cls, rows: _core.FetchedRows) -> FetchedResult:
+    def of(cls, rows: _core.FetchedRows, statement: Any) -> FetchedResult:
         """The result of a statement that the native core has run."""
-        ready = rows.ready
-        result = cls(ready.metadata, rows, ready.plan.single_entity)
+        plan = rows.ready.plan
+        result = cls(plan.named(rows.ready.metadata, statement), rows, plan.single_entity)
         if rows.is_closed:
             result._soft_close(hard=True)
         return result
@@ -115,10 +115,11 @@ class FetchedResult(_NativeRows):
 class _FetchedScalars(_Scalars):
     """``scalars()`` of objects that the native core has fetched; no Result stands behind it before one is needed."""
 
-    __slots__ = ("_result", "_rows")
+    __slots__ = ("_result", "_rows", "_statement")
 
-    def __init__(self, rows: _core.FetchedRows) -> None:
+    def __init__(self, rows: _core.FetchedRows, statement: Any) -> None:
         self._rows = rows
+        self._statement = statement
         self._result: Optional[FetchedResult] = None
         self._metadata = rows.ready.metadata
         self._post_creational_filter = None
@@ -128,7 +129,7 @@ class _FetchedScalars(_Scalars):
     def _real_result(self) -> Any:
         result = self._result
         if result is None:
-            result = self._result = FetchedResult.of(self._rows)
+            result = self._result = FetchedResult.of(self._rows, self._statement)
         return result
 
     @_real_result.setter
@@ -162,16 +163,18 @@ class _FetchedScalars(_Scalars):
         return super()._allrows()
 
 
-def fetched_scalar(rows: _core.FetchedRows) -> Any:
+def fetched_scalar(rows: _core.FetchedRows, statement: Any) -> Any:
     """``scalar()`` of what the native core has fetched."""
-    return _FetchedScalars(rows).first() if rows.ready.plan.single_entity else FetchedResult.of(rows).scalar()
+    if rows.ready.plan.single_entity:
+        return _FetchedScalars(rows, statement).first()
+    return FetchedResult.of(rows, statement).scalar()
 
 
-def fetched_scalars(rows: _core.FetchedRows) -> Any:
+def fetched_scalars(rows: _core.FetchedRows, statement: Any) -> Any:
     """``scalars()`` of what the native core has fetched."""
     if rows.ready.plan.single_entity:
-        return _FetchedScalars(rows)
-    return FetchedResult.of(rows).scalars()
+        return _FetchedScalars(rows, statement)
+    return FetchedResult.of(rows, statement).scalars()
 
 
 def needs_all_rows(context: QueryContext, plan: StatementPlan) -> bool:
@@ -207,8 +210,9 @@ def chunked_result(
     if context.execution_options.get("prebuffer_rows", False):
         buffered = list(chunks(None))
         chunks = lambda size: iter(buffered)  # noqa: E731
+    metadata = _sa.result_metadata(plan.labels, plan.extra, uniquing.filters, uniquing.entity_filters)
     result: Any = ChunkedResult(
-        _sa.result_metadata(plan.labels, plan.names(context.query), uniquing.filters, uniquing.entity_filters),
+        plan.named(metadata, context.query),
         chunks,
         source_supports_scalars=plan.single_entity,
         raw=raw,
@@ -230,10 +234,10 @@ def tell_query(result: Any, compile_state: Any, plan: StatementPlan) -> None:
     )
 
 
-def result_metadata(plan: StatementPlan, load_options: Any, query: Any) -> Any:
-    """Names of a plan's columns; where these are fixed, they serve any execution with the same uniquing."""
+def result_metadata(plan: StatementPlan, load_options: Any) -> Any:
+    """Names of a plan's columns, for any execution with the same uniquing; see :meth:`StatementPlan.named`."""
     uniquing = Uniquing(load_options, plan)
-    return _sa.result_metadata(plan.labels, plan.names(query), uniquing.filters, uniquing.entity_filters)
+    return _sa.result_metadata(plan.labels, plan.extra, uniquing.filters, uniquing.entity_filters)
 
 
 def _require_unique(obj: Any) -> Any:

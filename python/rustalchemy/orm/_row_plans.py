@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 
-from .. import _core
+from .. import _core, _sa
 from ._context_entities import _regroup
 from ._plain_options import are_plain
 from ._processors import result_processor
@@ -237,18 +237,14 @@ class StatementPlan:
 
         return current
 
-    def names(self, query: Any) -> list[Any]:
-        """The objects that name each column in a Row."""
+    def named(self, metadata: Any, query: Any) -> Any:
+        """Names of the columns of a statement like the one that the plan was made of, in place of those of the plan."""
         if not self._of_statement:
-            return self.extra
-        names = list(self.extra)
-        for position, index in self._of_statement:
-            names[position] += (query._raw_columns[index],)
-        return names
-
-    @property
-    def names_are_fixed(self) -> bool:
-        return not self._of_statement
+            return metadata
+        columns, extra = query._raw_columns, self.extra
+        return _sa.named_metadata(
+            metadata, [(position, extra[position], columns[index]) for position, index in self._of_statement]
+        )
 
     def compose(self, rows: list[Any], query: Any) -> list[Any]:
         """Bundles and the like: flat rows back into the shape asked for."""

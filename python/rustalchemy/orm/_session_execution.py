@@ -59,7 +59,7 @@ class StatementExecution(SessionBinds):
         if params is None and not (execution_options or bind_arguments or _parent_execute_state or _add_event):
             rows = None if self._uow_read_only else self._uow_select(SHAPES, statement)
             if rows is not None:
-                return FetchedResult.of(rows)
+                return FetchedResult.of(rows, statement)
         return self._execute_internal(
             statement,
             params,
@@ -82,7 +82,7 @@ class StatementExecution(SessionBinds):
         if params is None and not (execution_options or bind_arguments or kw):
             rows = None if self._uow_read_only else self._uow_select(SHAPES, statement)
             if rows is not None:
-                return fetched_scalar(rows)
+                return fetched_scalar(rows, statement)
         return self._execute_internal(
             statement,
             params,
@@ -105,7 +105,7 @@ class StatementExecution(SessionBinds):
         if params is None and not (execution_options or bind_arguments or kw):
             rows = None if self._uow_read_only else self._uow_select(SHAPES, statement)
             if rows is not None:
-                return fetched_scalars(rows)
+                return fetched_scalars(rows, statement)
         result: Result[Any] = self._execute_internal(
             statement,
             params,

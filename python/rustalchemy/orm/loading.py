@@ -28,7 +28,7 @@ def fetched_instances(rows: list[Any], source: RowSource, context: QueryContext)
     plan = statement_plan(context, lambda: source)
     load = RowLoad(context, plan)
     found = chain.from_iterable(load.rows(chunk) for chunk in (rows,))
-    metadata = result_metadata(plan, context.load_options, context.query)
+    metadata = plan.named(result_metadata(plan, context.load_options), context.query)
     return FetchedResult(metadata, found, plan.single_entity, context, context.compile_state.multi_row_eager_loaders)
 
 
