@@ -28,7 +28,7 @@ def subclass_load_via_in(mapper: Any, entity: Any, polymorphic_from: Any) -> tup
     disable: Any = strategy_options.Load(entity)
     enable: Any = strategy_options.Load(entity)
     for prop in mapper.column_attrs + mapper.relationships:
-        if prop.key not in mapper.class_manager:
+        if prop.key not in mapper.class_manager or not getattr(prop, "instrument", True):
             continue
         attribute = getattr(entity.entity_namespace, prop.key)
         if prop.parent not in included and prop not in kept:

@@ -109,6 +109,8 @@ class _NoLoader(_AbstractRelationshipLoader):
         parts: EntityParts,
     ) -> None:
         key = self.key
+        if not mapper.class_manager[key].impl.supports_population:
+            return  # a dynamic or write-only collection is never there
         empty: Any = () if self.uselist else None
 
         def leave_empty(state: Any, row: Any, is_new: Optional[bool]) -> None:

@@ -55,6 +55,7 @@ class _SubqueryLoader(_PostLoader):
                 "SELECT may be used.This warning will become an exception in a future release.",
                 "2.0",
             )
+            builder.cacheable = False  # every execution says so
         if builder.refresh_state:
             self._immediate_plan_row(builder, query_entity, path, loadopt, mapper, adapter, parts)
             return

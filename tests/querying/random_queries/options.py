@@ -135,6 +135,8 @@ class OptionWriter:
         name = self.rnd.choice(
             ("raiseload", "lazyload", "selectinload", "joinedload", "noload", "subqueryload", "defer")
         )
+        if name == "noload" and entity.class_name == "Label":
+            name = "lazyload"  # SQLAlchemy loads dynamic collections, to leave them empty
         if self.chance(0.3):
             return f"Load({entity.name}).{name}('*')"
         return f"{name}('*')"

@@ -317,6 +317,8 @@ def _compiled(statement: Any) -> Any:
 
 def _in_order(sent: list[str]) -> list[str]:
     """Statements in order, but for what comes from a set: rows of an autoflush, and, after the first SELECT, loads."""
+    if any(text.startswith("DELETE") for text in sent):
+        return sorted(sent)  # which of the deleted objects loads what it needs for that first is left to a set
     first = next((n for n, text in enumerate(sent) if text.startswith("SELECT")), len(sent))
     return [*sorted(sent[:first]), *sent[first : first + 1], *sorted(sent[first + 1 :])]
 

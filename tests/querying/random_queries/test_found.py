@@ -183,11 +183,28 @@ FOUND = {
         s.delete(c)
         c.shapes, c.people
     """,
+    "an object at two places of a row loads as the first one says": """
+        e = aliased(User)
+        q = select(e, User).where(e.id <= 2, User.id <= 2)
+        s.execute(q.options(lazyload(User.addresses.and_(Address.id > 1)))).all()
+        [u.addresses for u in s]
+        s.expunge_all()
+        s.execute(q.options(raiseload(User.tags), defer(User.age), Load(User).noload(User.team))).all()
+        [u.tags for u in s if u.id == 1]
+        [u.team for u in s]
+    """,
+    "options that RETURNING has no use for": """
+        q = update(User).values(age=3).where(User.id < 3).returning(User)
+        s.scalars(q.options(subqueryload(User.team))).all()
+        s.scalars(q.options(subqueryload(User.team), joinedload(User.addresses))).all()
+        s.scalars(insert(Tag).returning(Tag).options(subqueryload(Tag.users)), [dict(name="a")]).all()
+    """,
     "column options of concrete classes": """
         s.scalars(select(Barge).options(load_only(Barge.name))).all()
         s.scalars(select(Vessel).options(load_only(Vessel.name), undefer("*"))).all()
         s.scalars(select(with_polymorphic(Vessel, "*", flat=True)).options(defer("*"))).all()
         [(v.name, v.tons) for v in s.scalars(select(Vessel).options(defer(Vessel.tons)))]
+        s.scalars(select(Vessel).options(selectin_polymorphic(Vessel, [Barge, Tug]))).all()
     """,
     "columns of concrete classes that nothing selects": """
         s.scalars(select(Port).where(exists().where(Barge.port_id == Port.id))).all()

@@ -206,11 +206,16 @@ impl<'py> RowProcessor<'py> {
             if state.is_outdated() {
                 loaded_values::apply_pending_expiry(self.py, state)?;
             }
-            if lacks_anything(plan, state) || (has_event(state, InstanceEvent::Refresh) && is_partial(state)) {
-                self.fill_missing(plan, row, &object, state)?;
-            }
-            if let Some(on_new) = &plan.on_new {
-                on_new.bind(self.py).call1((state.view(self.py)?, &row.0, self.py.None()))?;
+            if was_met {
+                // How its attributes load was chosen at the place where this load met it first.
+                self.fill_missing_columns(plan, row, state)?;
+            } else {
+                if lacks_anything(plan, state) || (has_event(state, InstanceEvent::Refresh) && is_partial(state)) {
+                    self.fill_missing(plan, row, &object, state)?;
+                }
+                if let Some(on_new) = &plan.on_new {
+                    on_new.bind(self.py).call1((state.view(self.py)?, &row.0, self.py.None()))?;
+                }
             }
         }
         if is_new {
