@@ -250,10 +250,11 @@ class PreparedSelect:
     ) -> _Reading:
         """How the rows of one execution are read. ``extracted``: the parameters of ``statement``, if known."""
         variant = _variant(load_options)
-        has_token = load_options._identity_token is not None
-        known = self.context_free_plan(variant)
-        if known is not None and not has_token:
-            return _Reading(known, None, None)
+        kept = self._plans.get(variant)
+        if kept is not None and not kept.needs_context and load_options._identity_token is None:
+            compiled = self._compiled.compile_state.select_statement
+            if not kept.options_vary or statement._with_options is compiled._with_options:
+                return _Reading(kept.plan, None, None)
         if top is not None:
             load_options += {"_sa_top_level_orm_context": top}
         context = self._context(session, statement, load_options, call, extracted)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from sqlalchemy import and_, inspect, util
@@ -371,7 +371,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             return statement
         if self._order_by:
             statement._order_by_clauses = self._order_by
-        statement = _sa.add_compile_state_func(statement, self._lazyload_reverse, self.parent_property)
+        statement = self._without_way_back(statement)
         statement._where_criteria = (self._simple_lazy_clause[0],)
         return statement
 
@@ -468,7 +468,7 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
 
         if self._order_by:
             statement._order_by_clauses = self._order_by
-        statement = _sa.add_compile_state_func(statement, self._lazyload_reverse, self.parent_property)
+        statement = self._without_way_back(statement)
 
         criterion, params = self._generate_lazy_clause(state, passive)
         if self.key in state.dict and not passive & PassiveFlag.DEFERRED_HISTORY_LOAD:
@@ -566,19 +566,28 @@ class _LazyLoader(_AbstractRelationshipLoader, util.MemoizedSlots):
             statement = statement.select_from(self.mapper, prop.secondary)
         return statement
 
-    def _lazyload_reverse(self, compile_state: Any) -> None:
+    def _without_way_back(self, statement: Any) -> Any:
         """Keep eager loads from leading straight back to the parent: it is in the identity map."""
-        from .strategy_options import Load
+        if not any(self._leading_back()):
+            return statement
+        return _sa.add_compile_state_func(statement, self._lazyload_reverse, self.parent_property)
 
+    def _leading_back(self) -> Iterator[Any]:
         for reverse in self.parent_property._reverse_property:
             if (
                 reverse.direction is interfaces.MANYTOONE
                 and reverse._use_get
                 and not isinstance(reverse.strategy, _LazyLoader)
             ):
-                Load._construct_for_existing_path(compile_state.compile_options._current_path[reverse.parent]).lazyload(
-                    reverse
-                ).process_compile_state(compile_state)
+                yield reverse
+
+    def _lazyload_reverse(self, compile_state: Any) -> None:
+        from .strategy_options import Load
+
+        for reverse in self._leading_back():
+            Load._construct_for_existing_path(compile_state.compile_options._current_path[reverse.parent]).lazyload(
+                reverse
+            ).process_compile_state(compile_state)
 
     # parameters
 
