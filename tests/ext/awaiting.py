@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,11 +15,15 @@ import sqlalchemy as sql
 
 
 def awaited(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """A test that is a coroutine: run in a loop of its own, for at most half a minute."""
+    """A test that is a coroutine: run in a loop of its own, for at most a minute. It must leave no connection open."""
 
     @functools.wraps(test)
     def run(*args: Any, **kw: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kw), 30))
+        before = set(threading.enumerate())
+        asyncio.run(asyncio.wait_for(test(*args, **kw), 60))
+        for thread in set(threading.enumerate()) - before:
+            thread.join(10)  # the driver has one for each connection
+            assert not thread.is_alive()
 
     return run
 

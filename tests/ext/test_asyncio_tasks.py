@@ -115,18 +115,24 @@ async def test_cancelled_block(world: World, block: str) -> None:
 
 
 @awaited
-async def test_time_out_in_a_stream(world: World) -> None:
+async def test_cancelled_in_a_stream(world: World) -> None:
     """Cancelled between two rows: the stream ends, the session goes on."""
     async with world.engine("abcdef") as engine, world.aio.AsyncSession(engine) as session:
         read: list[str] = []
+        reached = asyncio.Event()
 
         async def read_slowly() -> None:
             async for user in await session.stream_scalars(sql.select(world.User), execution_options={"yield_per": 2}):
                 read.append(user.name)
-                await asyncio.sleep(0 if len(read) < 3 else 60)
+                if len(read) == 3:
+                    reached.set()
+                    await asyncio.sleep(60)
 
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(read_slowly(), 0.2)
+        task = asyncio.create_task(read_slowly())
+        await reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
         assert read == ["a", "b", "c"]
         assert len((await session.scalars(sql.select(world.User))).all()) == 6
 
@@ -193,7 +199,7 @@ async def test_two_tasks_in_one_session(our_world: World, step: str) -> None:
                 await use(world, session)
             message = str(raised.value)
             assert raised.value.code == "isce" and "in use by another task" in message, name
-            assert "task 'the worker'" in message
+            assert "task 'the worker'" in message and "in work\n" in message
             assert any(entry.name == "test_two_tasks_in_one_session" for entry in raised.traceback), name
         gate.open.set()
         await worker  # it has not noticed
@@ -205,11 +211,18 @@ async def test_racing_tasks(our_world: World) -> None:
     """Of several that start at once the first one gets through, and the session is none the worse for it."""
     world = our_world
     async with world.engine("ab") as engine, world.aio.AsyncSession(engine) as session:
+
+        async def load_first_user() -> Any:
+            return await session.get(world.User, 1, populate_existing=True)
+
         for _ in range(5):
-            loads = [session.get(world.User, 1, populate_existing=True) for _ in range(4)]
-            first, *others = await asyncio.gather(*loads, return_exceptions=True)
+            first, *others = await asyncio.gather(*(load_first_user() for _ in range(4)), return_exceptions=True)
             assert first.name == "a"
             assert [type(error) for error in others] == [exc.IllegalStateChangeError] * 3
+            assert all(
+                "in load_first_user\n    return await session.get(world.User, 1, populate" in str(error)
+                for error in others
+            )
         assert (await session.get_one(world.User, 2)).name == "b"
 
 
