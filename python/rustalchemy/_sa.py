@@ -272,9 +272,10 @@ def cache_key_parts(kind: Any) -> Any:
     """What Core's cache key has of elements of a class: names of attributes, and what each is; None without a key."""
     if kind._generate_cache_attrs() is NO_CACHE:
         return None
-    if kind.__dict__.get("inherit_cache"):
-        return getattr(kind, "_cache_key_traversal", None) or kind._traverse_internals
-    return kind.__dict__.get("_cache_key_traversal") or kind.__dict__["_traverse_internals"]
+    inherits = kind.__dict__.get("inherit_cache")
+    described = getattr(kind, "_cache_key_traversal", None) if inherits else kind.__dict__.get("_cache_key_traversal")
+    # an empty one says that the class is all there is to know
+    return kind._traverse_internals if described is None else described
 
 
 def bind_param(element: Any, operator: Any, value: Any) -> Any:

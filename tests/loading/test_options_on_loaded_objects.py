@@ -96,3 +96,17 @@ def test_merge_leaves_what_loads_later_to_its_loader(models: SimpleNamespace, se
     assert session.merge(other, load=False) is address
     assert "user_id" not in sa.inspect(address).expired_attributes
     assert (address.email, address.user_id) == ("merged", 7)
+
+
+def test_an_option_without_values(models: SimpleNamespace, session: Any) -> None:
+    """A class of options that says of its cache key that nothing more is in it."""
+
+    class Marker(models.orm.interfaces.CompileStateOption):  # type: ignore[name-defined,misc]
+        _cache_key_traversal = ()
+        propagate_to_loaders = True
+
+    marker = Marker()
+    for _ in range(2):
+        session.expunge_all()
+        found = session.scalars(sa.select(models.User).options(marker)).all()
+        assert found and all(sa.inspect(user).load_options == (marker,) for user in found)

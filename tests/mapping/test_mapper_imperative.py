@@ -261,3 +261,19 @@ def test_mapped_anew(orm: ModuleType) -> None:
         session.commit()
         assert admin.name == "Ann"
     assert not hasattr(Admin, "gone")
+
+
+def test_a_version_that_is_no_column(orm: ModuleType, registry: Any, users: Table) -> None:
+    """It is found nowhere, and objects are loaded without."""
+
+    class User:
+        pass
+
+    mapper = registry.map_imperatively(User, users, version_id_col="name")
+    engine = create_engine("sqlite://")
+    users.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(users.insert().values(name="Ann"))
+    with orm.Session(engine) as session:
+        assert session.scalars(select(User)).one().name == "Ann"
+    assert mapper.version_id_col == "name"

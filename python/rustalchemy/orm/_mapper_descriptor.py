@@ -51,7 +51,8 @@ def hand_over(mapper: Any) -> None:
 def describe(mapper: Any) -> dict[str, Any]:
     """The description of one mapper: keys, tables with their columns, relationships, events that have listeners."""
     manager = mapper.class_manager
-    version = mapper._version_id_prop
+    # what is no column of the mapper, a name say, is no version
+    version = mapper._version_id_prop if mapper.version_id_col in mapper._columntoproperty else None
     return {
         "name": mapper._sort_key,
         "base": mapper.base_mapper.class_manager,

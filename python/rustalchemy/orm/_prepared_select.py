@@ -14,7 +14,7 @@ from .. import _core
 from ._lane import Lane
 from ._lane_cursor import LaneCursor, first_page
 from ._results import FetchedResult, chunked_result, needs_all_rows, result_metadata, tell_query
-from ._row_loading import RowLoad, plan_variant, refuse_expunged, statement_plan
+from ._row_loading import MOST_PLANS, RowLoad, plan_variant, refuse_expunged, statement_plan
 from ._row_plans import RowSource, StatementPlan
 from .context import QueryContext
 
@@ -251,7 +251,7 @@ class PreparedSelect:
         """How the rows of one execution are read. ``extracted``: the parameters of ``statement``, if known."""
         variant = _variant(load_options)
         kept = self._plans.get(variant)
-        if kept is not None and not kept.needs_context and load_options._identity_token is None:
+        if kept is not None and not kept.needs_context:
             compiled = self._compiled.compile_state.select_statement
             if not kept.options_vary or statement._with_options is compiled._with_options:
                 return _Reading(kept.plan, None, None)
@@ -261,7 +261,7 @@ class PreparedSelect:
         return self._reading_with(context, variant, execution)
 
     def _reading_with(self, context: QueryContext, variant: Any, execution: Callable[[], Any]) -> _Reading:
-        kept = self._plans.get(variant) if context.identity_token is None else None
+        kept = self._plans.get(variant)
         if kept is None:
             plan = self._plan(context, variant, execution)
             kept = self._plans.get(variant)
@@ -293,10 +293,8 @@ class PreparedSelect:
 
     def _has_plan(self, statement: Any, load_options: Any) -> bool:
         """Whether rows can be read without knowing anything about the cursor."""
-        return (
-            not statement._with_options
-            and load_options._identity_token is None
-            and plan_variant(load_options) in self._compiled.compile_state.__dict__.get("_row_plans", ())
+        return not statement._with_options and plan_variant(load_options) in self._compiled.compile_state.__dict__.get(
+            "_row_plans", ()
         )
 
     def rows_after(
@@ -367,6 +365,8 @@ class PreparedSelect:
             needs_context = bool(
                 plan.post_loads or plan.has_subqueries or plan.composed or plan.version or _has_load_listeners(plan)
             )
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
             self._plans[variant] = _KeptPlan(plan, needs_context, any(map(may_vary, plan.options)))
         return plan
 
@@ -426,7 +426,7 @@ class PreparedSelect:
         """A Result whose rows are fetched when they are asked for; None if Core has to say that they cannot be."""
         use, load_options = context.session._uow_use, context.load_options
         variant = _variant(load_options)
-        kept = self._plans.get(variant) if context.identity_token is None else None
+        kept = self._plans.get(variant)
         execution = partial(use, lane.fetch, sql, parameters)
         plan = self._plan(context, variant, execution) if kept is None else kept.plan
         if context.yield_per and needs_all_rows(context, plan):

@@ -52,7 +52,11 @@ def _of_mapper(states: list[Parent], mapper: Any) -> list[Parent]:
     return [entry for entry in states if isinstance(entry[0], class_)]
 
 
-def plan_variant(load_options: Any) -> tuple[bool, ...]:
+# Tokens may be anything, and ever new: a statement keeps the plans of some.
+MOST_PLANS = 64
+
+
+def plan_variant(load_options: Any) -> tuple[Any, ...]:
     """What of the load options has a say in how rows are read."""
     return (
         load_options._refresh_state is not None,
@@ -61,6 +65,7 @@ def plan_variant(load_options: Any) -> tuple[bool, ...]:
         load_options._is_user_refresh,
         load_options._only_return_tuples,
         load_options._invoke_all_eagers,
+        load_options._identity_token,
     )
 
 
@@ -70,7 +75,7 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource]) -> St
     load_options = context.load_options
     key = plan_variant(load_options)
     plans: dict[Any, StatementPlan] = compile_state.__dict__.setdefault("_row_plans", {})
-    plan = plans.get(key) if context.identity_token is None else None
+    plan = plans.get(key)
     if plan is not None:
         return plan
 
@@ -83,6 +88,8 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource]) -> St
     if builder.cacheable:
         # the plan outlives this execution, and with it the builder, which plans for subclasses configured later
         builder.context = context.without_execution()
+        if len(plans) >= MOST_PLANS:
+            plans.clear()
         plans[key] = plan
     return plan
 

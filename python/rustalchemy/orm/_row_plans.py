@@ -286,7 +286,7 @@ class RowPlanBuilder:
         self.identity_token = context.identity_token
         self.refresh_state = context.refresh_state
         #: off when something in the plan belongs to this execution only
-        self.cacheable = context.identity_token is None
+        self.cacheable = True
         self.requires_uniquing = False
         self.only_load_props = self.compile_state.compile_options._only_load_props
         self.post_loads: dict[tuple[Any, ...], tuple[int, dict[Any, PostLoader]]] = {}
