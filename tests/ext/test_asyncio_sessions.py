@@ -326,3 +326,91 @@ async def test_listeners_may_run_statements(world: World) -> None:
         session.add(world.user("b"))
         await session.commit()
         assert seen == [["a"], 2]
+
+
+@awaited
+async def test_binds(world: World) -> None:
+    """An asynchronous bind stands for one of the sync session, in both directions; statements go there."""
+    aio, User, Address = world.aio, world.User, world.Address
+    async with world.engine("a") as engine:
+        other = aio.create_async_engine(world.url)
+        session = aio.AsyncSession(engine, binds={User: other})
+        assert session.bind is engine and session.sync_session.bind is engine.sync_engine
+        assert session.binds == {User: other, User.__table__: other}
+        assert session.get_bind(User) is other.sync_engine and session.get_bind() is engine.sync_engine
+        assert session.get_async_bind(User) is other and session.get_async_bind(Address) is engine
+        assert session.get_async_bind(clause=sql.select(User)) is other
+        assert session.get_async_bind(bind=other) is other
+        session.bind_mapper(Address, other)
+        session.bind_table(User.__table__, engine)
+        assert session.get_async_bind(Address) is other and session.binds[User.__table__] is engine
+        session.bind = None
+        assert session.bind is None and session.sync_session.bind is None
+        session.sync_session.bind = sql.create_engine("sqlite://")
+        with pytest.raises(aio.exc.AsyncBindNotFound, match="Can't translate bind"):
+            session.bind  # noqa: B018
+        used = []
+        event.listen(other.sync_engine, "before_cursor_execute", lambda *args: used.append(args[2]))
+        assert (await session.get_one(User, 1)).name == "a" and len(used) == 1
+        await session.close()
+        await other.dispose()
+
+
+@awaited
+async def test_factories(world: World) -> None:
+    aio = world.aio
+
+    class Mine(aio.AsyncSession):  # type: ignore[misc, name-defined]
+        sync_session_class = type("MySync", (world.orm.Session,), {})
+
+    async with world.engine("a") as engine:
+        maker = aio.async_sessionmaker(engine, class_=Mine, info={"a": 1, "b": 1}, expire_on_commit=False)
+        session = maker(info={"b": 2, "c": 2}, autoflush=False)
+        assert type(session) is Mine and type(session.sync_session) is Mine.sync_session_class
+        assert session.info == {"a": 1, "b": 2, "c": 2} and maker().info == {"a": 1, "b": 1}
+        assert (session.autoflush, session.sync_session.expire_on_commit, session.bind) == (False, False, engine)
+        maker.configure(autoflush=False)
+        assert maker().autoflush is False and "class_='Mine'" in repr(maker)
+        assert type(aio.AsyncSession(sync_session_class=Mine.sync_session_class).sync_session).__name__ == "MySync"
+        # the factory of sync sessions makes asynchronous ones, too
+        assert isinstance(world.orm.sessionmaker(engine, class_=aio.AsyncSession)(), aio.AsyncSession)
+
+        async with maker.begin() as begun:
+            begun.add(world.user("b"))
+        assert not begun.in_transaction() and await world.names(engine) == ["a", "b"]
+        with pytest.raises(KeyError):
+            async with maker.begin() as begun:
+                begun.add(world.user("c"))
+                await begun.flush()
+                raise KeyError
+        assert await world.names(engine) == ["a", "b"]
+
+
+@awaited
+async def test_scopes(world: World) -> None:
+    aio = world.aio
+    async with world.engine("a") as engine:
+        scope = ["one"]
+        scoped = aio.async_scoped_session(aio.async_sessionmaker(engine), lambda: scope[0])
+        first = scoped(info={"n": 1})
+        with pytest.raises(exc.InvalidRequestError, match="already present"):
+            scoped(info={})
+        with pytest.warns(exc.SAWarning, match="can not affect sessions"):
+            scoped.configure(autoflush=False)
+        ann = await scoped.get_one(world.User, 1)
+        assert ann in scoped and ann in first and scoped.info == {"n": 1} and scoped.bind is engine
+        scope[0] = "two"
+        assert ann not in scoped and scoped() is not first and scoped.autoflush is False
+        scoped.autoflush = True
+        assert scoped().autoflush is True
+        assert [user.name for user in await scoped.scalars(sql.select(world.User))] == ["a"]
+        assert [name async for name in await scoped.stream_scalars(sql.select(world.User.name))] == ["a"]
+        await scoped.rollback()
+        async with scoped.begin():
+            scoped.add(world.user("b"))
+        assert await world.names(engine) == ["a", "b"]
+        await scoped.remove()
+        scope[0] = "one"
+        assert scoped() is first
+        await scoped.remove()
+        assert ann not in first and aio.async_scoped_session.object_session(ann) is None
