@@ -2,9 +2,11 @@
 
 import builtins
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeVar, final
 
 from typing_extensions import Self, disjoint_base
+
+_QueryT = TypeVar("_QueryT")
 
 # rows in: plans, hydration, processors --------------------------------------------------------------------------------
 
@@ -128,10 +130,27 @@ class StatementShapes:
     def of(self, statement: Any) -> tuple[tuple[Any, ...], list[Any]] | None: ...
 
 @final
+class FollowingLoad:
+    """A SELECT of the children of some parents, whose keys are its only parameters."""
+
+    def __new__(
+        cls,
+        before: str,
+        after: str,
+        processor: Callable[[Any], Any] | None,
+        plan: RowPlan,
+        list: int,
+        attr: int,
+        size: int,
+    ) -> FollowingLoad: ...
+
+@final
 class ReadySelect:
     """What statements of one shape are run by, for one dialect."""
 
-    def __new__(cls, row: PreparedRow, metadata: Any, plan: Any) -> ReadySelect: ...
+    def __new__(
+        cls, row: PreparedRow, metadata: Any, plan: Any, following: Sequence[FollowingLoad] = ...
+    ) -> ReadySelect: ...
     @property
     def metadata(self) -> Any: ...
     @property
@@ -150,7 +169,47 @@ class FetchedRows:
     @property
     def ready(self) -> ReadySelect: ...
 
-def query_rows(session: Any, prepared: PreparedRow, values: tuple[Any, ...]) -> list[Any] | None: ...
+@final
+class QueryShape:
+    """What queries that are not built yet have in common: the columns compared, the types of the values, the order."""
+
+    def __new__(cls, names: tuple[Any, ...], order: tuple[Any, ...]) -> QueryShape: ...
+    @property
+    def names(self) -> tuple[Any, ...]: ...
+    @property
+    def order(self) -> tuple[Any, ...]: ...
+    @property
+    def known(self) -> dict[Any, Any]: ...
+    def next(self, name: Any, class_: type[Any]) -> QueryShape | None: ...
+    def add_next(self, name: Any, class_: type[Any], shape: QueryShape) -> None: ...
+    def set_ready(self, variant: int, row: PreparedRow | None) -> None: ...
+    def forget(self) -> None: ...
+
+@final
+class Symbolic:
+    """A query that is not built yet."""
+
+    def __new__(cls, lane: Any, shape: QueryShape) -> Symbolic: ...
+    @property
+    def lane(self) -> Any: ...
+    @property
+    def shape(self) -> QueryShape: ...
+    @property
+    def values(self) -> dict[Any, Any]: ...
+    @property
+    def limit(self) -> int | None: ...
+    @property
+    def offset(self) -> int | None: ...
+    @property
+    def is_limited(self) -> bool: ...
+    def variant(self, fetched: int) -> int: ...
+    def given(self, fetched: int) -> tuple[Any, ...]: ...
+    def with_values(self, query: _QueryT, values: dict[Any, Any]) -> _QueryT | None: ...
+    def with_shape(self, query: _QueryT, shape: QueryShape) -> _QueryT: ...
+    def with_limits(self, query: _QueryT, limit: int | None, offset: int | None) -> _QueryT: ...
+    def rows(self, session: Any, fetched: int) -> list[Any] | None: ...
+
+def symbolic_query(session: Any, entities: tuple[Any, ...]) -> Any: ...
 
 @final
 class ComparisonTemplate:
@@ -296,6 +355,7 @@ class ClassManager:
     def allocate(self, key: str) -> int: ...
     def add_delete_orphan(self, parent: ClassManager, key: str) -> None: ...
     def configure_mapper(self, descriptor: Mapping[str, Any]) -> None: ...
+    def set_query_start(self, start: Symbolic) -> None: ...
     def new_instance(self) -> Any: ...
     def uninstall(self) -> None: ...
     def setup_instance(self, object: Any, _state: Any = None) -> InstanceState: ...
@@ -499,6 +559,7 @@ __all__ = [
     "Explanation",
     "FetchedRows",
     "FlushPlan",
+    "FollowingLoad",
     "IdentityMap",
     "Instance",
     "InstanceDict",
@@ -514,6 +575,7 @@ __all__ = [
     "PreparedRow",
     "PreparedWrite",
     "Processor",
+    "QueryShape",
     "ReadySelect",
     "RegisteredFlush",
     "RelatedRows",
@@ -524,6 +586,7 @@ __all__ = [
     "ScalarPlan",
     "StatementShapes",
     "SubqueryPlan",
+    "Symbolic",
     "UnitOfWork",
     "Validator",
     "__opt_level__",
@@ -557,7 +620,6 @@ __all__ = [
     "make_transient_to_detached",
     "mappers_changed",
     "pop_attribute",
-    "query_rows",
     "read_loaded",
     "remove_attribute",
     "set_attribute",
@@ -567,6 +629,7 @@ __all__ = [
     "store_loaded",
     "store_synchronized",
     "symbol",
+    "symbolic_query",
     "warn_invalidated",
 ]
 __opt_level__: str

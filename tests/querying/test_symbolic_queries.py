@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import copy
+import datetime
+import gc
+import importlib
+import weakref
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from comparison import Comparison
+from comparison import ORMS, Comparison
 from orm_models import make_database, make_models
-from sqlalchemy import and_, desc, event, func, literal, or_, text
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    Interval,
+    String,
+    and_,
+    create_engine,
+    desc,
+    event,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+)
 
 BOTH = Comparison(make_models, make_database)
 
@@ -206,3 +226,169 @@ def test_count_flushes_and_sees_listeners() -> None:
         return seen
 
     BOTH.check(scenario)
+
+
+def test_intervals() -> None:
+    def make(orm: ModuleType) -> SimpleNamespace:
+        base: Any = orm.declarative_base()
+
+        class Lap(base):
+            __tablename__ = "laps"
+            id = Column(Integer, primary_key=True)
+            took = Column(Interval)
+            name = Column(String(30))
+
+        return SimpleNamespace(orm=orm, Base=base, Lap=Lap)
+
+    def database(m: SimpleNamespace) -> Any:
+        engine = create_engine("sqlite://")
+        m.Base.metadata.create_all(engine)
+        with m.orm.Session(engine) as session:
+            seconds = (5, 90, 5, -3)
+            session.add_all([m.Lap(id=i, took=datetime.timedelta(seconds=each)) for i, each in enumerate(seconds, 1)])
+            session.commit()
+        return engine
+
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        Lap = m.Lap
+        found = []
+        for seconds in (5, 90, 5, 6, -3):
+            took = datetime.timedelta(seconds=seconds)
+            found += [lap.id for lap in session.query(Lap).filter_by(took=took).order_by(Lap.id)]
+            found += [lap.id for lap in session.query(Lap).filter(Lap.took > took).order_by(Lap.took)]
+            found.append(session.query(Lap).filter_by(name=took).count())
+            found.append(session.query(Lap).filter(Lap.took == took).count())
+        return found
+
+    Comparison(make, database).check(scenario)
+
+
+def test_what_is_set_on_a_query_stays_with_its_copies() -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        session.query(m.User).first()
+        query = session.query(m.User)
+        query.remark = "a"
+        copies = [
+            query.filter_by(id=8),
+            query.filter(m.User.id == 8),
+            query.order_by(m.User.id),
+            query.limit(2),
+            query.filter_by(id=8).join(m.User.addresses),
+            copy.copy(query).filter_by(id=8),
+        ]
+        copies[0].remark = "b"
+        seen = [(each.remark, each.session is session, each.count()) for each in (query, *copies)]
+        return seen
+
+    BOTH.check(scenario)
+
+
+def test_names_made_at_run_time_and_names_that_are_no_columns() -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        session.query(m.User).first()
+        seen: list[Any] = []
+        for name in ("id", "na", "addresses", "id"):
+            for value in (7, "ed", None, True, [7]):
+                key = "".join([*name, "me"]) if name == "na" else "".join(name)
+                try:
+                    seen.append([user.id for user in session.query(m.User).filter_by(**{key: value})])
+                except Exception as error:
+                    seen.append(type(error).__name__)
+        return seen
+
+    BOTH.check(scenario)
+
+
+def test_a_result_has_each_object_once() -> None:
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        queries = [session.query(m.User).filter(m.User.id > n).order_by(m.User.id) for n in (0, 7, 7)]
+        return [[user.id for user in query.all()] for query in queries], [query.count() for query in queries]
+
+    BOTH.check(scenario)
+
+
+def test_many_shapes_of_one_class() -> None:
+    def make(orm: ModuleType) -> SimpleNamespace:
+        base: Any = orm.declarative_base()
+        columns = {f"c{i}": Column(Integer) for i in range(16)}
+        wide = type("Wide", (base,), {"__tablename__": "wide", "id": Column(Integer, primary_key=True), **columns})
+        return SimpleNamespace(orm=orm, Base=base, Wide=wide)
+
+    def database(m: SimpleNamespace) -> Any:
+        engine = create_engine("sqlite://")
+        m.Base.metadata.create_all(engine)
+        with m.orm.Session(engine) as session:
+            session.add_all([m.Wide(id=n, **{f"c{i}": i % n for i in range(16)}) for n in range(1, 6)])
+            session.commit()
+        return engine
+
+    def scenario(m: SimpleNamespace, session: Any) -> Any:
+        session.query(m.Wide).first()
+        kept = session.query(m.Wide).filter_by(c0=0)
+        found = []
+        for a in range(16):
+            for b in range(16):
+                query = kept.filter_by(**{f"c{a}": a % 3}) if a else kept
+                if b not in {0, a}:
+                    query = query.filter_by(**{f"c{b}": b % 3})
+                found.append([each.id for each in query.order_by(m.Wide.id)])
+        return found, kept.count()
+
+    Comparison(make, database).check(scenario)
+
+
+@pytest.mark.parametrize("name", ORMS)
+def test_mappers_that_come_later_and_mappings_that_end(name: str) -> None:
+    orm = importlib.import_module(name)
+    base: Any = orm.declarative_base()
+
+    class First(base):
+        __tablename__ = "firsts"
+        id = Column(Integer, primary_key=True)
+
+    engine = create_engine("sqlite://")
+    base.metadata.create_all(engine)
+    with orm.Session(engine) as session:
+        for _ in range(3):
+            assert session.query(First).filter_by(id=1).first() is None
+
+        class Second(base):
+            __tablename__ = "seconds"
+            id = Column(Integer, primary_key=True)
+            first_id = Column(ForeignKey("firsts.id"))
+            first = orm.relationship(First, backref="seconds")
+
+        base.metadata.create_all(session.connection())
+        for _ in range(3):
+            assert session.query(Second).join(Second.first).all() == []
+            assert session.query(First).filter_by(id=1).options(orm.joinedload(First.seconds)).all() == []
+    base.registry.dispose()
+    with orm.Session(engine) as session, pytest.raises(Exception, match="First"):
+        session.query(First)
+
+
+def test_queries_keep_neither_classes_nor_sessions_alive() -> None:
+    orm = importlib.import_module("rustalchemy.orm")
+
+    def run() -> list[weakref.ref[Any]]:
+        base: Any = orm.declarative_base()
+
+        class Passing(base):
+            __tablename__ = "passing"
+            id = Column(Integer, primary_key=True)
+            name = Column(String(30))
+
+        engine = create_engine("sqlite://")
+        base.metadata.create_all(engine)
+        session = orm.Session(engine)
+        for _ in range(3):
+            query = session.query(Passing).filter_by(name="x").order_by(Passing.id).limit(3)
+            assert query.all() == session.scalars(select(Passing)).all() == []
+        session.close()
+        engine.dispose()
+        return [weakref.ref(each) for each in (Passing, session, query)]
+
+    left = run()
+    gc.collect()
+    gc.collect()
+    assert [each() for each in left] == [None, None, None]

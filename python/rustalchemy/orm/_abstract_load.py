@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
     """The methods all loader options have."""
 
-    __slots__ = ("propagate_to_loaders",)
+    __slots__ = ("is_shared", "propagate_to_loaders")
 
     _is_strategy_option = True
     propagate_to_loaders: bool
+    #: the same object each time it is asked for, so that its identity says what it is; not set in any other
+    is_shared: bool
 
     # relationships
 

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 import sqlalchemy as sa
 
-from .._core import PreparedRow, RelatedRows
+from .._core import FollowingLoad, PreparedRow, RelatedRows
 from . import exc
 from ._lane import Lane
 from ._prepared_select import LAZY_OPTIONS, REFRESH, PreparedSelect
@@ -121,6 +121,10 @@ class FollowingSelect:
         return self._prepared.rows_after(
             session, lane, *spelled, given, self.statement, parameters, options, top, is_grouped
         )
+
+    def following_load(self, index: int, attribute: int, size: int) -> Optional[FollowingLoad]:
+        """What the native core runs it by for the dialect it was last run on; None if there is more to it."""
+        return None if self._prepared is None else self._prepared.following_load(index, attribute, size)
 
     def _prepare(self, dialect: Any, followed: Sequence[Any]) -> None:
         self._dialect = weakref.ref(dialect)

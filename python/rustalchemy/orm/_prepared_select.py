@@ -54,6 +54,7 @@ class PreparedSelect:
     """A compiled SELECT of entities."""
 
     __slots__ = (
+        "_chances",
         "_compiled",
         "_lists",
         "_metadata",
@@ -86,6 +87,8 @@ class PreparedSelect:
         self.sql: str = compiled.string
         #: what the native core runs such statements by, once it is known that it can
         self.ready: Optional[_core.ReadySelect] = None
+        # executions that may still find out whether the core can do the loads that follow
+        self._chances = 5
         #: names of the parameters that are given by name
         self.parameter_keys = frozenset(payload for kind, payload, _ in places if kind == _BY_NAME)
 
@@ -196,12 +199,30 @@ class PreparedSelect:
                 fills.append((place, payload if kind == _FROM_STATEMENT else list(names).index(payload), processor))
         return template, fills
 
-    def _ready(self, plan: StatementPlan, metadata: Any) -> Optional[_core.ReadySelect]:
+    def _ready(
+        self, plan: StatementPlan, metadata: Any, context: Optional[QueryContext]
+    ) -> Optional[_core.ReadySelect]:
         """What the native core needs to run such statements; None if they need more than it can do."""
         if self._lists or self.multiplies_rows or any(kind == _BY_NAME for kind, _, _ in self._places):
             return None
+        following: Optional[list[_core.FollowingLoad]] = []
+        if context is not None:
+            kept = self._plans.get(False)
+            is_simple = kept is not None and kept.plan is plan and not (kept.options_vary or _needs_context(plan))
+            following = plan.following_loads(context) if is_simple else None
+        if following is None:
+            return None
         row = _core.PreparedRow(self.dialect, self.sql, *self.layout(()), plan.row_plan)
-        return _core.ReadySelect(row, metadata, plan)
+        return _core.ReadySelect(row, metadata, plan, following)
+
+    def following_load(self, index: int, attribute: int, size: int) -> Optional[_core.FollowingLoad]:
+        """What the native core runs this by after another statement, whose parents' keys are its one parameter."""
+        plan = self.context_free_plan(_FOLLOWING)
+        if plan is None or len(self._places) != 1 or len(self._lists) != 1:
+            return None
+        before, mark, after = self.sql.partition(self._lists[0])
+        assert mark
+        return _core.FollowingLoad(before, after, self._places[0][2], plan.row_plan, index, attribute, size)
 
     # execution
 
@@ -362,9 +383,7 @@ class PreparedSelect:
             raise
         cached = context.compile_state.__dict__["_row_plans"]
         if any(kept is plan for kept in cached.values()):
-            needs_context = bool(
-                plan.post_loads or plan.has_subqueries or plan.composed or plan.version or _has_load_listeners(plan)
-            )
+            needs_context = bool(plan.post_loads) or _needs_context(plan)
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
             self._plans[variant] = _KeptPlan(plan, needs_context, any(map(may_vary, plan.options)))
@@ -413,7 +432,11 @@ class PreparedSelect:
             if context is None:
                 self._metadata[load_options._legacy_uniquing] = metadata
                 if load_options is DEFAULT_OPTIONS and plan is self.context_free_plan(False):
-                    self.ready = self._ready(plan, metadata)
+                    self.ready = self._ready(plan, metadata, None)
+            elif plan.post_loads and load_options is DEFAULT_OPTIONS and self._chances:
+                # what follows is prepared by the first execution that finds something
+                self._chances -= 1
+                self.ready = self._ready(plan, metadata, context)
         compile_state = self._compiled.compile_state
         checked = chain(_unless_expunged(session, session._identity_epoch, plan, fetched), rows)
         metadata = plan.named(metadata, statement)
@@ -512,6 +535,11 @@ def _lists_are_plain(compiled: Any) -> bool:
 def may_vary(option: Any) -> bool:
     """Whether an option that objects keep may have other values in another statement of the same shape."""
     return not option._is_strategy_option or any(element._extra_criteria for element in option.context)
+
+
+def _needs_context(plan: StatementPlan) -> bool:
+    """Whether rows cannot become objects without a context, not counting the loads that follow them."""
+    return bool(plan.has_subqueries or plan.composed or plan.version or _has_load_listeners(plan))
 
 
 def _has_load_listeners(plan: StatementPlan) -> bool:

@@ -74,10 +74,11 @@ class _QueryCriteria(_QueryState):
 
     def filter_by(self, **kwargs: Any) -> Self:
         """Add ``attribute == value`` to WHERE for each keyword, of the entity joined last or else of the first."""
-        if self._symbolic is not None:
-            symbolic = self._with_values(kwargs)
-            if symbolic is not None:
-                return symbolic
+        symbolic = self._symbolic
+        if symbolic is not None:
+            query = symbolic.with_values(self, kwargs)
+            if query is not None:
+                return query
         entity = self._filter_by_zero()
         return self.filter(*[_entity_namespace_key(entity, key) == value for key, value in kwargs.items()])
 

@@ -2,40 +2,33 @@
 
 Such a Query stays symbolic: an entity, the values that its columns are compared with, the columns it is ordered by,
 LIMIT and OFFSET. A column is named by its key where it has to be equal, else by key and operator. The first one of a
-shape (entity, columns, types of the values, order, what is fetched) is built and compiled like any other; its
-PreparedSelect is kept with the class and run again with other values. Any other method, and ``filter()`` or
-``order_by()`` of anything else, makes a full Query of it, and so does whatever the lane cannot do: a listener, another
-Query class, a value that is not a plain constant.
+shape (entity, columns, types of the values, order) is built and compiled like any other, for each variant (what is
+fetched, with or without LIMIT and OFFSET); its PreparedSelect is kept with the shape, and the native core runs it again
+with other values. Any other method, and ``filter()`` or ``order_by()`` of anything else, makes a full Query of it, and
+so does whatever the lane cannot do: a listener, another Query class, a value that is not a plain constant.
 """
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import functools
-import uuid
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, UnaryExpression
 
-from .._core import PreparedRow, query_rows
+from .._core import PreparedRow, QueryShape, Symbolic
 from .._sa import _entity_namespace_key
+from ._comparison_template import PLAIN_TYPES
 from ._prepared_loads import NO_LANE
 from ._prepared_select import PreparedSelect
-from ._statement_cache import make_room, plain_session
+from ._statement_cache import plain_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .mapper import Mapper
     from .session import Session
-
-# types whose values become a bound parameter in `column == value`; None and booleans become SQL keywords
-_PLAIN_TYPES = frozenset(
-    (int, str, float, bytes, decimal.Decimal, datetime.datetime, datetime.date, datetime.time, uuid.UUID)
-)
 
 _COMPARISONS = frozenset((operators.eq, operators.ne, operators.lt, operators.le, operators.gt, operators.ge))
 
@@ -49,40 +42,25 @@ ALL, FIRST, COUNT = range(3)
 _DIRECTIONS = frozenset((operators.asc_op, operators.desc_op))
 
 
-class Symbolic(NamedTuple):
-    """A query that is not built yet."""
-
-    lane: _QueryLane
-    # by name of the column, or name and operator
-    values: dict[Any, Any]
-    # name of a column, and None or the direction
-    order: tuple[tuple[str, Any], ...] = ()
-    limit: int | None = None
-    offset: int | None = None
-
-    @property
-    def is_limited(self) -> bool:
-        return self.limit is not None or self.offset is not None
-
-
 class _QueryLane:
     """The known shapes of queries for one mapped class."""
 
-    __slots__ = ("_attributes", "_columns", "class_", "keys", "mapper", "shapes", "start")
+    __slots__ = ("_attributes", "_columns", "_count", "class_", "mapper", "names", "start")
 
     def __init__(self, mapper: Mapper[Any]) -> None:
         self.mapper = mapper
         self.class_ = mapper.class_
-        self.shapes: dict[Any, _Shape | None] = {}
         #: a query without criteria
-        self.start = Symbolic(self, {})
-        # attributes that are plain columns: comparing them does what the shape says
-        self.keys = frozenset(prop.key for prop in mapper.column_attrs)
+        self.start = Symbolic(self, QueryShape((), ()))
+        self._count = 0
+        #: what values are compared with: attributes that are plain columns, so that comparing them does what the
+        #: shape says, by themselves and with an operator; each name is one object
+        self.names: dict[Any, Any] = {prop.key: prop.key for prop in mapper.column_attrs}
         # what stands left of the operator in `User.name == "x"`, by identity; held, so that an id stays its own
         self._columns: dict[int, tuple[str, Any]] = {}
         # the attributes themselves, likewise
         self._attributes: dict[int, tuple[str, Any]] = {}
-        for key in self.keys:
+        for key in self.names:
             attribute = getattr(self.class_, key, None)
             if attribute is None:
                 # a discriminator that the mapper has for itself
@@ -103,6 +81,7 @@ class _QueryLane:
         lane: _QueryLane | None = None if manager is None else manager.__dict__.get("_query_lane")
         if lane is None or lane.mapper.registry._new_mappers:
             return None
+        lane.mapper.class_manager.set_query_start(lane.start)
         return lane
 
     @classmethod
@@ -114,9 +93,30 @@ class _QueryLane:
         if mapper is not None and mapper.is_mapper and mapper.class_ is entities[0]:
             mapper.class_manager._query_lane = cls(mapper)
 
-    def takes(self, values: Mapping[str, Any]) -> bool:
-        """Whether the names are columns of the class, and comparing with the values gives a bound parameter each."""
-        return _PLAIN_TYPES.issuperset(map(type, values.values())) and self.keys.issuperset(values)
+    def next_shape(self, shape: QueryShape, name: Any, class_: type[Any]) -> QueryShape | None:
+        """The shape with one more criterion, if its name is a column and comparing it gives a bound parameter."""
+        name = self.names.get(name)
+        if name is None or class_ not in PLAIN_TYPES or name in shape.names:
+            return None
+        known = shape.next(name, class_)
+        if known is None:
+            known = self._new_shape((*shape.names, name), shape.order)
+            shape.add_next(name, class_, known)
+        return known
+
+    def ordered_shape(self, shape: QueryShape, order: tuple[tuple[str, Any], ...]) -> QueryShape:
+        """The shape with more columns in ORDER BY."""
+        known: QueryShape | None = shape.known.get(order)
+        if known is None:
+            known = shape.known[order] = self._new_shape(shape.names, shape.order + order)
+        return known
+
+    def _new_shape(self, names: tuple[Any, ...], order: tuple[tuple[str, Any], ...]) -> QueryShape:
+        self._count += 1
+        if self._count > _LIMIT:
+            self._count = 0
+            self.start.shape.forget()
+        return QueryShape(names, order)
 
     def values_of(self, criteria: tuple[Any, ...]) -> dict[Any, Any] | None:
         """The values that columns are compared with; None if there is anything else among the criteria."""
@@ -135,10 +135,10 @@ class _QueryLane:
                 or bound.callable is not None
                 or bound.expanding
                 or bound.type is not criterion.left.type
-                or type(bound.value) not in _PLAIN_TYPES
             ):
                 return None
             name: Any = column[0] if criterion.operator is operators.eq else (column[0], criterion.operator)
+            name = self.names.setdefault(name, name)
             if name in values:
                 return None
             values[name] = bound.value
@@ -177,30 +177,24 @@ class _QueryLane:
         return [column if direction is None else direction(column) for column, direction in columns]
 
     def rows(self, query: Any, symbolic: Symbolic, fetched: int) -> Any:
-        """The objects that a symbolic query finds, or a row with their number; None if it has to take the ordinary
-        way, NO_LANE if the session was flushed already."""
-        values, limit, offset = symbolic.values, symbolic.limit, symbolic.offset
-        given = tuple(values.values())
-        key = (fetched, symbolic.order, limit is None, offset is None, *values, *map(type, given))
-        if limit is not None and fetched != FIRST:
-            given += (limit,)
-        if offset is not None:
-            given += (offset,)
+        """What a symbolic query finds where the native core cannot say it: the objects, or a row with their number.
+        None if it has to take the ordinary way, NO_LANE if the session was flushed already."""
         session = query.session
-        shape = self.shapes.get(key)
-        if shape is not None and shape.ready is not None:
-            rows = query_rows(session, shape.ready, given)
-            if rows is not None:
-                return rows
         if not is_plain(session):
             return None
-        if shape is None and key not in self.shapes:
-            make_room(self.shapes, _LIMIT)
-            shape = self.shapes[key] = _Shape.of(query, len(given), fetched)
-        return None if shape is None else shape.rows(session, self.mapper, given)
+        known, variant = symbolic.shape.known, symbolic.variant(fetched)
+        given = symbolic.given(fetched)
+        if variant not in known:
+            known[variant] = _Statement.of(query, len(given), fetched)
+        statement: _Statement | None = known[variant]
+        if statement is None:
+            return None
+        rows = statement.rows(session, self.mapper, given)
+        symbolic.shape.set_ready(variant, statement.ready)
+        return unique(rows) if fetched == ALL and rows is not NO_LANE else rows
 
 
-class _Shape:
+class _Statement:
     """One statement with parameters: compiled for a dialect at its first use there."""
 
     __slots__ = ("_dialect", "_fills", "_names", "_prepared", "_statement", "_template", "ready")
@@ -217,7 +211,7 @@ class _Shape:
         self._fills: list[tuple[int, int, Any]] = []
 
     @classmethod
-    def of(cls, query: Any, count: int, fetched: int) -> _Shape | None:
+    def of(cls, query: Any, count: int, fetched: int) -> _Statement | None:
         # of a copy: the query itself stays symbolic
         full = query._copy()
         full = full.limit(1) if fetched == FIRST else full._generate()

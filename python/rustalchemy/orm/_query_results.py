@@ -13,7 +13,7 @@ from . import loading
 from ._entities import _getitem
 from ._prepared_loads import NO_LANE
 from ._query_criteria import _QueryCriteria
-from ._query_lane import ALL, COUNT, FIRST, is_plain, unique
+from ._query_lane import ALL, COUNT, FIRST, is_plain
 from ._read_only import refuse_writes
 from ._statement_cache import execute_cached, may_be_cached
 from .context import QueryContext, _column_descriptions
@@ -61,7 +61,7 @@ class _QueryResults(_QueryCriteria):
     def __iter__(self) -> Iterator[Any]:
         rows = self._lane_rows()
         if rows is not None:
-            yield from unique(rows)
+            yield from rows
             return
         result = self._iter()
         try:
@@ -80,11 +80,14 @@ class _QueryResults(_QueryCriteria):
         return super().filter(*criterion)
 
     def _lane_rows(self, fetched: int = ALL) -> list[Any] | None:
-        """The objects found, or a row with their number, if the short way can be taken; None if not."""
+        """The objects found, each once, or a row with their number, if the short way can be taken; None if not."""
         symbolic = self._symbolic
         if symbolic is None or self._has_listeners:
             return None
-        rows: list[Any] | None = symbolic.lane.rows(self, symbolic, fetched)
+        rows = symbolic.rows(self.session, fetched)
+        if rows is not None:
+            return rows
+        rows = symbolic.lane.rows(self, symbolic, fetched)
         if rows is not NO_LANE:
             return rows
         full = self._copy()
@@ -96,7 +99,7 @@ class _QueryResults(_QueryCriteria):
         """Return everything as a list."""
         rows = self._lane_rows()
         if rows is not None:
-            return unique(rows)
+            return rows
         found: list[Any] = self._iter().all()
         return found
 
@@ -117,12 +120,11 @@ class _QueryResults(_QueryCriteria):
         rows = self._lane_rows()
         if rows is None:
             return self._iter().one()
-        found = unique(rows)
-        if not found:
+        if not rows:
             raise sa_exc.NoResultFound("No row was found when one was required")
-        if len(found) > 1:
+        if len(rows) > 1:
             raise sa_exc.MultipleResultsFound("Multiple rows were found when exactly one was required")
-        return found[0]
+        return rows[0]
 
     def one_or_none(self) -> Any:
         """Return the only object or row, or None.
@@ -132,10 +134,9 @@ class _QueryResults(_QueryCriteria):
         rows = self._lane_rows()
         if rows is None:
             return self._iter().one_or_none()
-        found = unique(rows)
-        if len(found) > 1:
+        if len(rows) > 1:
             raise sa_exc.MultipleResultsFound("Multiple rows were found when one or none was required")
-        return found[0] if found else None
+        return rows[0] if rows else None
 
     def scalar(self) -> Any:
         """Return the first column of the only row, or None if there is no row.

@@ -32,7 +32,7 @@ from .._sa import (
     create_raw_select,
     plugin_class_for,
 )
-from ._query_lane import Symbolic, _QueryLane
+from ._query_lane import _QueryLane
 from .context import FromStatement, QueryContext, _determine_last_joined_entity, _ORMCompileState
 from .interfaces import ORMColumnsClauseRole
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.selectable import ForUpdateArg, FromClause, Select
     from sqlalchemy.util.typing import Self
 
+    from .._core import Symbolic
     from .mapper import Mapper
     from .session import Session
 
@@ -126,7 +127,7 @@ class _QueryState(
         if symbolic is None:
             return
         self._symbolic = None
-        lane, values, order, limit, offset = symbolic
+        lane, values, order = symbolic.lane, symbolic.values, symbolic.shape.order
         self._set_entities(lane.class_)
         entity = self._raw_columns[0]
         if values:
@@ -138,31 +139,16 @@ class _QueryState(
             self._order_by_clauses = tuple(
                 coercions.expect(roles.OrderByRole, clause) for clause in lane.clauses_of(entity, order)
             )
-        if limit is not None:
-            self._limit_clause = _offset_or_limit_clause(limit)
-        if offset is not None:
-            self._offset_clause = _offset_or_limit_clause(offset)
-
-    def _with_values(self, values: dict[str, Any]) -> Self | None:
-        """A symbolic copy with more keyword values; None if this has to be a full query."""
-        symbolic: Symbolic = self._symbolic  # type: ignore[assignment]  # the caller saw that it is symbolic
-        return self._with_more(symbolic, values) if symbolic.lane.takes(values) else None
+        if symbolic.limit is not None:
+            self._limit_clause = _offset_or_limit_clause(symbolic.limit)
+        if symbolic.offset is not None:
+            self._offset_clause = _offset_or_limit_clause(symbolic.offset)
 
     def _with_criteria(self, criteria: tuple[Any, ...]) -> Self | None:
         """A symbolic copy with more comparisons; None if this has to be a full query."""
         symbolic: Symbolic = self._symbolic  # type: ignore[assignment]  # the caller saw that it is symbolic
         values = symbolic.lane.values_of(criteria)
-        return self._with_more(symbolic, values) if values else None
-
-    def _with_more(self, symbolic: Symbolic, values: dict[Any, Any]) -> Self | None:
-        lane, known, order, limit, offset = symbolic
-        if limit is not None or offset is not None:
-            return None
-        if known:
-            if not known.keys().isdisjoint(values):
-                return None
-            values = {**known, **values}
-        return self._symbolic_copy(Symbolic(lane, values, order))
+        return symbolic.with_values(self, values) if values else None
 
     def _with_order(self, clauses: tuple[Any, ...]) -> Self | None:
         """A symbolic copy that is ordered by more columns; None if this has to be a full query."""
@@ -170,19 +156,14 @@ class _QueryState(
         order = symbolic.lane.order_of(clauses)
         if not order or symbolic.is_limited:
             return None
-        return self._symbolic_copy(Symbolic(symbolic.lane, symbolic.values, symbolic.order + order))
+        return symbolic.with_shape(self, symbolic.lane.ordered_shape(symbolic.shape, order))
 
     def _with_limits(self, limit: Any, offset: Any) -> Self | None:
         """A symbolic copy with LIMIT and OFFSET in place of its own; None if this has to be a full query."""
-        lane, values, order, _, _ = self._symbolic  # type: ignore[misc]  # the caller saw that it is symbolic
+        symbolic: Symbolic = self._symbolic  # type: ignore[assignment]  # the caller saw that it is symbolic
         if not ((limit is None or type(limit) is int) and (offset is None or type(offset) is int)):
             return None
-        return self._symbolic_copy(Symbolic(lane, values, order, limit, offset))
-
-    def _symbolic_copy(self, symbolic: Symbolic) -> Self:
-        query = self.__class__.__new__(self.__class__)
-        query.__dict__ = {**self.__dict__, "_symbolic": symbolic}
-        return query
+        return symbolic.with_limits(self, limit, offset)
 
     def _copy(self) -> Self:
         query = self.__class__.__new__(self.__class__)

@@ -129,16 +129,25 @@ class PostLoader:
 
     Plans of subclasses count from the first row of the subclass. ``planned_for``: the subclasses in whose plan it is,
     and its place there; none if it is in the plan of the class that was asked for. ``successor``: what rows of other
-    subclasses put in its place.
+    subclasses put in its place. ``natively(context, path, list, *args)`` makes what the native core does
+    the same by, or None.
     """
 
-    __slots__ = ("args", "function", "limit_to_mapper", "planned_for", "successor", "token")
+    __slots__ = ("args", "function", "limit_to_mapper", "natively", "planned_for", "successor", "token")
 
-    def __init__(self, token: Any, limit_to_mapper: Any, function: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        token: Any,
+        limit_to_mapper: Any,
+        function: Callable[..., None],
+        args: tuple[Any, ...],
+        natively: Optional[Callable[..., Optional[_core.FollowingLoad]]] = None,
+    ) -> None:
         self.token = token
         self.limit_to_mapper = limit_to_mapper
         self.function = function
         self.args = args
+        self.natively = natively
         self.planned_for: dict[type[Any], int] = {}
         self.successor: Optional[PostLoader] = None
 
@@ -245,6 +254,19 @@ class StatementPlan:
         return _sa.named_metadata(
             metadata, [(position, extra[position], columns[index]) for position, index in self._of_statement]
         )
+
+    def following_loads(self, context: QueryContext) -> Optional[list[_core.FollowingLoad]]:
+        """The loads that follow the rows, for the native core; None if there is one that it cannot do."""
+        loads = []
+        for path, index, loaders in self.post_loads:
+            for loader in loaders.values():
+                load = None
+                if loader.natively is not None and not loader.planned_for and loader.successor is None:
+                    load = loader.natively(context, PathRegistry.coerce(path), index, *loader.args)
+                if load is None:
+                    return None
+                loads.append(load)
+        return loads
 
     def compose(self, rows: list[Any], query: Any) -> list[Any]:
         """Bundles and the like: flat rows back into the shape asked for."""

@@ -249,7 +249,13 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
         entity = self.entity if poly_entity is None else inspect(poly_entity)
         builder.post_load(
             place,
-            PostLoader(self.parent_property, self.parent, self._load_for_path, (entity, loadopt, depth)),
+            PostLoader(
+                self.parent_property,
+                self.parent,
+                self._load_for_path,
+                (entity, loadopt, depth),
+                self._following_load,
+            ),
         )
 
     # the load
@@ -284,6 +290,28 @@ class _SelectInLoader(_PostLoader, util.MemoizedSlots):
             self._load_via_child(children, without, info, query, options, size)
         else:
             self._load_via_parent(parents, info, query, options, size)
+
+    def _following_load(
+        self, context: Any, path: Any, index: int, entity: Any, loadopt: Any, recursion_depth: Optional[int]
+    ) -> Optional[_core.FollowingLoad]:
+        """What the native core loads collections of objects of one class by; None if there is more to it."""
+        info = self._query_info
+        parent = self.parent
+        if (
+            info.load_only_child
+            or not (self.uselist and info.zero_idx)
+            or recursion_depth is not None
+            or parent.inherits
+            or parent.base_mapper.polymorphic_map
+            or context.populate_existing
+            or (loadopt and loadopt._extra_criteria)
+        ):
+            return None
+        key = (self, path.path, info.load_with_join, entity, False)
+        select: Optional[FollowingSelect] = context.following_selects.get(key)
+        if select is None:
+            return None
+        return select.following_load(index, self._attribute(), self._set_chunksize(loadopt))
 
     @classmethod
     def _set_chunksize(cls, loadopt: Any) -> int:

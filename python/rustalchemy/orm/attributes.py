@@ -310,6 +310,8 @@ class InstrumentedAttribute(_core.AttributeDescriptor, QuickComparison, Queryabl
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._comparison_templates = {}
+        # loader options about nothing but this attribute
+        self._shared_options: dict[Any, Any] = {}
         QueryableAttribute.__init__(self, *args, **kwargs)
 
     def _memoized_attr_expression(self) -> Any:

@@ -328,6 +328,10 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
 
     def query(self, *entities: Any, **kwargs: Any) -> Query[Any]:
         """A Query over entities and columns."""
+        if self._given_query_cls is None and not kwargs:
+            query = _core.symbolic_query(self, entities)
+            if query is not None:
+                return query
         return (self._given_query_cls or _default_query_cls())(entities, self, **kwargs)
 
     @property

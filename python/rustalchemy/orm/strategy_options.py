@@ -29,6 +29,7 @@ from ._load_elements import (
     _TokenStrategyLoad,
     _with_parameters,
 )
+from .attributes import InstrumentedAttribute
 from .base import entity_str
 from .path_registry import (
     _DEFAULT_TOKEN,
@@ -39,6 +40,17 @@ from .path_registry import (
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+# options of one attribute that are made once: programs write them into the statement that they are about to execute
+_SHARED = frozenset(
+    (
+        _AbstractLoad.joinedload,
+        _AbstractLoad.subqueryload,
+        _AbstractLoad.selectinload,
+        _AbstractLoad.lazyload,
+        _AbstractLoad.immediateload,
+    )
+)
 
 _STRINGS_REFUSED = (
     "Strings are not accepted for attribute names in loader options; please use class-bound attributes directly."
@@ -298,6 +310,11 @@ def _generate_from_keys(
     method: Callable[..., Any], keys: Sequence[Any], chained: bool, kw: dict[str, Any]
 ) -> _AbstractLoad:
     """An option along ``keys``: ``method`` at the last one, steps towards it (or ``method`` too) before."""
+    known = None
+    if len(keys) == 1 and type(keys[0]) is InstrumentedAttribute and all(value is None for value in kw.values()):
+        known = keys[0]._shared_options
+        if method in known:
+            return cast(_AbstractLoad, known[method])
     option: Any = None
     last = len(keys) - 1
     for position, attr in enumerate(keys):
@@ -325,6 +342,9 @@ def _generate_from_keys(
         else:
             option = option.defaultload(attr)
     assert option is not None
+    if known is not None and method in _SHARED:
+        option.is_shared = True
+        known[method] = option
     return cast(_AbstractLoad, option)
 
 

@@ -30,6 +30,7 @@ mod errors;
 pub mod expiry;
 pub mod flags;
 pub mod flush;
+pub mod following;
 pub mod held;
 pub mod history;
 pub mod hooks;
@@ -71,6 +72,7 @@ pub mod slots;
 pub mod state;
 pub mod state_view;
 pub mod statement_shape;
+pub mod symbolic;
 pub mod token;
 pub mod transaction;
 pub mod unit_of_work;
@@ -103,6 +105,8 @@ mod _core {
         Batch, CycleMember, Explanation, FlushPlan, PlanStep, PlannedChange, PreparedWrite, RegisteredFlush,
         RowIterator, RowStream,
     };
+    #[pymodule_export]
+    use crate::following::FollowingLoad;
     #[pymodule_export]
     use crate::hooks::install_hooks;
     #[pymodule_export]
@@ -144,9 +148,11 @@ mod _core {
     #[pymodule_export]
     use crate::session_construction::construct_sessions_natively;
     #[pymodule_export]
-    use crate::short_select::{FetchedRows, ReadySelect, query_rows};
+    use crate::short_select::{FetchedRows, ReadySelect};
     #[pymodule_export]
     use crate::statement_shape::StatementShapes;
+    #[pymodule_export]
+    use crate::symbolic::{QueryShape, Symbolic, symbolic_query};
     #[pymodule_export]
     use crate::token::EventToken;
 

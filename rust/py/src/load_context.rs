@@ -288,12 +288,13 @@ impl LoadContext {
 impl LoadContext {
     #[new]
     #[pyo3(signature = (context=None, restamp=None))]
-    fn new(context: Option<Py<PyAny>>, restamp: Option<Py<PyAny>>) -> Self {
+    /// A new load's.
+    pub fn new(context: Option<Py<PyAny>>, restamp: Option<Py<PyAny>>) -> Self {
         Self { memory: Mutex::new(LoadMemory::new(context, restamp)) }
     }
 
     /// The objects gathered in a list so far as `(object, identity, overwrite)`, in order of first sight; empties the list.
-    fn take<'py>(&self, py: Python<'py>, list: usize) -> PyResult<Bound<'py, PyList>> {
+    pub fn take<'py>(&self, py: Python<'py>, list: usize) -> PyResult<Bound<'py, PyList>> {
         let collected = {
             let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             memory.collected.retain(|&(other, _)| other != list);

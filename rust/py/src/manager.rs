@@ -14,6 +14,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::attribute::AttrCore;
 use crate::mapper::{Direction, MapperDescriptor, RelationshipDescriptor};
 use crate::state::StateRef;
+use crate::symbolic::Symbolic;
 use crate::{instance, instance_dict, instance_state, names, raw, relationship};
 
 /// States count their slots in sixteen bits.
@@ -54,6 +55,8 @@ pub struct ManagerCore {
     /// Attributes whose values many-to-ones of other objects copy.
     referred: RefCell<Rc<[u32]>>,
     checked_generation: Cell<u32>,
+    /// What a query for the class is before anything is asked of it, and the generation in which the class was configured.
+    query_start: RefCell<Option<(Py<Symbolic>, u32)>>,
 }
 
 // SAFETY: the module declares `gil_used`; every access happens with the GIL held.
@@ -177,6 +180,13 @@ impl ManagerCore {
             self.checked_generation.set(MAPPER_GENERATION.load(Ordering::Relaxed));
         }
         Ok(())
+    }
+
+    /// What queries for the class start as; nothing if Python has to see first whether all mappers are configured.
+    pub fn query_start<'py>(&self, py: Python<'py>) -> Option<Bound<'py, Symbolic>> {
+        let start = self.query_start.borrow();
+        let (start, generation) = start.as_ref()?;
+        (*generation == MAPPER_GENERATION.load(Ordering::Relaxed)).then(|| start.bind(py).clone())
     }
 
     /// A new object of a class in a polymorphic hierarchy has its discriminator set.
@@ -361,6 +371,7 @@ impl ClassManager {
             delete_orphans: RefCell::default(),
             referred: RefCell::default(),
             checked_generation: Cell::new(0),
+            query_start: RefCell::default(),
         }))
     }
 
@@ -414,6 +425,12 @@ impl ClassManager {
         drop(old);
         Ok(())
     }
+    /// From now on queries for the class start as this one, until there are other mappers.
+    fn set_query_start(slf: &Bound<'_, Self>, start: Py<Symbolic>) {
+        let generation = MAPPER_GENERATION.load(Ordering::Relaxed);
+        let old = ManagerCore::of(slf).query_start.replace(Some((start, generation)));
+        drop(old);
+    }
     /// A new object with an empty state, without calling `__init__`.
     #[pyo3(name = "new_instance")]
     fn py_new_instance<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -453,7 +470,8 @@ impl ClassManager {
         let mapper = core.mapper.take();
         let descriptor = core.descriptor.take();
         let descriptors = core.descriptors.take();
-        drop((mapper, descriptor, descriptors));
+        let query_start = core.query_start.take();
+        drop((mapper, descriptor, descriptors, query_start));
         Ok(())
     }
 
@@ -480,6 +498,11 @@ impl ClassManager {
         if let Ok(mapper) = core.mapper.try_borrow() {
             visit.call(&*mapper)?;
         }
+        if let Ok(start) = core.query_start.try_borrow()
+            && let Some((start, _)) = &*start
+        {
+            visit.call(start)?;
+        }
         if let Ok(descriptor) = core.descriptor.try_borrow()
             && let Some(descriptor) = descriptor.as_deref()
         {
@@ -495,7 +518,8 @@ impl ClassManager {
         let descriptor = core.descriptor.take();
         core.class.set(ptr::null_mut());
         let class = core.class_handle.take();
-        drop((parents, descriptors, mapper, descriptor, class));
+        let query_start = core.query_start.take();
+        drop((parents, descriptors, mapper, descriptor, class, query_start));
     }
 }
 

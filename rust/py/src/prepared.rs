@@ -21,7 +21,7 @@ use crate::identity::{FoundState, base_of_manager};
 use crate::imports;
 use crate::instance_state::{InstanceState, Living};
 use crate::lane;
-use crate::load_context::LoadMemory;
+use crate::load_context::{LoadContext, LoadMemory};
 use crate::manager::{ClassManager, ManagerCore};
 use crate::names;
 use crate::row_plan::RowPlan;
@@ -138,7 +138,7 @@ impl PreparedRow {
         PyTuple::new(py, values)
     }
 
-    /// The objects, on the session's lane, of the rows that these values find; nothing if it is a lane of another dialect, or
+    /// The objects, on the session's lane, of the rows that these values find, as `loaded` remembers them; nothing if it is a lane of another dialect, or
     /// if a value cannot be processed: Python says so in Core's words.
     pub fn objects<'py>(
         &self,
@@ -146,6 +146,7 @@ impl PreparedRow {
         uow: UowRef,
         lane: &Bound<'py, PyAny>,
         values: &[Bound<'py, PyAny>],
+        loaded: Option<&Bound<'py, LoadContext>>,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let py = session.py();
         if !lane.getattr(intern!(py, "dialect"))?.is(&self.dialect) {
@@ -157,6 +158,10 @@ impl PreparedRow {
         let _inside = uow.enter(py)?;
         let execution = Execution { lane, sql: self.sql.bind(py), parameters: parameters.as_any() };
         let options = HydrateOptions::default();
+        if loaded.is_some() {
+            let rows = lane::fetch(lane, self.sql.bind(py), &parameters)?;
+            return hydrate::hydrate(session, uow.as_ptr(), self.plan.bind(py), &rows, options, loaded).map(Some);
+        }
         hydrate::load(session, uow.as_ptr(), self.plan.get(), &execution, options, LoadMemory::default()).map(Some)
     }
 

@@ -12,8 +12,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 use smallvec::SmallVec;
 
+use crate::following::{self, FollowingLoad};
+use crate::hydrate;
 use crate::imports::ImportedType;
 use crate::lane;
+use crate::load_context::LoadContext;
 use crate::prepared::{self, PreparedRow};
 use crate::statement_shape::StatementShapes;
 use crate::unit_of_work::UnitOfWork;
@@ -32,20 +35,50 @@ pub struct ReadySelect {
     /// The statement's plan, as Python knows it.
     #[pyo3(get)]
     plan: Py<PyAny>,
+    /// Loads that follow its rows.
+    following: Vec<Py<FollowingLoad>>,
 }
 
 #[pymethods]
 impl ReadySelect {
     #[new]
-    fn new(row: Py<PreparedRow>, metadata: Py<PyAny>, plan: Py<PyAny>) -> Self {
-        Self { row, metadata, plan }
+    #[pyo3(signature = (row, metadata, plan, following=Vec::new()))]
+    fn new(row: Py<PreparedRow>, metadata: Py<PyAny>, plan: Py<PyAny>, following: Vec<Py<FollowingLoad>>) -> Self {
+        Self { row, metadata, plan, following }
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.row)?;
         visit.call(&self.metadata)?;
-        visit.call(&self.plan)
+        visit.call(&self.plan)?;
+        self.following.iter().try_for_each(|load| visit.call(load))
+    }
+}
+
+impl ReadySelect {
+    /// The objects that these values find, and what is loaded after them; nothing if Python has to run the statement.
+    fn objects<'py>(
+        &self,
+        session: &Bound<'py, UnitOfWork>,
+        uow: UowRef,
+        lane: &Bound<'py, PyAny>,
+        values: &[Bound<'py, PyAny>],
+    ) -> PyResult<Option<Bound<'py, PyList>>> {
+        let (py, row) = (session.py(), self.row.get());
+        if self.following.is_empty() {
+            return row.objects(session, uow, lane, values, None);
+        }
+        if !hydrate::is_unobserved(py, uow.core(), row.plan(py).get()) {
+            // whoever listens may do what the loads that follow have to take note of
+            return Ok(None);
+        }
+        let context = Bound::new(py, LoadContext::new(None, None))?;
+        let objects = row.objects(session, uow, lane, values, Some(&context))?;
+        if objects.is_some() {
+            following::run(session, uow, lane, &self.following, context.get())?;
+        }
+        Ok(objects)
     }
 }
 
@@ -78,16 +111,15 @@ pub fn run<'py>(
         }
         values.push(parameter.getattr(intern!(py, "value"))?);
     }
-    let objects = ready.get().row.get().objects(session, uow, &lane, &values)?;
+    let objects = ready.get().objects(session, uow, &lane, &values)?;
     Ok(objects.map(|objects| FetchedRows::new(session, uow, &objects, ready.unbind())))
 }
 
 /// The objects of a prepared statement with these values; nothing if Python has to run it.
-#[pyfunction]
 pub fn query_rows<'py>(
     session: &Bound<'py, PyAny>,
-    prepared: &Bound<'py, PreparedRow>,
-    values: &Bound<'py, PyTuple>,
+    prepared: &PreparedRow,
+    values: &[Bound<'py, PyAny>],
 ) -> PyResult<Option<Bound<'py, PyList>>> {
     let Ok(session) = session.cast::<UnitOfWork>() else { return Ok(None) };
     let uow = UnitOfWork::handle(session);
@@ -95,8 +127,7 @@ pub fn query_rows<'py>(
         return Ok(None);
     }
     let Some(lane) = lane::of_session(session)? else { return Ok(None) };
-    let values: SmallVec<[Bound<'py, PyAny>; 4]> = values.iter().collect();
-    prepared.get().objects(session, uow, &lane, &values)
+    prepared.objects(session, uow, &lane, values, None)
 }
 
 /// Whether a SELECT was given values of parameters (`Select.params()`).

@@ -2,7 +2,7 @@
 //!
 //! It is Core's cache key, made by the same descriptions of what a class of elements consists of, with two short cuts: what
 //! lives as long as the mapping stands for itself, and all of it is one flat tuple. A token tells what follows it, so that two
-//! keys are equal only if the statements are.
+//! keys are equal only if the statements are. Loader options that are the same objects each time are among what lasts.
 
 use hashbrown::HashMap;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -310,7 +310,14 @@ impl<'a, 'py> Reading<'a, 'py> {
             }
         }
         self.number(py, keyed.len());
-        keyed.iter().try_for_each(|option| self.element(option))
+        for option in &keyed {
+            let is_shared = option.getattr_opt(intern!(py, "is_shared"))?;
+            match is_shared {
+                Some(is_shared) if is_shared.is_truthy()? => self.key.push(identity(option)),
+                _ => self.element(option)?,
+            }
+        }
+        Ok(())
     }
 
     /// Core's own key of a type.

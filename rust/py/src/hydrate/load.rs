@@ -83,13 +83,17 @@ pub fn load_grouped<'py>(
 }
 
 /// Whether the rows of a plan become objects without Python code.
-fn may_stream(processor: &RowProcessor<'_>, plan: &RowPlan) -> bool {
+pub fn is_unobserved(py: Python<'_>, uow: &UnitOfWorkCore, plan: &RowPlan) -> bool {
     plan.is_native
-        && !processor.uow().events.listens(SessionEvent::LoadedAsPersistent as usize)
+        && !uow.events.listens(SessionEvent::LoadedAsPersistent as usize)
         && plan.items.iter().all(|item| match item {
-            RowItem::Entity(entity) => is_silent(processor.py, entity.get()),
+            RowItem::Entity(entity) => is_silent(py, entity.get()),
             RowItem::Scalar(_) => true,
         })
+}
+
+fn may_stream(processor: &RowProcessor<'_>, plan: &RowPlan) -> bool {
+    is_unobserved(processor.py, processor.uow(), plan)
 }
 
 /// Whether nobody listens to what a plan makes, and no collection is of a user's class.

@@ -29,7 +29,7 @@ use crate::state::{SharedOptions, StateRef};
 use crate::unit_of_work_core::UnitOfWorkCore;
 
 pub use groups::Groups;
-pub use load::{Execution, load, load_grouped};
+pub use load::{Execution, is_unobserved, load, load_grouped};
 
 use announce::has_event;
 use build::Branch;
