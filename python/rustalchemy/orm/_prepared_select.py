@@ -13,7 +13,7 @@ from sqlalchemy.sql.compiler import WARN_LINTING
 from .. import _core
 from ._lane import Lane
 from ._lane_cursor import LaneCursor, first_page
-from ._results import FetchedResult, chunked_result, needs_all_rows, result_metadata, tell_query
+from ._results import FetchedResult, chunked_result, result_metadata, tell_query
 from ._row_loading import MOST_PLANS, RowLoad, plan_variant, refuse_expunged, statement_plan
 from ._row_plans import RowSource, StatementPlan
 from .context import QueryContext
@@ -452,7 +452,7 @@ class PreparedSelect:
         kept = self._plans.get(variant)
         execution = partial(use, lane.fetch, sql, parameters)
         plan = self._plan(context, variant, execution) if kept is None else kept.plan
-        if context.yield_per and needs_all_rows(context, plan):
+        if context.yield_per and plan.requires_uniquing:
             return None
         rows = use(LaneCursor, lane, sql, parameters, page)
         return chunked_result(context, plan, rows.fetch, RowLoad(context, plan).rows, rows, server_side=False)

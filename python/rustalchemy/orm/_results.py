@@ -177,11 +177,6 @@ def fetched_scalars(rows: _core.FetchedRows, statement: Any) -> Any:
     return FetchedResult.of(rows, statement).scalars()
 
 
-def needs_all_rows(context: QueryContext, plan: StatementPlan) -> bool:
-    """Whether a result's first object may need its last row."""
-    return bool(plan.requires_uniquing or context.compile_state.multi_row_eager_loaders)
-
-
 def chunked_result(
     context: QueryContext,
     plan: StatementPlan,

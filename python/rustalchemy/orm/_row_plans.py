@@ -403,12 +403,16 @@ class RowPlanBuilder:
     ) -> Any:
         """The plan of ``mapper`` at ``path``, its joined eager loads included."""
         outer, self._subclass = self._subclass, None if polymorphic_from is None else mapper.class_
+        requires_uniquing = self.requires_uniquing
         try:
             return self._entity_plan(
                 query_entity, mapper, path, adapter, is_primary, polymorphic_discriminator, polymorphic_from
             )
         finally:
             self._subclass = outer
+            if polymorphic_from is not None:
+                # what a subclass loads may have a statement of its own
+                self.requires_uniquing = requires_uniquing
 
     def _entity_plan(
         self,

@@ -15,7 +15,7 @@ from ._load_object import _load_scalar_attributes as _load_scalar_attributes
 from ._load_object import _props_with_primary_key as _props_with_primary_key
 from ._load_object import get_from_identity
 from ._merge_result import merge_frozen_result, merge_result
-from ._results import FetchedResult, chunked_result, needs_all_rows, result_metadata
+from ._results import FetchedResult, chunked_result, result_metadata
 from ._row_loading import RowLoad, statement_plan
 from ._row_plans import RowSource
 from .context import QueryContext
@@ -45,7 +45,7 @@ def instances(cursor: Any, context: QueryContext) -> Any:
                 cursor._metadata,
             ),
         )
-        if context.yield_per and needs_all_rows(context, plan):
+        if context.yield_per and plan.requires_uniquing:
             raise sa_exc.InvalidRequestError(
                 "Can't use yield_per with eager loaders that require uniquing or row buffering, e.g. joinedload() "
                 "against collections or subqueryload().  Consider the selectinload() strategy for better flexibility "

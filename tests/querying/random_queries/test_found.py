@@ -199,6 +199,19 @@ FOUND = {
         s.scalars(q.options(subqueryload(User.team), joinedload(User.addresses))).all()
         s.scalars(insert(Tag).returning(Tag).options(subqueryload(Tag.users)), [dict(name="a")]).all()
     """,
+    "yield_per with collections of subclasses": """
+        o = joinedload(Paper.person.of_type(Engineer)).joinedload(Engineer.machines)
+        q = select(Paper).options(o).execution_options(yield_per=2)
+        [p.name for p in s.scalars(q)]
+        s.scalars(q).unique().all()
+        o = selectin_polymorphic(Person, [Engineer])
+        q = select(Person).options(o, joinedload(Engineer.machines)).execution_options(yield_per=2)
+        [p.name for p in s.scalars(q)]
+        s.scalars(select(Person).options(o, subqueryload(Engineer.machines)).execution_options(yield_per=2)).all()
+        e = with_polymorphic(Person, [Engineer])
+        [p.name for p in s.scalars(select(e).options(joinedload(e.Engineer.machines)).execution_options(yield_per=2))]
+        [p.name for p in s.scalars(select(User).options(joinedload(User.tags)).execution_options(yield_per=2))]
+    """,
     "column options of concrete classes": """
         s.scalars(select(Barge).options(load_only(Barge.name))).all()
         s.scalars(select(Vessel).options(load_only(Vessel.name), undefer("*"))).all()
