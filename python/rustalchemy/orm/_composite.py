@@ -359,20 +359,26 @@ class CompositeProperty(_MapsColumns[_CC], _IntrospectsAnnotations, DescriptorPr
     def _setup_event_handlers(self) -> None:
         """Keep the value object in step with its columns as these are loaded, refreshed, expired and flushed."""
 
-        def make(state: Any) -> None:
-            dict_ = state.dict
-            if all(key in dict_ for key in self._attribute_keys):
-                dict_[self.key] = self._construct_composite(*[dict_[key] for key in self._attribute_keys])
+        own_key = self.key
+
+        def make(dict_: dict[str, Any]) -> None:
+            try:
+                values = [dict_[key] for key in self._attribute_keys]
+            except KeyError:
+                return
+            dict_[own_key] = self._construct_composite(*values)
 
         def on_load(state: Any, context: Any) -> None:
-            if self.key not in state.dict:
-                make(state)
+            dict_ = state.dict
+            if own_key not in dict_:
+                make(dict_)
 
         def on_refresh(state: Any, context: Any, to_load: Optional[Sequence[str]]) -> None:
             if to_load and not {self.key, *self._attribute_keys}.intersection(to_load):
                 return
-            if context is not self._COMPOSITE_FGET or self.key not in state.dict:
-                make(state)
+            dict_ = state.dict
+            if context is not self._COMPOSITE_FGET or own_key not in dict_:
+                make(dict_)
 
         def on_expire(state: Any, keys: Optional[Sequence[str]]) -> None:
             if keys is None or set(self._attribute_keys).intersection(keys):

@@ -160,6 +160,13 @@ class PreparedSelect:
                 continue
             if not value:
                 return None
+            if type(processor) is tuple:
+                # of tuples, with a processor for each of their values
+                spelled = _spelled_tuples(value, processor, flat)
+                if spelled is None:
+                    return None
+                sql = sql.replace(mark, ("VALUES " if self.dialect.tuple_in_values else "") + spelled)
+                continue
             flat.extend(value if processor is None else map(processor, value))
             sql = sql.replace(mark, ("?, " * len(value))[:-2])
         return sql, tuple(flat)
@@ -521,15 +528,27 @@ def _unless_expunged(session: Any, epoch: int, plan: StatementPlan, rows: list[A
 
 
 def _lists_are_plain(compiled: Any) -> bool:
-    """Whether every list parameter is one ``?`` per value."""
+    """Whether every list parameter is one ``?`` per value, or per value of its tuples."""
     return compiled.dialect.paramstyle == "qmark" and all(
         bind.expanding
-        and not bind.type._is_tuple_type
-        and not bind.type._has_bind_expression
-        and not bind.type._is_array
+        and not any(
+            type_._has_bind_expression or type_._is_array
+            for type_ in (bind.type.types if bind.type._is_tuple_type else (bind.type,))
+        )
         and not compiled.dialect._bind_typing_render_casts
         for bind in compiled.post_compile_params
     )
+
+
+def _spelled_tuples(values: Sequence[Any], processors: tuple[Any, ...], flat: list[Any]) -> Optional[str]:
+    """The text of a list of tuples, whose values are added to ``flat``; None if they are no tuples of that width."""
+    width = len(processors)
+    for value in values:
+        if not isinstance(value, tuple) or len(value) != width:
+            return None
+        flat.extend([part if each is None else each(part) for part, each in zip(value, processors, strict=True)])
+    mark = "(" + ("?, " * width)[:-2] + ")"
+    return ", ".join([mark] * len(values))
 
 
 def may_vary(option: Any) -> bool:
