@@ -75,8 +75,8 @@ def insert_rows(
 
 def update_rows(
     session: Any, mapper: Mapper[Any], table: Any, statement: Any, user_statement: Any, rows: Sequence[dict[str, Any]]
-) -> int | None:
-    """How many rows an UPDATE by primary key matched; None if it was not done."""
+) -> tuple[int, Any] | None:
+    """How many rows an UPDATE by primary key matched, and the dialect that says so; None if it was not done."""
     if (
         not rows
         or not _is_plain(mapper, user_statement, None)
@@ -91,7 +91,8 @@ def update_rows(
     parameters = {(columns[name]._label if name in keys else columns[name].key): name for name in names}
     nullable = {name for name in names if name not in keys}
     batch = _Rows(session, mapper, statement, parameters).batch(rows, nullable)
-    return None if batch is None else batch.send()
+    matched = None if batch is None else batch.send()
+    return None if batch is None or matched is None else (matched, batch.lane.dialect)
 
 
 class _Batch(NamedTuple):

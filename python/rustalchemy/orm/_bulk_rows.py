@@ -6,6 +6,7 @@ table of the mapper.
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -91,7 +92,6 @@ def _bulk_insert(
         rows = list(mappings) if return_defaults else [dict(row) for row in mappings]
         _expand_other_attrs(mapper, rows)
 
-    connection = session_transaction.connection(base_mapper)
     tables = [
         (table, super_mapper)
         for table, super_mapper in base_mapper._sorted_tables.items()
@@ -100,7 +100,7 @@ def _bulk_insert(
     # a second table needs the keys of the first
     bookkeeping = return_defaults or len(tables) > 1
     extra_keys = _embedded_parameters(use_orm_insert_stmt, rows)
-    writer = _InsertWriter(mapper, connection, bookkeeping, use_orm_insert_stmt, execution_options)
+    writer = _InsertWriter(mapper, session_transaction, bookkeeping, use_orm_insert_stmt, execution_options)
     if not (bookkeeping or isstates or extra_keys):
         ((table, super_mapper),) = tables
         statement = writer._statement(super_mapper, table)
@@ -115,7 +115,7 @@ def _bulk_insert(
 
     total = None
     for table, super_mapper in tables:
-        record = _RecordMaker(mapper, table, bookkeeping, render_nulls, extra_keys, connection).record
+        record = _RecordMaker(mapper, table, bookkeeping, render_nulls, extra_keys, writer.connection).record
         records = list(map(record, rows))
         result = writer.write(super_mapper, table, records)
         if use_orm_insert_stmt is not None:
@@ -182,15 +182,26 @@ class _RecordMaker:
         return _InsertRecord(row, params, has_all_pks, has_all_defaults)
 
 
-class _InsertWriter:
+class _Writer:
+    """Sends statements of a mapper through Core, on a connection that is there only where the lane did not do."""
+
+    mapper: Mapper[Any]
+    transaction: Any
+
+    @cached_property
+    def connection(self) -> Any:
+        return self.transaction.connection(self.mapper.base_mapper)
+
+
+class _InsertWriter(_Writer):
     """Sends the INSERT statements of one ``_bulk_insert``."""
 
     def __init__(
-        self, mapper: Mapper[Any], connection: Any, bookkeeping: bool, user_statement: Any, execution_options: Any
+        self, mapper: Mapper[Any], transaction: Any, bookkeeping: bool, user_statement: Any, execution_options: Any
     ) -> None:
         self.mapper = mapper
         self.base_mapper = mapper.base_mapper
-        self.connection = connection
+        self.transaction = transaction
         self.bookkeeping = bookkeeping
         self.user_statement = user_statement
         options = {} if user_statement is not None else {"compiled_cache": self.base_mapper._compiled_cache}
@@ -339,18 +350,17 @@ def _bulk_update(
         rows = [dict(row) for row in mappings]
         _expand_other_attrs(mapper, rows)
 
-    connection = session_transaction.connection(mapper.base_mapper)
     extra_keys = _embedded_parameters(use_orm_update_stmt, rows)
     for table, super_mapper in mapper.base_mapper._sorted_tables.items():
         if mapper.isa(super_mapper) and table in mapper._pks_by_table:
             records = _update_params(mapper, table, rows, use_orm_update_stmt, extra_keys)
-            writer = _UpdateWriter(super_mapper, table, connection, use_orm_update_stmt, enable_check_rowcount)
+            writer = _UpdateWriter(super_mapper, table, session_transaction, use_orm_update_stmt, enable_check_rowcount)
             if not (isstates or extra_keys or writer.fixed_values):
-                matched = update_rows(
+                updated = update_rows(
                     session_transaction.session, mapper, table, writer.statement, use_orm_update_stmt, rows
                 )
-                if matched is not None:
-                    writer.check(matched, len(rows))
+                if updated is not None:
+                    writer.check(*updated, len(rows))
                     continue
             writer.write(records)
     return _result.null_result() if use_orm_update_stmt is not None else None
@@ -402,15 +412,15 @@ def _key_params(mapper: Mapper[Any], table: Any, row: _Row) -> _Row:
 _BARE = frozenset({"_Annotated__element", "_annotations", "_hash", "_propagate_attrs", "table"})
 
 
-class _UpdateWriter:
+class _UpdateWriter(_Writer):
     """Sends the UPDATE statements of one table."""
 
     def __init__(
-        self, mapper: Mapper[Any], table: Any, connection: Any, user_statement: Any, check_rowcount: bool
+        self, mapper: Mapper[Any], table: Any, transaction: Any, user_statement: Any, check_rowcount: bool
     ) -> None:
         self.mapper = mapper
         self.table = table
-        self.connection = connection
+        self.transaction = transaction
         self.check_rowcount = check_rowcount
         version = mapper.version_id_col
         self.versioned = version is not None and version in mapper._cols_by_table[table]
@@ -460,9 +470,8 @@ class _UpdateWriter:
                 "verified."
             )
 
-    def check(self, matched: int, wanted: int) -> None:
+    def check(self, matched: int, dialect: Any, wanted: int) -> None:
         """Complain of rows that were not there, where the database tells how many were."""
-        dialect = self.connection.dialect
         if (
             self.check_rowcount
             and dialect.supports_sane_rowcount

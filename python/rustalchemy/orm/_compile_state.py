@@ -181,6 +181,12 @@ class _AbstractORMCompileState(CompileState):
     is_dml_returning = False
     # whether a prepared statement and the plan of its rows say all there is to an execution
     runs_on_lane = False
+
+    @classmethod
+    def connects_itself(cls, execution_options: Any) -> bool:
+        """Whether an execution looks for a connection of the transaction when it needs one."""
+        return False
+
     attributes: dict[Any, Any]
     global_attributes: dict[Any, Any]
 

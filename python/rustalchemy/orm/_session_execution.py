@@ -204,7 +204,9 @@ class StatementExecution(SessionBinds):
                 result = execute_with_options(self, lane, statement, params, options, bind_arguments)
                 if result is not None:
                     return result.scalar() if _scalar_result else result
-        connection = self._connection_for_bind(bind)
+        conn: Any = None
+        if compile_state_cls is None or "bind" in bind_arguments or not compile_state_cls.connects_itself(options):
+            conn = self._connection_for_bind(bind)
         if compile_state_cls is not None:
             result = self._uow_use(
                 compile_state_cls.orm_execute_statement,
@@ -213,12 +215,12 @@ class StatementExecution(SessionBinds):
                 params or {},
                 options,
                 bind_arguments,
-                connection,
+                conn,
             )
         elif _scalar_result:
-            return self._uow_use(connection.scalar, statement, params or {}, execution_options=options)
+            return self._uow_use(conn.scalar, statement, params or {}, execution_options=options)
         else:
-            result = self._uow_use(_core_statements.execute, connection, statement, params, options)
+            result = self._uow_use(_core_statements.execute, conn, statement, params, options)
         return result.scalar() if _scalar_result else result
 
     def _options_for(self, statement: Any, given: Mapping[str, Any]) -> util.immutabledict[str, Any]:

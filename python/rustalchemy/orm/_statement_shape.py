@@ -36,10 +36,12 @@ _KNOWN_DML = frozenset(
         "_annotations",
         "_execution_options",
         "_hash",
+        "_post_values_clause",
         "_propagate_attrs",
         "_returning",
         "_values",
         "_where_criteria",
+        "excluded",
         "table",
     }
 )

@@ -96,6 +96,12 @@ class _BulkORMInsert(_ORMDMLState, InsertDMLState):
         )
 
     @classmethod
+    def connects_itself(cls, execution_options: Any) -> bool:
+        """Whether rows are inserted: on the lane, where there is one."""
+        options = execution_options.get("_sa_orm_insert_options")
+        return options is not None and options._dml_strategy == "bulk"
+
+    @classmethod
     def orm_execute_statement(
         cls,
         session: Any,
@@ -123,7 +129,7 @@ class _BulkORMInsert(_ORMDMLState, InsertDMLState):
             result = _bulk_insert(
                 mapper,
                 _as_rows(params),
-                session._transaction,
+                session._transaction or session._autobegin_t(),
                 isstates=False,
                 return_defaults=options._return_defaults,
                 render_nulls=options._render_nulls,
@@ -295,6 +301,12 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
         self.statement = statement
 
     @classmethod
+    def connects_itself(cls, execution_options: Any) -> bool:
+        """Whether rows are updated by primary key: on the lane, where there is one."""
+        options = execution_options.get("_sa_orm_update_options")
+        return options is not None and options._dml_strategy == "bulk"
+
+    @classmethod
     def orm_execute_statement(
         cls,
         session: Any,
@@ -321,7 +333,7 @@ class _BulkORMUpdate(_CriteriaCompileState, UpdateDMLState):
         result = _bulk_update(
             options._subject_mapper,
             _as_rows(params),
-            session._transaction,
+            session._transaction or session._autobegin_t(),
             isstates=False,
             update_changed_only=False,
             use_orm_update_stmt=statement,
