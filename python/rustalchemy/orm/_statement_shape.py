@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
-from sqlalchemy import Column, Table, util
+from sqlalchemy import Column, Table
 from sqlalchemy.sql.annotation import Annotated
 from sqlalchemy.sql.base import CacheableOptions
 from sqlalchemy.sql.cache_key import HasCacheKey
@@ -103,12 +103,13 @@ def _describe(kind: type[Any]) -> tuple[str, list[_Part]]:
 def _parts(kind: type[Any], description: Sequence[tuple[str, Any]]) -> Iterator[_Part]:
     for name, part in description:
         default = inspect.getattr_static(kind, name, None)
-        # nothing, or made when it is asked for, of nothing
-        is_absent = default is None or (type(default) in _DEFAULTS and not default) or name == "dialect_options"
-        yield name, part.name, is_absent and bool(kind.__dictoffset__)
+        # what all of a class have says nothing; these options are made when they are asked for, of nothing
+        is_absent = not hasattr(type(default), "__get__") or name == "dialect_options"
+        yield name, _SINGLETONS.get(name, part.name), is_absent and bool(kind.__dictoffset__)
 
 
-_DEFAULTS = frozenset({bool, tuple, dict, type(util.EMPTY_DICT)})
+# members of enums
+_SINGLETONS = {"_label_style": "singleton", "_correlate_mode": "singleton"}
 
 
 #: The shapes of statements.

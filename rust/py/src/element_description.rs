@@ -2,7 +2,10 @@
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
+
+/// So many attributes, and most of them are absent.
+const MANY: usize = 12;
 
 /// How elements of a class enter the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,6 +34,8 @@ pub enum Kind {
 pub enum Part {
     Refused,
     Value,
+    /// A value that is equal only to itself, and whose hash is Python's business.
+    Singleton,
     Type,
     Name,
     Element,
@@ -69,12 +74,15 @@ pub struct Attribute {
 pub struct Description {
     pub kind: Kind,
     pub attributes: Vec<Attribute>,
+    /// Numbers of the attributes by name, where there are many and a state has few of them.
+    pub numbers: Option<Py<PyDict>>,
 }
 
 #[pymethods]
 impl Description {
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.numbers)?;
         self.attributes.iter().try_for_each(|attribute| visit.call(&attribute.name))
     }
 }
@@ -95,11 +103,19 @@ impl Description {
             "described" => Kind::Described,
             _ => Kind::Refused,
         };
-        let attributes = attributes
+        let attributes: Vec<Attribute> = attributes
             .into_iter()
             .map(|(name, part, in_state)| Attribute { name, part: part_of(&part), in_state })
             .collect();
-        Ok(Self { kind, attributes })
+        let mut numbers = None;
+        if attributes.len() > MANY && attributes.iter().all(|attribute| attribute.in_state) {
+            let by_name = PyDict::new(said.py());
+            for (number, attribute) in attributes.iter().enumerate() {
+                by_name.set_item(&attribute.name, number)?;
+            }
+            numbers = Some(by_name.unbind());
+        }
+        Ok(Self { kind, attributes, numbers })
     }
 }
 
@@ -107,6 +123,7 @@ impl Description {
 fn part_of(name: &str) -> Part {
     match name {
         "dp_string" | "dp_boolean" | "dp_operator" | "dp_plain_obj" | "dp_statement_hint_list" => Part::Value,
+        "singleton" => Part::Singleton,
         "dp_type" => Part::Type,
         "dp_anon_name" => Part::Name,
         "dp_clauseelement" | "dp_has_cache_key" => Part::Element,

@@ -100,7 +100,7 @@ pub fn run<'py>(
         return Ok(None);
     }
     let Some(lane) = lane::of_session(session)? else { return Ok(None) };
-    let Some((key, parameters)) = shapes.get().of(statement)? else { return Ok(None) };
+    let Some((key, parameters)) = shapes.get().shape(statement)? else { return Ok(None) };
     let Some(ready) = ready_for(&lane, &key)? else { return Ok(None) };
     let mut values: SmallVec<[Bound<'py, PyAny>; 4]> = SmallVec::with_capacity(parameters.len());
     for parameter in parameters {
@@ -133,7 +133,7 @@ pub fn query_rows<'py>(
 /// Whether a SELECT was given values of parameters (`Select.params()`).
 fn has_parameters(statement: &Bound<'_, PyAny>) -> PyResult<bool> {
     let py = statement.py();
-    let given = statement.getattr_opt(intern!(py, "_params"))?;
+    let given = statement.getattr(intern!(py, "__dict__"))?.cast::<PyDict>()?.get_item(intern!(py, "_params"))?;
     given.map_or(Ok(false), |given| given.is_truthy())
 }
 

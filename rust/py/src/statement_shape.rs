@@ -14,10 +14,13 @@ use smallvec::SmallVec;
 use crate::element_description::{Description, Kind, Part};
 
 /// A key, and the parameters in the order of Core's cache key.
-pub type Shape<'py> = (Bound<'py, PyTuple>, Bound<'py, PyList>);
+pub type Shape<'py> = (Bound<'py, PyTuple>, SmallVec<[Bound<'py, PyAny>; 4]>);
 
 /// Elements within elements; deeper ones are Core's business.
 const DEEPEST: usize = 150;
+
+/// Elements that are sooner looked through than looked up.
+const FEW: usize = 16;
 
 /// Where in the state of something the mapping made its own address is, if it lasts. A copy has the address of the original.
 const LASTS: &str = "_rustalchemy_lasts";
@@ -41,14 +44,9 @@ impl StatementShapes {
     }
 
     /// The shape of a statement; None if there is something in it that has no cheap key.
-    pub fn of<'py>(&self, statement: &Bound<'py, PyAny>) -> PyResult<Option<Shape<'py>>> {
-        let py = statement.py();
-        let mut reading = Reading::new(self);
-        match reading.element(statement) {
-            Ok(()) => Ok(Some((PyTuple::new(py, reading.key)?, PyList::new(py, reading.parameters)?))),
-            Err(Stop::NoShape) => Ok(None),
-            Err(Stop::Failed(error)) => Err(error),
-        }
+    fn of<'py>(&self, statement: &Bound<'py, PyAny>) -> PyResult<Option<(Bound<'py, PyTuple>, Bound<'py, PyList>)>> {
+        let Some((key, parameters)) = self.shape(statement)? else { return Ok(None) };
+        Ok(Some((key, PyList::new(statement.py(), parameters)?)))
     }
 
     #[allow(clippy::needless_pass_by_value)] // the signature PyO3 wants
@@ -60,6 +58,16 @@ impl StatementShapes {
 }
 
 impl StatementShapes {
+    /// The shape of a statement; nothing if there is something in it that has no cheap key.
+    pub fn shape<'py>(&self, statement: &Bound<'py, PyAny>) -> PyResult<Option<Shape<'py>>> {
+        let mut reading = Reading::new(self);
+        match reading.element(statement) {
+            Ok(()) => Ok(Some((PyTuple::new(statement.py(), reading.key)?, reading.parameters))),
+            Err(Stop::NoShape) => Ok(None),
+            Err(Stop::Failed(error)) => Err(error),
+        }
+    }
+
     fn description<'py>(&self, class: &Bound<'py, PyType>) -> PyResult<Bound<'py, Description>> {
         let descriptions = self.descriptions.bind(class.py());
         if let Some(known) = descriptions.get_item(class)? {
@@ -99,12 +107,12 @@ impl From<pyo3::CastIntoError<'_>> for Stop {
 /// A statement on the way to its key.
 struct Reading<'a, 'py> {
     shapes: &'a StatementShapes,
-    key: Vec<Bound<'py, PyAny>>,
-    parameters: Vec<Bound<'py, PyAny>>,
-    /// By address: numbers of the elements that were met.
+    key: SmallVec<[Bound<'py, PyAny>; 32]>,
+    parameters: SmallVec<[Bound<'py, PyAny>; 4]>,
+    /// The elements that were met, by number; held, so that no other one gets an address meanwhile.
+    met: SmallVec<[Bound<'py, PyAny>; FEW]>,
+    /// Their numbers by address, once they are more than a few.
     numbers: HashMap<usize, usize>,
-    /// They, so that no other one gets an address meanwhile.
-    met: Vec<Bound<'py, PyAny>>,
     /// Numbers of anonymous names.
     names: HashMap<String, usize>,
     depth: usize,
@@ -114,10 +122,10 @@ impl<'a, 'py> Reading<'a, 'py> {
     fn new(shapes: &'a StatementShapes) -> Self {
         Self {
             shapes,
-            key: Vec::with_capacity(32),
-            parameters: Vec::new(),
+            key: SmallVec::new(),
+            parameters: SmallVec::new(),
+            met: SmallVec::new(),
             numbers: HashMap::new(),
-            met: Vec::new(),
             names: HashMap::new(),
             depth: 0,
         }
@@ -189,15 +197,11 @@ impl<'a, 'py> Reading<'a, 'py> {
             Kind::Lambda => return self.lambda(element, class),
             Kind::Column | Kind::Parameter | Kind::Described => {}
         }
-        let address = element.as_ptr().addr();
-        if let Some(number) = self.numbers.get(&address) {
-            let number = *number;
+        if let Some(number) = self.meet(element) {
             self.key.push(py.Ellipsis().into_bound(py));
             self.number(py, number);
             return Ok(());
         }
-        self.numbers.insert(address, self.numbers.len());
-        self.met.push(element.clone());
         self.key.push(class.into_any());
         if description.kind == Kind::Parameter {
             return self.parameter(element);
@@ -215,6 +219,25 @@ impl<'a, 'py> Reading<'a, 'py> {
         Ok(())
     }
 
+    /// The number of an element that was met before; the others are given theirs.
+    fn meet(&mut self, element: &Bound<'py, PyAny>) -> Option<usize> {
+        let address = element.as_ptr().addr();
+        let known = if self.met.len() > FEW {
+            self.numbers.get(&address).copied()
+        } else {
+            self.met.iter().position(|met| met.is(element))
+        };
+        if known.is_none() {
+            self.met.push(element.clone());
+            if self.met.len() == FEW + 1 {
+                self.numbers.extend(self.met.iter().enumerate().map(|(number, met)| (met.as_ptr().addr(), number)));
+            } else if self.met.len() > FEW {
+                self.numbers.insert(address, self.met.len() - 1);
+            }
+        }
+        known
+    }
+
     /// Whether a column is of a table, and not of a subquery.
     fn table_lasts(&self, column: &Bound<'py, PyAny>) -> PyResult<bool> {
         let table = column.getattr(intern!(column.py(), "table"))?;
@@ -224,35 +247,46 @@ impl<'a, 'py> Reading<'a, 'py> {
     /// Which attributes an element has, and they.
     fn attributes(&mut self, element: &Bound<'py, PyAny>, description: &Description) -> Result<(), Stop> {
         let py = element.py();
-        let mut present: u64 = 0;
-        let mut parts: SmallVec<[(Part, Bound<'py, PyAny>); 8]> = SmallVec::new();
-        let state = if description.attributes.iter().any(|attribute| attribute.in_state) {
-            Some(element.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?)
+        let mut parts: SmallVec<[(usize, Bound<'py, PyAny>); 8]> = SmallVec::new();
+        if let Some(numbers) = &description.numbers {
+            // one of many attributes that has few of them
+            for (name, value) in element.getattr(intern!(py, "__dict__"))?.cast::<PyDict>()? {
+                if let Some(number) = numbers.bind(py).get_item(name)? {
+                    parts.push((number.extract()?, value));
+                }
+            }
+            parts.sort_by_key(|(number, _)| *number);
         } else {
-            None
-        };
-        for (number, attribute) in description.attributes.iter().enumerate() {
-            let name = attribute.name.bind(py);
-            let value = match &state {
-                Some(state) if attribute.in_state => match state.get_item(name)? {
-                    Some(value) => value,
-                    None => continue,
-                },
-                _ => element.getattr(name)?,
+            let state = if description.attributes.iter().any(|attribute| attribute.in_state) {
+                Some(element.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?)
+            } else {
+                None
             };
-            let is_present = match attribute.part {
+            for (number, attribute) in description.attributes.iter().enumerate() {
+                let name = attribute.name.bind(py);
+                match &state {
+                    Some(state) if attribute.in_state => {
+                        parts.extend(state.get_item(name)?.map(|value| (number, value)));
+                    }
+                    _ => parts.push((number, element.getattr(name)?)),
+                }
+            }
+        }
+        let mut present: u64 = 0;
+        let place = self.key.len();
+        self.nothing(py);
+        for (number, value) in &parts {
+            let part = description.attributes[*number].part;
+            let is_present = match part {
                 Part::Type | Part::Name | Part::Element | Part::Entity | Part::Any => !value.is_none(),
                 _ => value.is_truthy()?,
             };
             if is_present {
                 present |= 1 << number;
-                parts.push((attribute.part, value));
+                self.part(part, value)?;
             }
         }
-        self.key.push(PyInt::new(py, present).into_any());
-        for (part, value) in &parts {
-            self.part(*part, value)?;
-        }
+        self.key[place] = PyInt::new(py, present).into_any();
         Ok(())
     }
 
@@ -260,6 +294,10 @@ impl<'a, 'py> Reading<'a, 'py> {
         match part {
             Part::Value => {
                 self.key.push(value.clone());
+                Ok(())
+            }
+            Part::Singleton => {
+                self.key.push(identity(value));
                 Ok(())
             }
             Part::Type => self.type_(value),
@@ -345,9 +383,6 @@ impl<'a, 'py> Reading<'a, 'py> {
 
     fn parameter(&mut self, parameter: &Bound<'py, PyAny>) -> Result<(), Stop> {
         let py = parameter.py();
-        if parameter.getattr(intern!(py, "isoutparam"))?.is_truthy()? {
-            return Err(Stop::NoShape);
-        }
         self.type_(&parameter.getattr(intern!(py, "type"))?)?;
         let name = parameter.getattr(intern!(py, "key"))?;
         let anonymous = self.shapes.anonymous.bind(py);
@@ -362,9 +397,7 @@ impl<'a, 'py> Reading<'a, 'py> {
         } else {
             self.key.push(name);
         }
-        for flag in [intern!(py, "literal_execute"), intern!(py, "required"), intern!(py, "expanding")] {
-            self.key.push(parameter.getattr(flag)?);
-        }
+        self.key.push(parameter.getattr(intern!(py, "literal_execute"))?);
         self.parameters.push(parameter.clone());
         Ok(())
     }
