@@ -55,6 +55,9 @@ def _self_join(k: PathEnvironment, n: int) -> Any:
 ENTITIES: dict[str, Statement] = {
     "entity": lambda k, n: upto(k.User, n),
     "entity, filter_by and order_by": lambda k, n: upto(k.User, n).filter_by(d=0.5).order_by(k.User.a),
+    "entity, in_ of tuples": lambda k, n: sa.select(k.User).where(
+        sa.tuple_(k.User.id, k.User.a).in_([(i, f"a{i}") for i in range(1, n + 1)])
+    ),
     "entity, in_": lambda k, n: sa.select(k.User).where(k.User.id.in_(range(1, n + 1))),
     "entity, or_ and like": lambda k, n: sa.select(k.User).where(sa.or_(k.User.id <= n, k.User.a.like("z%"))),
     "entity, limit and offset": lambda k, n: sa.select(k.User).order_by(k.User.id).limit(n).offset(0),
@@ -320,6 +323,22 @@ def _tenancy(k: PathEnvironment, n: int) -> Callable[[], Any]:
     return lambda: (session.expunge_all(), session.scalars(upto(k.User, n)).all())[1]
 
 
+def _heard(load: Callable[[PathEnvironment, Any, int], Any]) -> Call:
+    """Loads of single objects in a session whose listener looks at users' SELECTs only."""
+
+    def call(k: PathEnvironment, n: int) -> Callable[[], Any]:
+        session = k.session()
+
+        @event.listens_for(session, "do_orm_execute")
+        def listen(state: Any) -> None:
+            assert state.is_select or state.is_column_load or state.is_relationship_load
+
+        return lambda: (session.expunge_all(), [load(k, session, i) for i in range(1, n + 1)])[1]
+
+    call.largest = 20  # type: ignore[attr-defined]
+    return call
+
+
 def _query(read: Callable[[Any], Any], of: str = "User", options: Callable[[Any, Any], Any] = lambda k, q: q) -> Call:
     def call(k: PathEnvironment, n: int) -> Callable[[], Any]:
         cls = getattr(k, of)
@@ -455,6 +474,10 @@ CALLS: dict[str, Call] = {
     "engine with before_execute": _listening(lambda e, s: event.listen(e, "before_execute", lambda *args: None)),
     "session with do_orm_execute": _listening(lambda e, s: event.listen(s, "do_orm_execute", lambda state: None)),
     "tenancy by do_orm_execute": _tenancy,
+    "get with do_orm_execute": _heard(lambda k, db, i: db.get(k.User, i)),
+    "lazy one-to-many with do_orm_execute": _heard(lambda k, db, i: len(db.get(k.Parent, i).children)),
+    "lazy many-to-one with do_orm_execute": _heard(lambda k, db, i: db.get(k.Child, i).parent.id),
+    "refresh with do_orm_execute": _heard(lambda k, db, i: db.refresh(db.get(k.User, i))),
     # Query
     "Query.all": _query(lambda q: q.all()),
     "Query.first": _query(lambda q: q.first()),
