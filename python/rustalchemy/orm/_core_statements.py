@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import util
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.selectable import Select
+from sqlalchemy.sql.selectable import CompoundSelect, Select
 
 from .. import _sa
 from ._statement_cache import kept_shape, known_shape, remember_shape
@@ -21,6 +21,8 @@ from ._statement_shape import dml_shape
 # Options by which Core compiles a statement in another way, or does not keep what it compiled. With any other, the
 # execution of what is compiled is as it was.
 COMPILE_OPTIONS = frozenset({"_cache_disable_reason", "compiled_cache", "schema_translate_map"})
+
+_SELECTS = frozenset({Select, CompoundSelect})
 
 # what tells these statements' shapes from those of the lane
 _ROLE = ("core",)
@@ -39,7 +41,7 @@ def execute(connection: Any, statement: Any, params: Any, options: Any = util.EM
     ):
         return connection.execute(statement, params, execution_options=options)
     shape = compiled = None
-    if type(statement) is Select:
+    if type(statement) in _SELECTS:
         shape, compiled = known_shape(connection.dialect, statement, _ROLE)
     elif isinstance(statement, UpdateBase):
         shape = dml_shape(statement)
