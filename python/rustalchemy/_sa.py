@@ -535,12 +535,13 @@ def single_values_clause(compiled: Any) -> Optional[str]:
 
 def returning_order(compiled: Any) -> tuple[bool, bool]:
     """Return whether the rows of a compiled INSERT's RETURNING have to come in the order of its parameters, and whether
-    each row of parameters is one row of VALUES that will be inserted."""
+    each row of parameters is one row of VALUES, in order only if it will be inserted."""
     many = compiled._insertmanyvalues
     if many is None:
         return False, False
-    is_plain = not many.includes_upsert_behaviors and many.num_positional_params_counted == len(compiled.positiontup)
-    return bool(many.sort_by_parameter_order), is_plain
+    in_order = bool(many.sort_by_parameter_order)
+    is_plain = many.num_positional_params_counted == len(compiled.positiontup)
+    return in_order, is_plain and not (in_order and many.includes_upsert_behaviors)
 
 
 def is_contextless(default: Any) -> bool:

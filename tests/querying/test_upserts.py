@@ -104,6 +104,38 @@ def test_kinds_are_told_apart() -> None:
     assert len({repr(one) for one in outcomes[0]}) == 9
 
 
+@pytest.mark.parametrize("in_order", (False, True))
+@pytest.mark.parametrize("count", (1, 3, 300))
+def test_rows_that_come_back(m: SimpleNamespace, count: int, in_order: bool) -> None:
+    """Those that were inserted or updated, whether the session has them or not."""
+    m.session.add_all([m.Thing(id=n, name=f"name {n}", number=n) for n in range(0, 400, 2)])
+    m.session.commit()
+    kept = m.session.get(m.Thing, 2)
+    rows = [{"id": n, "name": f"name {n}", "number": n * 10} for n in range(count, 0, -1)]
+    for where in (None, lambda statement: m.Thing.number > 1000):
+        for returned in ((m.Thing,), (m.Thing.id, m.Thing.number)):
+            statement = update_number(m.Thing, where).returning(*returned, sort_by_parameter_order=in_order)
+            found = m.session.execute(statement, rows, execution_options={"populate_existing": True}).all()
+            things = sorted((row.Thing.id, row.Thing.number) for row in found) if len(returned) == 1 else sorted(found)
+            # the others are there already, with small numbers
+            updated = [n for n in range(1, count + 1) if where is None or n % 2]
+            assert [tuple(thing) for thing in things] == [(n, n * 10) for n in updated]
+            if in_order and where is None:
+                assert [(row.Thing if len(returned) == 1 else row).id for row in found] == [row["id"] for row in rows]
+            if where is None and count > 1 and len(returned) == 1:
+                assert kept.number == 20
+            m.session.rollback()
+
+
+def test_a_parameter_after_values(m: SimpleNamespace) -> None:
+    for number in (7, 8):
+        statement = sqlite.insert(m.Thing).on_conflict_do_update(index_elements=["id"], set_={"number": number})
+        rows = [{"id": n % 2, "name": f"name {n % 2}", "number": n} for n in range(4)]
+        found = m.session.execute(statement.returning(m.Thing.id, m.Thing.number), rows).all()
+        assert sorted(tuple(row) for row in found)[-1] == (1, number)
+        assert sorted(m.session.scalars(sa.select(m.Thing.number))) == [number, number]
+
+
 ROW = {"id": 1, "name": "one", "number": 1}
 SENDING: dict[str, Callable[[SimpleNamespace], Any]] = {
     "insert": lambda m: m.session.execute(sa.insert(m.Thing), [ROW]),
