@@ -129,6 +129,23 @@ class StatementShapes:
     ) -> StatementShapes: ...
     def of(self, statement: Any) -> tuple[tuple[Any, ...], list[Any]] | None: ...
 
+@disjoint_base
+class DriverLane:
+    """What the core has to know of a lane."""
+
+    def __new__(cls, engine: Any, pooled: Any, connection: Any, _owner: Any) -> Self: ...
+    @property
+    def engine(self) -> Any: ...
+    @property
+    def dialect(self) -> Any: ...
+    @property
+    def _pooled(self) -> Any: ...
+    @property
+    def _dbapi_connection(self) -> Any: ...
+    @property
+    def is_bare(self) -> bool: ...
+    def _has_connection(self) -> None: ...
+
 @final
 class FollowingLoad:
     """A SELECT of the children of some parents, whose keys are its only parameters."""
@@ -554,6 +571,7 @@ __all__ = [
     "CollectionAdapter",
     "ComparisonTemplate",
     "CycleMember",
+    "DriverLane",
     "EagerPlan",
     "EntityPlan",
     "Explanation",

@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from sqlalchemy.engine import Connection, Engine
 
-from .. import _sa
+from .. import _core, _sa
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Dialect
     from sqlalchemy.engine.base import Transaction
 
-    from .. import _core
     from ._lane_savepoint import LaneSavepoint
 
 Row = tuple[Any, ...]
@@ -80,7 +78,7 @@ class LaneOwner(Protocol):
     def adopt_connection(self, connection: Connection, transaction: Transaction) -> None: ...
 
 
-class Lane:
+class Lane(_core.DriverLane):
     """A direct way to the cursor of one DB-API connection.
 
     It is either the lane *of* a Connection, or *bare*: it then holds what the pool gave out, for the root transaction
@@ -90,21 +88,13 @@ class Lane:
 
     __slots__ = (
         "_connection",
-        "_dbapi_connection",
         "_options",
         "_owner",
-        "_pooled",
-        "dialect",
-        "engine",
         "savepoints",
         "savepoints_made",
     )
 
     def __init__(self, engine: Engine, pooled: Any, connection: Connection | None, owner: LaneOwner | None) -> None:
-        self.engine = engine
-        self.dialect: Dialect = engine.dialect
-        self._pooled = pooled
-        self._dbapi_connection: Any = pooled.dbapi_connection
         self._connection = connection
         self._options = None if connection is None else connection.get_execution_options()
         self._owner = owner
@@ -142,15 +132,12 @@ class Lane:
         return cls(engine, _sa.raw_connection(engine), None, owner)
 
     @property
-    def is_bare(self) -> bool:
-        return self._connection is None
-
-    @property
     def connection(self) -> Connection:
         """The Connection, made now if the lane was bare."""
         if self._connection is None:
             assert self._owner is not None
             self._connection = connection = Connection(self.engine, connection=self._pooled)
+            self._has_connection()
             self._options = connection.get_execution_options()
             self._owner.adopt_connection(connection, connection.begin())
             if self.savepoints_made:

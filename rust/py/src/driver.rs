@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::imports;
+use crate::lane::DriverLane;
 
 /// Parameters; nothing if a value cannot be processed: the executor meets it again, and says so in Core's words.
 pub fn unless_unprocessable<T>(py: Python<'_>, parameters: PyResult<T>) -> PyResult<Option<T>> {
@@ -22,8 +23,7 @@ pub fn open<'py>(
     parameters: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = lane.py();
-    let connection = lane.getattr(intern!(py, "_dbapi_connection"))?;
-    match connection.call_method0(intern!(py, "cursor")) {
+    match lane.cast::<DriverLane>()?.get().dbapi_connection(py).call_method0(intern!(py, "cursor")) {
         Ok(cursor) => Ok(cursor),
         Err(error) => {
             lane.call_method1(intern!(py, "fail"), (error.value(py), statement, parameters, py.None()))?;

@@ -118,6 +118,8 @@ mod _core {
     #[pymodule_export]
     use crate::instance_state::{InstanceState, new_state};
     #[pymodule_export]
+    use crate::lane::DriverLane;
+    #[pymodule_export]
     use crate::listeners::Listener;
     #[pymodule_export]
     use crate::live_sessions::live_sessions;

@@ -7,8 +7,7 @@
 use pyo3::exceptions::PyIndexError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use pyo3::{PyTraverseError, ffi, intern};
 use smallvec::SmallVec;
 
@@ -18,15 +17,18 @@ use crate::errors;
 use crate::flags::{self, passive};
 use crate::hydrate::{self, Execution, HydrateOptions};
 use crate::identity::{FoundState, base_of_manager};
-use crate::imports;
+use crate::imports::{self, ImportedType};
 use crate::instance_state::{InstanceState, Living};
-use crate::lane;
+use crate::lane::{self, DriverLane};
 use crate::load_context::{LoadContext, LoadMemory};
 use crate::manager::{ClassManager, ManagerCore};
 use crate::names;
+use crate::raw;
 use crate::row_plan::RowPlan;
 use crate::state::{StateExtra, StateRef};
 use crate::unit_of_work_core::UowRef;
+
+static SESSION: ImportedType = ImportedType::new("rustalchemy.orm.session", "Session");
 
 /// Bit of a session's events: `do_orm_execute` has a listener.
 const EXECUTE_EVENT: u32 = 1 << 13;
@@ -138,18 +140,18 @@ impl PreparedRow {
         PyTuple::new(py, values)
     }
 
-    /// The objects, on the session's lane, of the rows that these values find, as `loaded` remembers them; nothing if it is a lane of another dialect, or
-    /// if a value cannot be processed: Python says so in Core's words.
+    /// The objects, on the session's lane, of the rows that these values find, as `loaded` remembers them; nothing if it is a
+    /// lane of another dialect, or if a value cannot be processed: Python says so in Core's words.
     pub fn objects<'py>(
         &self,
         session: &Bound<'py, PyAny>,
         uow: UowRef,
-        lane: &Bound<'py, PyAny>,
+        lane: &Bound<'py, DriverLane>,
         values: &[Bound<'py, PyAny>],
         loaded: Option<&Bound<'py, LoadContext>>,
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let py = session.py();
-        if !lane.getattr(intern!(py, "dialect"))?.is(&self.dialect) {
+        if !lane.get().dialect(py).is(&self.dialect) {
             return Ok(None);
         }
         let missing = || PyIndexError::new_err("a statement with fewer parameters");
@@ -177,7 +179,7 @@ impl PreparedRow {
             return Ok(None);
         }
         let Some(lane) = lane::of_session(session)? else { return Ok(None) };
-        if !lane.getattr(intern!(py, "dialect"))?.is(&self.dialect) {
+        if !lane.get().dialect(py).is(&self.dialect) {
             return Ok(None);
         }
         match self.parameters(key) {
@@ -436,30 +438,27 @@ pub fn is_flushed(session: &Bound<'_, PyAny>, uow: UowRef) -> PyResult<bool> {
     Ok(uow.core().is_clean() || !session.getattr(intern!(session.py(), "autoflush"))?.is_truthy()?)
 }
 
+/// Whether a class has a method, a plain function, of its own instead of Session's.
+fn overrides(session: &Bound<'_, PyAny>, name: &Bound<'_, PyString>) -> PyResult<bool> {
+    let py = session.py();
+    let original = SESSION.get(py)?;
+    // SAFETY: living types; the results are only compared.
+    Ok(unsafe {
+        raw::_PyType_Lookup(session.get_type_ptr(), name.as_ptr())
+            != raw::_PyType_Lookup(original.as_type_ptr(), name.as_ptr())
+    })
+}
+
 /// Whether a user's `execute()` expects to see every statement of a Query.
 pub fn overrides_execute(session: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static ORIGINAL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = session.py();
-    let name = intern!(py, "execute");
-    let original = ORIGINAL.get_or_try_init(py, || {
-        PyResult::Ok(py.import("rustalchemy.orm.session")?.getattr("Session")?.getattr(name)?.unbind())
-    })?;
-    Ok(!session.get_type().getattr(name)?.is(original))
+    overrides(session, intern!(session.py(), "execute"))
 }
 
 /// Whether nobody but us has a say in what the session's loads do: no listeners, no session-wide options, no overridden method.
 pub fn is_plain(session: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static SESSION: PyOnceLock<(Py<PyType>, [Py<PyAny>; 2])> = PyOnceLock::new();
     let py = session.py();
-    let names = [intern!(py, "flush"), intern!(py, "_identity_lookup")];
-    let (_, originals) = SESSION.get_or_try_init(py, || {
-        let class = py.import("rustalchemy.orm.session")?.getattr("Session")?.cast_into::<PyType>()?;
-        let methods = [class.getattr(names[0])?.unbind(), class.getattr(names[1])?.unbind()];
-        PyResult::Ok((class.unbind(), methods))
-    })?;
-    let class = session.get_type();
-    for (name, original) in names.into_iter().zip(originals) {
-        if !class.getattr(name)?.is(original) {
+    for name in [intern!(py, "flush"), intern!(py, "_identity_lookup")] {
+        if overrides(session, name)? {
             return Ok(false);
         }
     }

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use crate::following::{self, FollowingLoad};
 use crate::hydrate;
 use crate::imports::ImportedType;
-use crate::lane;
+use crate::lane::{self, DriverLane};
 use crate::load_context::LoadContext;
 use crate::prepared::{self, PreparedRow};
 use crate::statement_shape::StatementShapes;
@@ -62,7 +62,7 @@ impl ReadySelect {
         &self,
         session: &Bound<'py, UnitOfWork>,
         uow: UowRef,
-        lane: &Bound<'py, PyAny>,
+        lane: &Bound<'py, DriverLane>,
         values: &[Bound<'py, PyAny>],
     ) -> PyResult<Option<Bound<'py, PyList>>> {
         let (py, row) = (session.py(), self.row.get());
@@ -150,10 +150,12 @@ fn is_ours(statement: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// What the lane's dialect has for a shape (`orm._statement_cache`).
-fn ready_for<'py>(lane: &Bound<'py, PyAny>, key: &Bound<'py, PyTuple>) -> PyResult<Option<Bound<'py, ReadySelect>>> {
+fn ready_for<'py>(
+    lane: &Bound<'py, DriverLane>,
+    key: &Bound<'py, PyTuple>,
+) -> PyResult<Option<Bound<'py, ReadySelect>>> {
     let py = lane.py();
-    let dialect = lane.getattr(intern!(py, "dialect"))?;
-    let Some(kept) = dialect.getattr_opt(intern!(py, "_rustalchemy_shapes"))? else { return Ok(None) };
+    let Some(kept) = lane.get().dialect(py).getattr_opt(intern!(py, "_rustalchemy_shapes"))? else { return Ok(None) };
     let Some(known) = kept.cast::<PyDict>()?.get_item(key)? else { return Ok(None) };
     let ready = known.get_item(0)?.getattr(intern!(py, "ready"))?;
     Ok(ready.cast_into::<ReadySelect>().ok())

@@ -75,8 +75,8 @@ impl KnownWrites {
         let found = self.0.borrow().get(shape).map(|known| (known.dialect.clone_ref(py), known.prepared.clone_ref(py)));
         let (Some((dialect, prepared)), Some(session)) = (found, uow.session(py)) else { return Ok(None) };
         let Some(lane) = lane::of_session(&session)? else { return Ok(None) };
-        let takes_it = lane.getattr(intern!(py, "dialect"))?.is(&dialect);
-        Ok(takes_it.then(|| (prepared.into_bound(py), lane)))
+        let takes_it = lane.get().dialect(py).is(&dialect);
+        Ok(takes_it.then(|| (prepared.into_bound(py), lane.into_any())))
     }
 }
 
