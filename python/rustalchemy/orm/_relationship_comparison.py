@@ -28,6 +28,13 @@ def _compares_with_column(criterion: Any) -> bool:
     )
 
 
+def _copy_of_comparison(criterion: Any) -> Any:
+    """What ``cloned_traverse()`` makes of one that :func:`_compares_with_column`."""
+    copy = criterion._clone()
+    copy.left = copy.left._clone()
+    return copy
+
+
 class _RelationshipComparison:
     """Mixin of ``RelationshipProperty``: criteria."""
 
@@ -89,9 +96,7 @@ class _RelationshipComparison:
         if self.secondary is not None and alias_secondary:
             criterion = ClauseAdapter(anonymous_fromclause(self.secondary)).traverse(criterion)
         if _compares_with_column(criterion):
-            # what cloned_traverse() does to any expression
-            criterion = criterion._clone()
-            criterion.left = criterion.left._clone()
+            criterion = _copy_of_comparison(criterion)
             visit_bindparam(criterion.left)
         else:
             criterion = visitors.cloned_traverse(criterion, {}, {"bindparam": visit_bindparam})
