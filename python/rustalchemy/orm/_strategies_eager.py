@@ -11,7 +11,8 @@ from sqlalchemy.sql.selectable import FromGrouping, Join
 
 from . import relationships
 from ._context_entities import _setup_entity_query
-from ._strategies_lazy import _LAZY, _AbstractRelationshipLoader
+from ._strategies_lazy import _LAZY
+from ._strategies_noload import _AbstractRelationshipLoader
 from .util import AliasedClass, ORMAdapter, _ORMJoin, _TraceAdaptRole
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from . import interfaces, relationships
 from . import util as orm_util
 from ._prepared_loads import FollowingSelect
 from ._row_plans import Parent, PostLoader
-from ._strategies_lazy import _LAZY, _AbstractRelationshipLoader
+from ._strategies_lazy import _LAZY
+from ._strategies_noload import _AbstractRelationshipLoader
 from .base import LoaderCallableStatus
 from .context import PLUGIN, _ORMCompileState
 from .path_registry import PathRegistry

@@ -430,9 +430,9 @@ class _LoadDeferredColumns:
 
 from ._strategies_eager import _JoinedLoader as _JoinedLoader  # noqa: E402
 from ._strategies_immediate import _ImmediateLoader as _ImmediateLoader  # noqa: E402
-from ._strategies_lazy import _DoNothingLoader as _DoNothingLoader  # noqa: E402
 from ._strategies_lazy import _LazyLoader as _LazyLoader  # noqa: E402
-from ._strategies_lazy import _NoLoader as _NoLoader  # noqa: E402
+from ._strategies_noload import _DoNothingLoader as _DoNothingLoader  # noqa: E402
+from ._strategies_noload import _NoLoader as _NoLoader  # noqa: E402
 from ._strategies_post import _PostLoader as _PostLoader  # noqa: E402
 from ._strategies_post import _SelectInLoader as _SelectInLoader  # noqa: E402
 from ._strategies_subquery import _SubqueryLoader as _SubqueryLoader  # noqa: E402

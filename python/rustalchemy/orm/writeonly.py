@@ -17,7 +17,7 @@ from .. import _core
 from .._sa import annotate
 from . import attributes, interfaces, strategies
 from ._attribute_impl import OP_APPEND, AttributeEventToken, _AttributeImpl
-from ._strategies_lazy import _AbstractRelationshipLoader
+from ._strategies_noload import _AbstractRelationshipLoader
 from .base import CALLABLES_OK, INIT_OK, PASSIVE_NO_FETCH, PASSIVE_OFF, SQL_OK, object_mapper
 from .relationships import RelationshipProperty
 
