@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Optional
 
 from sqlalchemy import Column, Table
 from sqlalchemy import inspection as _inspection
@@ -42,6 +42,23 @@ from sqlalchemy.inspection import _self_inspects as _self_inspects
 # sql._typing --------------------------------------------------------------------------------------------------------
 # The error for keywords that exist for type checkers only.
 from sqlalchemy.sql._typing import _no_kw as _no_kw
+
+# Argument types of public methods.
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import _CoreAnyExecuteParams as _CoreAnyExecuteParams
+    from sqlalchemy.engine.interfaces import _CoreSingleExecuteParams as _CoreSingleExecuteParams
+    from sqlalchemy.sql._typing import _TypedColumnClauseArgument as _TypedColumnClauseArgument
+    from sqlalchemy.sql._typing import _ColumnExpressionArgument as _ColumnExpressionArgument
+    from sqlalchemy.sql._typing import _ColumnExpressionOrStrLabelArgument as _ColumnExpressionOrStrLabelArgument
+    from sqlalchemy.sql._typing import _ColumnsClauseArgument as _ColumnsClauseArgument
+    from sqlalchemy.sql._typing import _DMLColumnArgument as _DMLColumnArgument
+    from sqlalchemy.sql._typing import _FromClauseArgument as _FromClauseArgument
+    from sqlalchemy.sql._typing import _MAYBE_ENTITY as _MAYBE_ENTITY
+    from sqlalchemy.sql._typing import _NOT_ENTITY as _NOT_ENTITY
+    from sqlalchemy.sql._typing import _LimitOffsetType as _LimitOffsetType
+    from sqlalchemy.sql._typing import _JoinTargetArgument as _JoinTargetArgument
+    from sqlalchemy.sql._typing import _OnClauseArgument as _OnClauseArgument
+    from sqlalchemy.sql.selectable import _ForUpdateOfArgument as _ForUpdateOfArgument
 
 # sql.annotation -----------------------------------------------------------------------------------------------------
 # Annotates what can be annotated inside loader criteria and leaves the rest.

@@ -13,7 +13,9 @@ PACKAGE = HERE.parents[1] / "python"
 
 
 @pytest.mark.parametrize("package", ["sqlalchemy", "rustalchemy"])
-@pytest.mark.parametrize("source", ["asyncio_user.py", "declarative_user.py", "ext_user.py"])
+@pytest.mark.parametrize(
+    "source", ["asyncio_user.py", "declarative_user.py", "ext_user.py", "query_user.py", "session_user.py"]
+)
 def test_strict(package: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user_code = tmp_path / source
     user_code.write_text((HERE / source).read_text().replace("rustalchemy.", f"{package}."))

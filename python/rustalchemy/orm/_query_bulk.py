@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import sql
@@ -10,7 +10,10 @@ from sqlalchemy import sql
 from ._query_results import _QueryResults
 
 if TYPE_CHECKING:
+    from .._sa import _DMLColumnArgument
     from .session import Session
+
+    SynchronizeSessionArgument = Literal[False, "auto", "evaluate", "fetch"]
 
 _FROM_METHODS = "join(), outerjoin(), select_from(), or from_self()"
 
@@ -68,10 +71,15 @@ class BulkDelete(BulkUD):
         self.delete_kwargs = delete_kwargs
 
 
-class _QueryBulk(_QueryResults):
+_T = TypeVar("_T", bound=Any)
+
+
+class _QueryBulk(_QueryResults[_T]):
     """UPDATE and DELETE with a query's criteria."""
 
-    def delete(self, synchronize_session: Any = "auto", delete_args: dict[Any, Any] | None = None) -> int:
+    def delete(
+        self, synchronize_session: SynchronizeSessionArgument = "auto", delete_args: dict[Any, Any] | None = None
+    ) -> int:
         """DELETE the matching rows and return their number.
 
         :param synchronize_session: how objects in the session learn of it: "auto", "evaluate", "fetch" or False.
@@ -87,7 +95,12 @@ class _QueryBulk(_QueryResults):
         context.result.close()
         return rowcount
 
-    def update(self, values: Any, synchronize_session: Any = "auto", update_args: dict[Any, Any] | None = None) -> int:
+    def update(
+        self,
+        values: dict[_DMLColumnArgument, Any],
+        synchronize_session: SynchronizeSessionArgument = "auto",
+        update_args: dict[Any, Any] | None = None,
+    ) -> int:
         """UPDATE the matching rows and return their number.
 
         :param values: attribute, or name of one → value or expression.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspection, util
@@ -27,9 +27,42 @@ from .base import _assertions, object_mapper
 from .context import _legacy_filter_by_entity_zero
 
 if TYPE_CHECKING:
-    from sqlalchemy.util.typing import Self
+    from sqlalchemy.sql.base import ExecutableOption, SyntaxExtension
+    from sqlalchemy.sql.roles import TypedColumnsClauseRole
+    from sqlalchemy.sql.selectable import Alias, Subquery
+    from sqlalchemy.util.typing import Self, TupleAny, Unpack
 
+    from .._sa import (
+        _ColumnExpressionArgument,
+        _ColumnExpressionOrStrLabelArgument,
+        _ColumnsClauseArgument,
+        _ForUpdateOfArgument,
+        _FromClauseArgument,
+        _JoinTargetArgument,
+        _LimitOffsetType,
+        _OnClauseArgument,
+    )
+    from .._sa import (
+        _TypedColumnClauseArgument as _TCCA,
+    )
+    from ._typing import _O, _EntityType
+    from .attributes import QueryableAttribute
+    from .query import Query, RowReturningQuery
     from .session import Session
+
+    _T0 = TypeVar("_T0", bound=Any)
+    _T1 = TypeVar("_T1", bound=Any)
+    _T2 = TypeVar("_T2", bound=Any)
+    _T3 = TypeVar("_T3", bound=Any)
+    _T4 = TypeVar("_T4", bound=Any)
+    _T5 = TypeVar("_T5", bound=Any)
+    _T6 = TypeVar("_T6", bound=Any)
+    _T7 = TypeVar("_T7", bound=Any)
+
+    _Clause = _ColumnExpressionOrStrLabelArgument[Any]
+    _FirstClause = Literal[None, False, _NoArg.NO_ARG] | _Clause
+
+_T = TypeVar("_T", bound=Any)
 
 # what a query that selects from a subquery of itself leaves to the subquery
 _MOVED_INTO_SUBQUERY = (
@@ -54,21 +87,21 @@ _no_limit = _QueryState._no_limit_offset
 _no_clauses = _QueryState._no_clauseelement_condition
 
 
-class _QueryCriteria(_QueryState):
+class _QueryCriteria(_QueryState, Generic[_T]):
     """Generative methods: each returns a changed copy and leaves this query alone."""
 
     # -- WHERE, GROUP BY, HAVING, ORDER BY ----------------------------------------------------------------------------
 
     @_generative
     @_assertions(_no_statement, _no_limit)
-    def filter(self, *criterion: Any) -> Self:
+    def filter(self, *criterion: _ColumnExpressionArgument[bool]) -> Self:
         """Add criteria to WHERE, joined by AND."""
         self._where_criteria += tuple(
             coercions.expect(roles.WhereHavingRole, crit, apply_propagate_attrs=self) for crit in criterion
         )
         return self
 
-    def where(self, *criterion: Any) -> Self:
+    def where(self, *criterion: _ColumnExpressionArgument[bool]) -> Self:
         """The same as ``filter()``."""
         return self.filter(*criterion)
 
@@ -82,7 +115,9 @@ class _QueryCriteria(_QueryState):
         entity = self._filter_by_zero()
         return self.filter(*[_entity_namespace_key(entity, key) == value for key, value in kwargs.items()])
 
-    def order_by(self, __first: Any = _NoArg.NO_ARG, /, *clauses: Any) -> Self:
+    def order_by(
+        self, __first: _FirstClause = _NoArg.NO_ARG, /, *clauses: _ColumnExpressionOrStrLabelArgument[Any]
+    ) -> Self:
         """Add to ORDER BY; a single None or False takes all ordering away."""
         if self._symbolic is not None:
             symbolic = self._with_order((__first, *clauses))
@@ -97,7 +132,9 @@ class _QueryCriteria(_QueryState):
         return self
 
     @_generative
-    def group_by(self, __first: Any = _NoArg.NO_ARG, /, *clauses: Any) -> Self:
+    def group_by(
+        self, __first: _FirstClause = _NoArg.NO_ARG, /, *clauses: _ColumnExpressionOrStrLabelArgument[Any]
+    ) -> Self:
         """Add to GROUP BY; a single None or False takes all grouping away."""
         self._check_clause_list("group_by")
         self._group_by_clauses = self._clause_list(roles.GroupByRole, self._group_by_clauses, __first, clauses)
@@ -117,7 +154,7 @@ class _QueryCriteria(_QueryState):
 
     @_generative
     @_assertions(_no_statement, _no_limit)
-    def having(self, *having: Any) -> Self:
+    def having(self, *having: _ColumnExpressionArgument[bool]) -> Self:
         """Add criteria to HAVING, joined by AND."""
         self._having_criteria += tuple(coercions.expect(roles.WhereHavingRole, crit) for crit in having)
         return self
@@ -126,7 +163,14 @@ class _QueryCriteria(_QueryState):
 
     @_generative
     @_assertions(_no_statement, _no_limit)
-    def join(self, target: Any, onclause: Any = None, *, isouter: bool = False, full: bool = False) -> Self:
+    def join(
+        self,
+        target: _JoinTargetArgument,
+        onclause: _OnClauseArgument | None = None,
+        *,
+        isouter: bool = False,
+        full: bool = False,
+    ) -> Self:
         """Join to an entity or along a relationship attribute; ``onclause`` is an expression or a relationship."""
         join_target = coercions.expect(roles.JoinTargetRole, target, apply_propagate_attrs=self, legacy=True)
         on = None if onclause is None else coercions.expect(roles.OnClauseRole, onclause, legacy=True)
@@ -134,7 +178,9 @@ class _QueryCriteria(_QueryState):
         self.__dict__.pop("_last_joined_entity", None)
         return self
 
-    def outerjoin(self, target: Any, onclause: Any = None, *, full: bool = False) -> Self:
+    def outerjoin(
+        self, target: _JoinTargetArgument, onclause: _OnClauseArgument | None = None, *, full: bool = False
+    ) -> Self:
         """Like ``join()``, as LEFT OUTER JOIN."""
         return self.join(target, onclause=onclause, isouter=True, full=full)
 
@@ -147,13 +193,13 @@ class _QueryCriteria(_QueryState):
 
     @_generative
     @_assertions(_no_clauses)
-    def select_from(self, *from_obj: Any) -> Self:
+    def select_from(self, *from_obj: _FromClauseArgument) -> Self:
         """Set the FROM elements, and with them the left side of joins."""
         self._set_select_from(from_obj, False)
         return self
 
     @_generative
-    def correlate(self, *fromclauses: Any) -> Self:
+    def correlate(self, *fromclauses: Literal[None, False] | _FromClauseArgument) -> Self:
         """Name the FROM elements that belong to an enclosing SELECT; None or False for no correlation at all."""
         self._auto_correlate = False
         if fromclauses and fromclauses[0] in {None, False}:
@@ -181,7 +227,9 @@ class _QueryCriteria(_QueryState):
     @util.became_legacy_20(
         ":meth:`_orm.Query.with_parent`", alternative="Use the :func:`_orm.with_parent` standalone construct."
     )
-    def with_parent(self, instance: object, property: Any = None, from_entity: Any = None) -> Self:
+    def with_parent(
+        self, instance: object, property: QueryableAttribute[Any] | None = None, from_entity: Any = None
+    ) -> Self:
         """Keep what ``instance`` refers to by a relationship; the first fitting one if ``property`` is not given."""
         entity = inspection.inspect(from_entity) if from_entity else _legacy_filter_by_entity_zero(self)
         if property is None:
@@ -205,33 +253,33 @@ class _QueryCriteria(_QueryState):
     def _set_op(self, expr_fn: Callable[..., Any], *q: Any) -> Self:
         return self._from_selectable(expr_fn(self, *q).subquery())
 
-    def union(self, *q: Any) -> Self:
+    def union(self, *q: Query[Any]) -> Self:
         """Select this query's entities from the UNION of this and the given queries."""
         return self._set_op(expression.union, *q)
 
-    def union_all(self, *q: Any) -> Self:
+    def union_all(self, *q: Query[Any]) -> Self:
         """Like ``union()``, with UNION ALL."""
         return self._set_op(expression.union_all, *q)
 
-    def intersect(self, *q: Any) -> Self:
+    def intersect(self, *q: Query[Any]) -> Self:
         """Like ``union()``, with INTERSECT."""
         return self._set_op(expression.intersect, *q)
 
-    def intersect_all(self, *q: Any) -> Self:
+    def intersect_all(self, *q: Query[Any]) -> Self:
         """Like ``union()``, with INTERSECT ALL."""
         return self._set_op(expression.intersect_all, *q)
 
-    def except_(self, *q: Any) -> Self:
+    def except_(self, *q: Query[Any]) -> Self:
         """Like ``union()``, with EXCEPT."""
         return self._set_op(expression.except_, *q)
 
-    def except_all(self, *q: Any) -> Self:
+    def except_all(self, *q: Query[Any]) -> Self:
         """Like ``union()``, with EXCEPT ALL."""
         return self._set_op(expression.except_all, *q)
 
     # -- LIMIT, OFFSET, DISTINCT, FOR UPDATE --------------------------------------------------------------------------
 
-    def slice(self, start: Any, stop: Any) -> Self:
+    def slice(self, start: int, stop: int) -> Self:
         """Set LIMIT and OFFSET from the bounds of a Python slice."""
         symbolic = self._symbolic
         if symbolic is not None and not symbolic.is_limited and type(start) is int and type(stop) is int:
@@ -244,7 +292,7 @@ class _QueryCriteria(_QueryState):
         self._limit_clause, self._offset_clause = _make_slice(self._limit_clause, self._offset_clause, start, stop)
         return self
 
-    def limit(self, limit: Any) -> Self:
+    def limit(self, limit: _LimitOffsetType) -> Self:
         """Set LIMIT."""
         if self._symbolic is not None:
             symbolic = self._with_limits(limit, self._symbolic.offset)
@@ -258,7 +306,7 @@ class _QueryCriteria(_QueryState):
         self._limit_clause = _offset_or_limit_clause(limit)
         return self
 
-    def offset(self, offset: Any) -> Self:
+    def offset(self, offset: _LimitOffsetType) -> Self:
         """Set OFFSET."""
         if self._symbolic is not None:
             symbolic = self._with_limits(self._symbolic.limit, offset)
@@ -274,7 +322,7 @@ class _QueryCriteria(_QueryState):
 
     @_generative
     @_assertions(_no_statement)
-    def distinct(self, *expr: Any) -> Self:
+    def distinct(self, *expr: _ColumnExpressionArgument[Any]) -> Self:
         """Make it SELECT DISTINCT."""
         self._distinct = True
         if expr:
@@ -292,7 +340,7 @@ class _QueryCriteria(_QueryState):
         *,
         nowait: bool = False,
         read: bool = False,
-        of: Any = None,
+        of: _ForUpdateOfArgument | None = None,
         skip_locked: bool = False,
         key_share: bool = False,
     ) -> Self:
@@ -303,24 +351,81 @@ class _QueryCriteria(_QueryState):
         return self
 
     @_generative
-    def ext(self, extension: Any) -> Self:
+    def ext(self, extension: SyntaxExtension) -> Self:
         """Add a syntax extension to the statement."""
         self._syntax_extensions += (coercions.expect(roles.SyntaxExtensionRole, extension),)
         return self
 
     # -- entities and columns -----------------------------------------------------------------------------------------
 
+    @overload
+    def with_entities(self, _entity: _EntityType[_O]) -> Query[_O]: ...
+    @overload
+    def with_entities(self, _colexpr: TypedColumnsClauseRole[_T]) -> RowReturningQuery[_T]: ...
+    @overload
+    def with_entities(self, __ent0: _TCCA[_T0], __ent1: _TCCA[_T1], /) -> RowReturningQuery[_T0, _T1]: ...
+    @overload
+    def with_entities(
+        self, __ent0: _TCCA[_T0], __ent1: _TCCA[_T1], __ent2: _TCCA[_T2], /
+    ) -> RowReturningQuery[_T0, _T1, _T2]: ...
+    @overload
+    def with_entities(
+        self, __ent0: _TCCA[_T0], __ent1: _TCCA[_T1], __ent2: _TCCA[_T2], __ent3: _TCCA[_T3], /
+    ) -> RowReturningQuery[_T0, _T1, _T2, _T3]: ...
+    @overload
+    def with_entities(
+        self, __ent0: _TCCA[_T0], __ent1: _TCCA[_T1], __ent2: _TCCA[_T2], __ent3: _TCCA[_T3], __ent4: _TCCA[_T4], /
+    ) -> RowReturningQuery[_T0, _T1, _T2, _T3, _T4]: ...
+    @overload
+    def with_entities(
+        self,
+        __ent0: _TCCA[_T0],
+        __ent1: _TCCA[_T1],
+        __ent2: _TCCA[_T2],
+        __ent3: _TCCA[_T3],
+        __ent4: _TCCA[_T4],
+        __ent5: _TCCA[_T5],
+        /,
+    ) -> RowReturningQuery[_T0, _T1, _T2, _T3, _T4, _T5]: ...
+    @overload
+    def with_entities(
+        self,
+        __ent0: _TCCA[_T0],
+        __ent1: _TCCA[_T1],
+        __ent2: _TCCA[_T2],
+        __ent3: _TCCA[_T3],
+        __ent4: _TCCA[_T4],
+        __ent5: _TCCA[_T5],
+        __ent6: _TCCA[_T6],
+        /,
+    ) -> RowReturningQuery[_T0, _T1, _T2, _T3, _T4, _T5, _T6]: ...
+    @overload
+    def with_entities(
+        self,
+        __ent0: _TCCA[_T0],
+        __ent1: _TCCA[_T1],
+        __ent2: _TCCA[_T2],
+        __ent3: _TCCA[_T3],
+        __ent4: _TCCA[_T4],
+        __ent5: _TCCA[_T5],
+        __ent6: _TCCA[_T6],
+        __ent7: _TCCA[_T7],
+        /,
+        *entities: _ColumnsClauseArgument[Any],
+    ) -> RowReturningQuery[_T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7, Unpack[TupleAny]]: ...
+    @overload
+    def with_entities(self, *entities: _ColumnsClauseArgument[Any]) -> Query[Any]: ...
     @_generative
-    def with_entities(self, *entities: Any, **__kw: Any) -> Self:
+    def with_entities(self, *entities: _ColumnsClauseArgument[Any], **__kw: Any) -> Query[Any]:
         """Replace what is selected and keep the rest."""
         if __kw:
             raise _no_kw()
         _MemoizedSelectEntities._generate_for_statement(self)  # type: ignore[arg-type]
         self._set_entities(entities)
-        return self
+        return self  # type: ignore[return-value]  # the part stands for the whole
 
     @_generative
-    def add_columns(self, *column: Any) -> Self:
+    def add_columns(self, *column: _ColumnExpressionArgument[Any]) -> Query[Any]:
         """Select these too."""
         self._raw_columns = [
             *self._raw_columns,
@@ -329,10 +434,10 @@ class _QueryCriteria(_QueryState):
                 for c in column
             ),
         ]
-        return self
+        return self  # type: ignore[return-value]  # the part stands for the whole
 
     @_generative
-    def add_entity(self, entity: Any, alias: Any = None) -> Self:
+    def add_entity(self, entity: _EntityType[Any], alias: Alias | Subquery | None = None) -> Query[Any]:
         """Select this entity too, from ``alias`` if given."""
         if alias is not None:
             entity = AliasedClass(entity, alias)
@@ -340,20 +445,20 @@ class _QueryCriteria(_QueryState):
             *self._raw_columns,
             coercions.expect(roles.ColumnsClauseRole, entity, apply_propagate_attrs=self),
         ]
-        return self
+        return self  # type: ignore[return-value]  # the part stands for the whole
 
     @util.deprecated(
         "1.4",
         ":meth:`_query.Query.add_column` is deprecated and will be removed in a future release.  "
         "Please use :meth:`_query.Query.add_columns`",
     )
-    def add_column(self, column: Any) -> Self:
+    def add_column(self, column: _ColumnExpressionArgument[Any]) -> Query[Any]:
         """Select this column too."""
         return self.add_columns(column)
 
     @_generative
     @_assertions(_no_clauses)
-    def from_statement(self, statement: Any) -> Self:
+    def from_statement(self, statement: roles.SelectStatementRole) -> Self:
         """Run this statement instead of a SELECT of the query's own and load the entities from its rows."""
         self._statement = coercions.expect(roles.SelectStatementRole, statement, apply_propagate_attrs=self)
         return self
@@ -384,9 +489,9 @@ class _QueryCriteria(_QueryState):
     # -- how it is loaded ---------------------------------------------------------------------------------------------
 
     @_generative
-    def options(self, *args: Any) -> Self:
+    def options(self, *args: ExecutableOption) -> Self:
         """Add loader options; lists of options are taken apart."""
-        opts = tuple(util.flatten_iterator(args))
+        opts: tuple[Any, ...] = tuple(util.flatten_iterator(args))
         conditionally = bool(self._compile_options._current_path)
         for opt in opts:
             if not opt._is_core and opt._is_legacy_option:
@@ -397,9 +502,9 @@ class _QueryCriteria(_QueryState):
         self._with_options += opts
         return self
 
-    def with_transformation(self, fn: Callable[[Any], Any]) -> Any:
+    def with_transformation(self, fn: Callable[[Query[Any]], Query[Any]]) -> Query[Any]:
         """Return ``fn(self)``: for method chains."""
-        return fn(self)
+        return fn(self)  # type: ignore[arg-type]  # the part stands for the whole
 
     @_generative
     def execution_options(self, **kwargs: Any) -> Self:
@@ -449,20 +554,24 @@ class _QueryCriteria(_QueryState):
         self._enable_assertions = value
         return self
 
+    @overload
+    def only_return_tuples(self: Query[_O], value: Literal[True]) -> RowReturningQuery[_O]: ...  # type: ignore[misc]
+    @overload
+    def only_return_tuples(self: Query[_O], value: Literal[False]) -> Query[_O]: ...  # type: ignore[misc]
     @_generative
-    def only_return_tuples(self, value: Literal[True, False]) -> Self:
+    def only_return_tuples(self, value: bool) -> Query[Any]:
         """Return rows even for a single entity."""
         self.load_options += {"_only_return_tuples": value}
-        return self
+        return self  # type: ignore[return-value]  # the part stands for the whole
 
     @util.deprecated(
         "2.1.0",
         "The :meth:`.Query.tuples` method is deprecated, :class:`.Row` now behaves like a tuple and can unpack "
         "types directly.",
     )
-    def tuples(self) -> Self:
+    def tuples(self: Query[_O]) -> Query[tuple[_O]]:  # type: ignore[misc]
         """Return rows even for a single entity."""
-        return self.only_return_tuples(True)
+        return self.only_return_tuples(True)  # type: ignore[return-value]
 
     @_generative
     def with_session(self, session: Session) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import sql, util
@@ -21,15 +21,23 @@ from .context import QueryContext, _column_descriptions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from sqlalchemy.engine import CursorResult
+    from sqlalchemy.sql.dml import UpdateBase
     from sqlalchemy.sql.elements import Label
     from sqlalchemy.sql.expression import Exists
     from sqlalchemy.sql.selectable import CTE, ScalarSelect, Select, Subquery
     from sqlalchemy.util.typing import Self
 
+    from .._sa import _MAYBE_ENTITY, _NOT_ENTITY, _ColumnExpressionArgument, _ColumnsClauseArgument
+    from .context import FromStatement
+    from .interfaces import ORMColumnDescription
+    from .query import Query
+
+
 _T = TypeVar("_T", bound=Any)
 
 
-class _QueryResults(_QueryCriteria):
+class _QueryResults(_QueryCriteria[_T]):
     """Methods that send the statement, or give it to another one."""
 
     # an event is listened to; set once and for all by QueryEvents
@@ -58,7 +66,7 @@ class _QueryResults(_QueryCriteria):
             result = result.unique()
         return result
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[_T]:
         rows = self._lane_rows()
         if rows is not None:
             yield from rows
@@ -71,7 +79,7 @@ class _QueryResults(_QueryCriteria):
             result._soft_close()
             raise
 
-    def filter(self, *criterion: Any) -> Self:
+    def filter(self, *criterion: _ColumnExpressionArgument[bool]) -> Self:
         """Add criteria to WHERE, joined by AND."""
         if self._symbolic is not None:
             symbolic = self._with_criteria(criterion)
@@ -95,15 +103,15 @@ class _QueryResults(_QueryCriteria):
         full.load_options += {"_autoflush": False}
         return list(full._iter().all())
 
-    def all(self) -> list[Any]:
+    def all(self) -> list[_T]:
         """Return everything as a list."""
         rows = self._lane_rows()
         if rows is not None:
             return rows
-        found: list[Any] = self._iter().all()
+        found: list[_T] = self._iter().all()
         return found
 
-    def first(self) -> Any:
+    def first(self) -> _T | None:
         """Return the first object or row, or None; the statement gets LIMIT 1."""
         rows = self._lane_rows(FIRST)
         if rows is not None:
@@ -111,7 +119,7 @@ class _QueryResults(_QueryCriteria):
         query = self if self._statement is not None else self.limit(1)
         return query._iter().first()
 
-    def one(self) -> Any:
+    def one(self) -> _T:
         """Return the only object or row.
 
         :raises NoResultFound: if there is none.
@@ -126,7 +134,7 @@ class _QueryResults(_QueryCriteria):
             raise sa_exc.MultipleResultsFound("Multiple rows were found when exactly one was required")
         return rows[0]
 
-    def one_or_none(self) -> Any:
+    def one_or_none(self) -> _T | None:
         """Return the only object or row, or None.
 
         :raises MultipleResultsFound: if there is more than one.
@@ -160,13 +168,17 @@ class _QueryResults(_QueryCriteria):
         count_all = sql.func.count(sql.literal_column("*"))
         return self._legacy_from_self(count_all).enable_eagerloads(False)
 
+    @overload
+    def __getitem__(self, item: slice) -> list[_T]: ...
+    @overload
+    def __getitem__(self, item: SupportsIndex) -> _T: ...
     def __getitem__(self, item: Any) -> Any:
         return _getitem(self, item)
 
     @util.became_legacy_20(
         ":meth:`_orm.Query.get`", alternative="The method is now available as :meth:`_orm.Session.get`"
     )
-    def get(self, ident: Any) -> Any:
+    def get(self, ident: Any) -> _T | None:
         """Return the object with this primary key, or None: from the session if it is there."""
         symbolic = self._symbolic
         if symbolic is not None and not symbolic.values and not symbolic.is_limited:
@@ -189,12 +201,12 @@ class _QueryResults(_QueryCriteria):
 
     # -- as a part of another statement -------------------------------------------------------------------------------
 
-    def __clause_element__(self) -> Any:
+    def __clause_element__(self) -> Select[_T] | FromStatement | UpdateBase:
         query = self._with_compile_options(_enable_eagerloads=False, _render_for_subquery=True)
         return query.set_label_style(LABEL_STYLE_TABLENAME_PLUS_COL).statement
 
     @property
-    def selectable(self) -> Any:
+    def selectable(self) -> Select[_T] | FromStatement | UpdateBase:
         """The Select this query is inside another statement."""
         return self.__clause_element__()
 
@@ -219,10 +231,22 @@ class _QueryResults(_QueryCriteria):
         """Return the SELECT as a scalar subquery with a label."""
         return self._plain_select().label(name)
 
+    @overload
+    def scalar_subquery(self: Query[tuple[_MAYBE_ENTITY]]) -> ScalarSelect[Any]: ...  # type: ignore[misc]
+    @overload
+    def scalar_subquery(self: Query[tuple[_NOT_ENTITY]]) -> ScalarSelect[_NOT_ENTITY]: ...  # type: ignore[misc]
+    @overload
+    def scalar_subquery(self) -> ScalarSelect[Any]: ...
     def scalar_subquery(self) -> ScalarSelect[Any]:
         """Return the SELECT as a scalar subquery."""
         return self._plain_select().scalar_subquery()
 
+    @overload
+    def as_scalar(self: Query[tuple[_MAYBE_ENTITY]]) -> ScalarSelect[_MAYBE_ENTITY]: ...  # type: ignore[misc]
+    @overload
+    def as_scalar(self: Query[tuple[_NOT_ENTITY]]) -> ScalarSelect[_NOT_ENTITY]: ...  # type: ignore[misc]
+    @overload
+    def as_scalar(self) -> ScalarSelect[Any]: ...
     @util.deprecated(
         "1.4",
         "The :meth:`_query.Query.as_scalar` method is deprecated and will be removed in a future release.  "
@@ -242,7 +266,7 @@ class _QueryResults(_QueryCriteria):
     # -- looking at it, and older ways to run it ----------------------------------------------------------------------
 
     @property
-    def column_descriptions(self) -> list[Any]:
+    def column_descriptions(self) -> list[ORMColumnDescription]:
         """What each column of a row will be: name, type, entity, expression, whether it is an alias."""
         return _column_descriptions(self, legacy=True)
 
@@ -259,7 +283,7 @@ class _QueryResults(_QueryCriteria):
         ":meth:`_query.Query.values` is deprecated and will be removed in a future release.  "
         "Please use :meth:`_query.Query.with_entities`",
     )
-    def values(self, *columns: Any) -> Iterable[Any]:
+    def values(self, *columns: _ColumnsClauseArgument[Any]) -> Iterable[Any]:
         """Return an iterator over rows of these columns."""
         return self._values_no_warn(*columns)
 
@@ -279,7 +303,7 @@ class _QueryResults(_QueryCriteria):
         ":meth:`_query.Query.value` is deprecated and will be removed in a future release.  "
         "Please use :meth:`_query.Query.with_entities` in combination with :meth:`_query.Query.scalar`",
     )
-    def value(self, column: Any) -> Any:
+    def value(self, column: _ColumnExpressionArgument[Any]) -> Any:
         """Return this column of the first row, or None."""
         for row in self._values_no_warn(column):
             return row[0]
@@ -290,7 +314,7 @@ class _QueryResults(_QueryCriteria):
         "The :meth:`_orm.Query.instances` method is deprecated and will be removed in a future release. "
         "Use the Select.from_statement() method or aliased() construct in conjunction with Session.execute() instead.",
     )
-    def instances(self, result_proxy: Any, context: QueryContext | None = None) -> Any:
+    def instances(self, result_proxy: CursorResult[Any], context: QueryContext | None = None) -> Any:
         """Load the query's entities from a cursor result."""
         if context is None:
             util.warn_deprecated(

@@ -174,6 +174,7 @@ class SessionBinds:
 
     def get_bind(
         self,
+        /,
         mapper: Any = None,
         *,
         clause: ClauseElement | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from sqlalchemy import util
 from sqlalchemy.sql import coercions, roles
@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Result
     from sqlalchemy.engine.result import ScalarResult
     from sqlalchemy.sql.base import Executable
+    from sqlalchemy.sql.selectable import TypedReturnsRows
+    from sqlalchemy.util.typing import Never, TupleAny, TypeVarTuple, Unpack
 
     from .._core import FetchedRows, StatementShapes
+    from .._sa import _CoreAnyExecuteParams, _CoreSingleExecuteParams
+    from ._typing import OrmExecuteOptionsParameter
+
+    _T = TypeVar("_T", bound=Any)
+    _Ts = TypeVarTuple("_Ts")
 
 # do_orm_execute has a listener
 _EXECUTE_BIT = 1 << 13
@@ -45,16 +52,38 @@ class StatementExecution(SessionBinds):
         def _uow_select(self, shapes: StatementShapes, statement: Any) -> FetchedRows | None: ...
         def _uow_use(self, function: Callable[..., Any], *args: Any, **kw: Any) -> Any: ...
 
+    @overload
+    def execute(
+        self,
+        statement: TypedReturnsRows[Unpack[_Ts]],
+        params: _CoreAnyExecuteParams | None = None,
+        *,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        _parent_execute_state: Any | None = None,
+        _add_event: Any | None = None,
+    ) -> Result[Unpack[_Ts]]: ...
+    @overload
     def execute(
         self,
         statement: Executable,
-        params: Any = None,
+        params: _CoreAnyExecuteParams | None = None,
         *,
-        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
         bind_arguments: dict[str, Any] | None = None,
-        _parent_execute_state: ORMExecuteState | None = None,
-        _add_event: Any = None,
-    ) -> Result[Any]:
+        _parent_execute_state: Any | None = None,
+        _add_event: Any | None = None,
+    ) -> Result[Unpack[TupleAny]]: ...
+    def execute(
+        self,
+        statement: Executable,
+        params: _CoreAnyExecuteParams | None = None,
+        *,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        _parent_execute_state: Any | None = None,
+        _add_event: Any | None = None,
+    ) -> Result[Unpack[TupleAny]]:
         """Execute a statement, ORM or Core, and return its Result."""
         if params is None and not (execution_options or bind_arguments or _parent_execute_state or _add_event):
             rows = None if self._uow_read_only else self._uow_select(SHAPES, statement)
@@ -69,12 +98,46 @@ class StatementExecution(SessionBinds):
             _add_event=_add_event,
         )
 
+    @overload
     def scalar(
         self,
-        statement: Executable,
-        params: Any = None,
+        /,
+        statement: TypedReturnsRows[Never],
+        params: _CoreSingleExecuteParams | None = None,
         *,
-        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        **kw: Any,
+    ) -> Any | None: ...
+    @overload
+    def scalar(
+        self,
+        /,
+        statement: TypedReturnsRows[_T],
+        params: _CoreSingleExecuteParams | None = None,
+        *,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        **kw: Any,
+    ) -> _T | None: ...
+    @overload
+    def scalar(
+        self,
+        /,
+        statement: Executable,
+        params: _CoreSingleExecuteParams | None = None,
+        *,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        **kw: Any,
+    ) -> Any: ...
+    def scalar(
+        self,
+        /,
+        statement: Executable,
+        params: _CoreSingleExecuteParams | None = None,
+        *,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
         bind_arguments: dict[str, Any] | None = None,
         **kw: Any,
     ) -> Any:
@@ -92,12 +155,35 @@ class StatementExecution(SessionBinds):
             **kw,
         )
 
+    @overload
     def scalars(
         self,
-        statement: Executable,
-        params: Any = None,
+        /,
+        statement: TypedReturnsRows[_T],
+        params: _CoreAnyExecuteParams | None = None,
         *,
-        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        **kw: Any,
+    ) -> ScalarResult[_T]: ...
+    @overload
+    def scalars(
+        self,
+        /,
+        statement: Executable,
+        params: _CoreAnyExecuteParams | None = None,
+        *,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+        **kw: Any,
+    ) -> ScalarResult[Any]: ...
+    def scalars(
+        self,
+        /,
+        statement: Executable,
+        params: _CoreAnyExecuteParams | None = None,
+        *,
+        execution_options: OrmExecuteOptionsParameter = util.EMPTY_DICT,
         bind_arguments: dict[str, Any] | None = None,
         **kw: Any,
     ) -> ScalarResult[Any]:
@@ -106,7 +192,7 @@ class StatementExecution(SessionBinds):
             rows = None if self._uow_read_only else self._uow_select(SHAPES, statement)
             if rows is not None:
                 return fetched_scalars(rows, statement)
-        result: Result[Any] = self._execute_internal(
+        result: Result[Unpack[TupleAny]] = self._execute_internal(
             statement,
             params,
             execution_options=execution_options,

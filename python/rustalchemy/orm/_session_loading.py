@@ -19,8 +19,11 @@ from ._statement_cache import plain_session
 from .base import LoaderCallableStatus, PassiveFlag, instance_str, object_mapper, object_state, state_str
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from sqlalchemy.sql.selectable import ForUpdateParameter
+    from typing_extensions import Self, Unpack
 
+    from ._typing import _O, _EntityBindKey, _GetOptions
+    from .interfaces import ORMOption
     from .mapper import Mapper
 
 _NONE = frozenset([None])
@@ -39,7 +42,7 @@ class ObjectLoading(StatementExecution):
 
         def flush(self, objects: Sequence[Any] | None = None) -> None: ...
         def expire(self, instance: object, attribute_names: Iterable[str] | None = None) -> None: ...
-        def get(self, entity: Any, ident: Any, **kw: Any) -> Any: ...
+        def get(self, entity: _EntityBindKey[_O], ident: Any, **kw: Unpack[_GetOptions]) -> _O | None: ...
         def add(self, instance: object, *, _warn: bool = True) -> None: ...
         def __contains__(self, instance: object) -> bool: ...
         def _flush_warning(self, method: str) -> None: ...
@@ -78,7 +81,7 @@ class ObjectLoading(StatementExecution):
 
     # --- get -------------------------------------------------------------------------------------------------------
 
-    def get_one(self, entity: Any, ident: Any, **kw: Any) -> Any:
+    def get_one(self, entity: _EntityBindKey[_O], ident: Any, **kw: Unpack[_GetOptions]) -> _O:
         """As ``get()``, but raises NoResultFound where that returns None."""
         instance = self.get(entity, ident, **kw)
         if instance is None:
@@ -205,7 +208,7 @@ class ObjectLoading(StatementExecution):
         self,
         instance: object,
         attribute_names: Iterable[str] | None = None,
-        with_for_update: Any = None,
+        with_for_update: ForUpdateParameter = None,
     ) -> None:
         """Expire an object's attributes, all or those named, and load them now."""
         if attribute_names is not None:
@@ -242,13 +245,13 @@ class ObjectLoading(StatementExecution):
 
     # --- merge -----------------------------------------------------------------------------------------------------
 
-    def merge(self, instance: Any, *, load: bool = True, options: Sequence[Any] | None = None) -> Any:
+    def merge(self, instance: _O, *, load: bool = True, options: Sequence[ORMOption] | None = None) -> _O:
         """Copy the state of an object onto the object of the same identity in this session, and return that one."""
         return self._merge_each("Session.merge()", [instance], load, options)[0]
 
     def merge_all(
-        self, instances: Iterable[Any], *, load: bool = True, options: Sequence[Any] | None = None
-    ) -> Sequence[Any]:
+        self, instances: Iterable[_O], *, load: bool = True, options: Sequence[ORMOption] | None = None
+    ) -> Sequence[_O]:
         """``merge()`` of several objects."""
         return self._merge_each("Session.merge_all()", instances, load, options)
 

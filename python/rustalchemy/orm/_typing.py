@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Union
 
 from sqlalchemy.sql import roles
 from sqlalchemy.sql.elements import ColumnElement
 
 if TYPE_CHECKING:
+    from sqlalchemy.sql.selectable import ForUpdateParameter
+
     from .decl_api import registry as _registry_type
+    from .interfaces import ORMOption
     from .mapper import Mapper
     from .util import AliasedClass, AliasedInsp
 
     _RegistryType = _registry_type
+
+    class _GetOptions(TypedDict, total=False):
+        """The keywords of ``Session.get()`` and ``Session.get_one()``."""
+
+        options: Sequence[ORMOption] | None
+        populate_existing: bool | None
+        with_for_update: ForUpdateParameter
+        identity_token: Any | None
+        execution_options: Mapping[str, Any]
+        bind_arguments: dict[str, Any] | None
+
 
 _T = TypeVar("_T", bound=Any)
 _O = TypeVar("_O", bound=object)
@@ -22,6 +36,7 @@ _O = TypeVar("_O", bound=object)
 _InternalEntityType = Union["Mapper[_T]", "AliasedInsp[_T]"]
 _ExternalEntityType = Union[type[_T], "AliasedClass[_T]"]
 _EntityType = Union[type[_T], "AliasedClass[_T]", "Mapper[_T]", "AliasedInsp[_T]"]
+_EntityBindKey = Union[type[_O], "Mapper[_O]"]
 
 _ClassDict = Mapping[str, Any]
 _InstanceDict = dict[str, Any]

@@ -7,7 +7,7 @@ sets them up when a class is mapped.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import inspection, util
@@ -74,6 +74,10 @@ from .base import instance_str as instance_str
 from .base import manager_of_class as manager_of_class
 from .base import opt_manager_of_class as opt_manager_of_class
 from .base import state_str as state_str
+
+if TYPE_CHECKING:
+    from .._sa import _ColumnExpressionArgument
+    from ._typing import _T, _EntityType
 
 _T_co = TypeVar("_T_co", bound=Any, covariant=True)
 
@@ -207,7 +211,7 @@ class QueryableAttribute(
             parententity=adapt_to_entity,
         )
 
-    def of_type(self, entity: Any) -> QueryableAttribute[_T_co]:
+    def of_type(self, entity: _EntityType[_T]) -> QueryableAttribute[_T]:
         return QueryableAttribute(
             self.class_,
             self.key,
@@ -218,7 +222,7 @@ class QueryableAttribute(
             extra_criteria=self._extra_criteria,
         )
 
-    def and_(self, *clauses: Any) -> QueryableAttribute[_T_co]:
+    def and_(self, *clauses: _ColumnExpressionArgument[bool]) -> QueryableAttribute[bool]:
         criteria = tuple(
             coercions.expect(roles.WhereHavingRole, clause) for clause in util.coerce_generator_arg(clauses)
         )

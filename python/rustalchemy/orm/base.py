@@ -21,9 +21,16 @@ from . import exc
 from ._typing import insp_is_mapper
 
 if TYPE_CHECKING:
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from .._sa import _ColumnExpressionArgument
+    from ._typing import _EntityType
     from .attributes import InstrumentedAttribute
+    from .dynamic import AppenderQuery
     from .instrumentation import ClassManager
+    from .interfaces import PropComparator
     from .mapper import Mapper
+    from .writeonly import WriteOnlyCollection
 
 _T = TypeVar("_T", bound=Any)
 _T_co = TypeVar("_T_co", bound=Any, covariant=True)
@@ -343,13 +350,17 @@ class SQLORMOperations(SQLCoreOperations[_T_co], TypingOnly):
 
     if TYPE_CHECKING:
 
-        def of_type(self, class_: Any) -> Any: ...
+        def of_type(self, class_: _EntityType[Any]) -> PropComparator[_T_co]: ...
 
-        def and_(self, *criteria: Any) -> Any: ...
+        def and_(self, *criteria: _ColumnExpressionArgument[bool]) -> PropComparator[bool]: ...
 
-        def any(self, criterion: Any = None, **kwargs: Any) -> Any: ...
+        def any(
+            self, criterion: _ColumnExpressionArgument[bool] | None = None, **kwargs: Any
+        ) -> ColumnElement[bool]: ...
 
-        def has(self, criterion: Any = None, **kwargs: Any) -> Any: ...
+        def has(
+            self, criterion: _ColumnExpressionArgument[bool] | None = None, **kwargs: Any
+        ) -> ColumnElement[bool]: ...
 
 
 class ORMDescriptor(Generic[_T_co], TypingOnly):
@@ -454,9 +465,11 @@ class DynamicMapped(_MappedAnnotationBase[_T_co]):
         def __get__(self, instance: None, owner: Any) -> InstrumentedAttribute[_T_co]: ...
 
         @overload
-        def __get__(self, instance: object, owner: Any) -> Any: ...
+        def __get__(self, instance: object, owner: Any) -> AppenderQuery[_T_co]: ...
 
-        def __get__(self, instance: object | None, owner: Any) -> Any: ...
+        def __get__(
+            self, instance: object | None, owner: Any
+        ) -> InstrumentedAttribute[_T_co] | AppenderQuery[_T_co]: ...
 
         def __set__(self, instance: Any, value: Collection[_T_co]) -> None: ...
 
@@ -472,9 +485,11 @@ class WriteOnlyMapped(_MappedAnnotationBase[_T_co]):
         def __get__(self, instance: None, owner: Any) -> InstrumentedAttribute[_T_co]: ...
 
         @overload
-        def __get__(self, instance: object, owner: Any) -> Any: ...
+        def __get__(self, instance: object, owner: Any) -> WriteOnlyCollection[_T_co]: ...
 
-        def __get__(self, instance: object | None, owner: Any) -> Any: ...
+        def __get__(
+            self, instance: object | None, owner: Any
+        ) -> InstrumentedAttribute[_T_co] | WriteOnlyCollection[_T_co]: ...
 
         def __set__(self, instance: Any, value: Collection[_T_co]) -> None: ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
 from sqlalchemy import util
 from sqlalchemy.engine import result as engine_result
@@ -96,6 +96,10 @@ class _AppenderMixin(_AbstractCollectionWriter[_T]):
             _source_supports_scalars=True,
         ).scalars()
 
+    @overload
+    def __getitem__(self, index: slice) -> list[_T]: ...
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> _T: ...
     def __getitem__(self, index: Any) -> Any:
         session = self.session
         return self._added()[index] if session is None else self._generate(session)[index]

@@ -38,6 +38,10 @@ from .base import RelationshipDirection as RelationshipDirection
 from .base import SQLORMOperations, _MappedAttribute
 
 if TYPE_CHECKING:
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from .._sa import _ColumnExpressionArgument
+    from ._typing import _EntityType
     from .mapper import Mapper
 
 _StrategyKey = tuple[Any, ...]
@@ -259,19 +263,19 @@ class PropComparator(SQLORMOperations[_T_co], Generic[_T_co], ColumnOperators):
     has_op: Any = _has_op
     of_type_op: Any = _of_type_op
 
-    def of_type(self, class_: Any) -> Any:
+    def of_type(self, class_: _EntityType[Any]) -> PropComparator[_T_co]:
         """This attribute seen as one of a subclass or alias."""
-        return self.operate(PropComparator.of_type_op, class_)
+        return self.operate(PropComparator.of_type_op, class_)  # type: ignore[return-value]
 
-    def and_(self, *criteria: Any) -> Any:
+    def and_(self, *criteria: _ColumnExpressionArgument[bool]) -> PropComparator[bool]:
         """This relationship with further criteria in its ON clause."""
-        return self.operate(operators.and_, *criteria)
+        return self.operate(operators.and_, *criteria)  # type: ignore[return-value]
 
-    def any(self, criterion: Any = None, **kwargs: Any) -> Any:
+    def any(self, criterion: _ColumnExpressionArgument[bool] | None = None, **kwargs: Any) -> ColumnElement[bool]:
         """True where a member of the collection meets the criterion."""
         return self.operate(PropComparator.any_op, criterion, **kwargs)
 
-    def has(self, criterion: Any = None, **kwargs: Any) -> Any:
+    def has(self, criterion: _ColumnExpressionArgument[bool] | None = None, **kwargs: Any) -> ColumnElement[bool]:
         """True where the referenced object meets the criterion."""
         return self.operate(PropComparator.has_op, criterion, **kwargs)
 

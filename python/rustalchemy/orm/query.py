@@ -7,9 +7,10 @@ methods that return a changed copy (``_query_criteria``), those that run it (``_
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sqlalchemy import log, util
+from sqlalchemy import Row, log, util
+from sqlalchemy.util.typing import TypeVarTuple, Unpack
 
 from .._sa import _self_inspects
 from ._query_bulk import BulkDelete, BulkUD, BulkUpdate, _QueryBulk
@@ -17,13 +18,14 @@ from .context import FromStatement, QueryContext
 from .interfaces import LoaderOption
 
 _T = TypeVar("_T", bound=Any)
+_Ts = TypeVarTuple("_Ts")
 
 __all__ = ["AliasOption", "BulkDelete", "BulkUD", "BulkUpdate", "FromStatement", "Query", "QueryContext"]
 
 
 @_self_inspects
 @log.class_logger
-class Query(_QueryBulk, Generic[_T]):
+class Query(_QueryBulk[_T], Generic[_T]):
     """SELECTs entities and columns for a session; methods return changed copies until one of them runs it."""
 
     dispatch: Any
@@ -36,8 +38,12 @@ class Query(_QueryBulk, Generic[_T]):
 Query._may_be_symbolic = True
 
 
-class RowReturningQuery(Query[_T]):
+class RowReturningQuery(Query[Row[Unpack[_Ts]]]):
     """A Query that type checkers know to return rows."""
+
+    if TYPE_CHECKING:
+
+        def tuples(self) -> Query[tuple[Unpack[_Ts]]]: ...  # type: ignore[override]
 
 
 class AliasOption(LoaderOption):

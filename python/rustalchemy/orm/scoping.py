@@ -3,54 +3,33 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
 from sqlalchemy.util import ScopedRegistry, ThreadLocalRegistry
 
-from .session import Session, sessionmaker
+from .session import JoinTransactionMode, Session, sessionmaker
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.util import IdentitySet
+
+    from ._expired_peers import OnExpired
+    from ._on_lazy import OnLazy
+    from .identity import IdentityMap
+    from .query import Query
 
 __all__ = ["QueryPropertyDescriptor", "scoped_session"]
 
 _S = TypeVar("_S", bound=Session)
+_T = TypeVar("_T", bound=Any)
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
-_PROXIED_METHODS = (
-    "__contains__",
-    "__iter__",
-    "add_all",
-    "begin",
-    "begin_nested",
-    "bulk_insert_mappings",
-    "bulk_save_objects",
-    "bulk_update_mappings",
-    "close",
-    "commit",
-    "connection",
-    "delete",
-    "delete_all",
-    "execute",
-    "expire",
-    "expire_all",
-    "expunge",
-    "expunge_all",
-    "flush",
-    "get_bind",
-    "get_one",
-    "invalidate",
-    "is_modified",
-    "merge",
-    "merge_all",
-    "plan",
-    "query",
-    "refresh",
-    "reset",
-    "rollback",
-    "scalar",
-    "scalars",
-)
-_PROXIED_CLASS_METHODS = ("object_session", "identity_key")
 _PROXIED_READABLE = (
     "autobegin",
     "deleted",
@@ -71,14 +50,25 @@ _PROXIED_READABLE = (
 _PROXIED_WRITABLE = ("autoflush", "bind", "binds", "execution_options", "identity_map")
 
 
+def _proxy(method: Callable[Concatenate[Any, _P], _R]) -> Callable[Concatenate[Any, _P], _R]:
+    """The method of the same name and type that calls the one of the current scope's session."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(self: Any, /, *args: _P.args, **kw: _P.kwargs) -> _R:
+        return getattr(self.registry(), name)(*args, **kw)
+
+    return call
+
+
 class QueryPropertyDescriptor:
     """What ``scoped_session.query_property()`` puts on a class: a Query over the class it is read from."""
 
-    def __init__(self, scoped: scoped_session[Any], query_cls: type[Any] | None) -> None:
+    def __init__(self, scoped: scoped_session[Any], query_cls: type[Query[Any]] | None) -> None:
         self._scoped = scoped
         self._query_cls = query_cls
 
-    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+    def __get__(self, instance: Any, owner: type[_T]) -> Query[_T]:
         session = self._scoped.registry()
         if self._query_cls is not None:
             return self._query_cls(owner, session=session)
@@ -136,45 +126,87 @@ class scoped_session(Generic[_S]):
             self.registry().close()
         self.registry.clear()
 
-    def add(self, instance: object, *, _warn: bool = True) -> None:
-        """Proxy of ``Session.add()``."""
-        self.registry().add(instance, _warn=_warn)
-
-    def get(
-        self,
-        entity: Any,
-        ident: Any,
-        *,
-        options: Sequence[Any] | None = None,
-        populate_existing: bool | None = None,
-        with_for_update: Any = None,
-        identity_token: Any = None,
-        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
-        bind_arguments: dict[str, Any] | None = None,
-    ) -> Any:
-        """Proxy of ``Session.get()``."""
-        return self.registry().get(
-            entity,
-            ident,
-            options=options,
-            populate_existing=populate_existing,
-            with_for_update=with_for_update,
-            identity_token=identity_token,
-            execution_options=execution_options,
-            bind_arguments=bind_arguments,
-        )
-
-    def query_property(self, query_cls: type[Any] | None = None) -> QueryPropertyDescriptor:
+    def query_property(self, query_cls: type[Query[Any]] | None = None) -> QueryPropertyDescriptor:
         """A class attribute that reads as a Query over that class."""
         return QueryPropertyDescriptor(self, query_cls)
 
+    # --- what the session of the current scope does ------------------------------------------------------------------
 
-def _method_proxy(name: str) -> Callable[..., Any]:
-    @functools.wraps(getattr(Session, name))
-    def proxy(self: scoped_session[Any], *args: Any, **kw: Any) -> Any:
-        return getattr(self.registry(), name)(*args, **kw)
+    __contains__ = _proxy(Session.__contains__)
+    __iter__ = _proxy(Session.__iter__)
+    add = _proxy(Session.add)
+    add_all = _proxy(Session.add_all)
+    begin = _proxy(Session.begin)
+    begin_nested = _proxy(Session.begin_nested)
+    bulk_insert_mappings = _proxy(Session.bulk_insert_mappings)
+    bulk_save_objects = _proxy(Session.bulk_save_objects)
+    bulk_update_mappings = _proxy(Session.bulk_update_mappings)
+    close = _proxy(Session.close)
+    commit = _proxy(Session.commit)
+    connection = _proxy(Session.connection)
+    delete = _proxy(Session.delete)
+    delete_all = _proxy(Session.delete_all)
+    execute = _proxy(Session.execute)
+    expire = _proxy(Session.expire)
+    expire_all = _proxy(Session.expire_all)
+    expunge = _proxy(Session.expunge)
+    expunge_all = _proxy(Session.expunge_all)
+    flush = _proxy(Session.flush)
+    get = _proxy(Session.get)
+    get_bind = _proxy(Session.get_bind)
+    get_one = _proxy(Session.get_one)
+    invalidate = _proxy(Session.invalidate)
+    is_modified = _proxy(Session.is_modified)
+    merge = _proxy(Session.merge)
+    merge_all = _proxy(Session.merge_all)
+    plan = _proxy(Session.plan)
+    query = _proxy(Session.query)
+    refresh = _proxy(Session.refresh)
+    reset = _proxy(Session.reset)
+    rollback = _proxy(Session.rollback)
+    scalar = _proxy(Session.scalar)
+    scalars = _proxy(Session.scalars)
 
-    return proxy
+    object_session = Session.object_session
+    identity_key = Session.identity_key
+
+    if TYPE_CHECKING:
+        autoflush: bool
+        bind: Engine | Connection | None
+        binds: Mapping[Any, Engine | Connection]
+        execution_options: Mapping[str, Any]
+        identity_map: IdentityMap
+
+        @property
+        def autobegin(self) -> bool: ...
+        @property
+        def deleted(self) -> IdentitySet: ...
+        @property
+        def dirty(self) -> IdentitySet: ...
+        @property
+        def enable_baked_queries(self) -> bool: ...
+        @property
+        def expire_on_commit(self) -> bool: ...
+        @property
+        def hash_key(self) -> int: ...
+        @property
+        def info(self) -> dict[Any, Any]: ...
+        @property
+        def is_active(self) -> bool: ...
+        @property
+        def join_transaction_mode(self) -> JoinTransactionMode: ...
+        @property
+        def new(self) -> IdentitySet: ...
+        @property
+        def no_autoflush(self) -> AbstractContextManager[Session]: ...
+        @property
+        def on_expired(self) -> OnExpired: ...
+        @property
+        def on_lazy(self) -> OnLazy: ...
+        @property
+        def read_only(self) -> bool: ...
+        @property
+        def twophase(self) -> bool: ...
 
 
 def _attribute_proxy(name: str, writable: bool) -> property:
@@ -187,10 +219,6 @@ def _attribute_proxy(name: str, writable: bool) -> property:
     return property(read, write if writable else None, doc=f"Proxy of ``Session.{name}``.")
 
 
-for _name in _PROXIED_METHODS:
-    setattr(scoped_session, _name, _method_proxy(_name))
-for _name in _PROXIED_CLASS_METHODS:
-    setattr(scoped_session, _name, getattr(Session, _name))
 for _name in _PROXIED_READABLE:
     setattr(scoped_session, _name, _attribute_proxy(_name, writable=False))
 for _name in _PROXIED_WRITABLE:

@@ -7,10 +7,9 @@ statements.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from sqlalchemy import exc as sa_exc
 from sqlalchemy import util
@@ -24,6 +23,7 @@ from ._listeners import collections_of
 from ._on_lazy import OnLazy, watch_lazy_loads
 from ._session_bulk import BulkOperations
 from ._session_loading import ObjectLoading
+from ._session_query import QueryFactory
 from ._session_transaction import SessionTransaction
 from ._transaction_states import (
     ACTIVE,
@@ -47,6 +47,7 @@ from .unitofwork import UOWTransaction
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
+    from ._typing import _IdentityKeyType
     from .query import Query
     from .state import InstanceState
 
@@ -93,7 +94,7 @@ class _SessionClassMethods:
         instance: Any = None,
         row: Any = None,
         identity_token: Any = None,
-    ) -> tuple[Any, ...]:
+    ) -> _IdentityKeyType[Any]:
         """The identity key of a class and primary key, of an instance, or of a row."""
         from .util import identity_key
 
@@ -105,14 +106,7 @@ class _SessionClassMethods:
         return object_session(instance)
 
 
-@functools.cache
-def _default_query_cls() -> type[Query[Any]]:
-    from .query import Query
-
-    return Query
-
-
-class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfWork, EventTarget):
+class Session(_SessionClassMethods, ObjectLoading, BulkOperations, QueryFactory, _core.UnitOfWork, EventTarget):
     """One unit of work with its identity map, its transaction and its connections."""
 
     _is_asyncio = False
@@ -129,7 +123,6 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
     join_transaction_mode: JoinTransactionMode = "conditional_savepoint"
     execution_options: Mapping[str, Any] = util.EMPTY_DICT
     connection_callable: Any = None
-    _given_query_cls: type[Query[Any]] | None = None
     _close_state: _SessionCloseState = SESSION_CLOSE_IS_RESET
     _flushing: bool = False
     # what a flush looked up of dynamic collections: (state, attribute) -> members
@@ -326,18 +319,6 @@ class Session(_SessionClassMethods, ObjectLoading, BulkOperations, _core.UnitOfW
                 return True
         return False
 
-    def query(self, *entities: Any, **kwargs: Any) -> Query[Any]:
-        """A Query over entities and columns."""
-        if self._given_query_cls is None and not kwargs:
-            query = _core.symbolic_query(self, entities)
-            if query is not None:
-                return query
-        return (self._given_query_cls or _default_query_cls())(entities, self, **kwargs)
-
-    @property
-    def _query_cls(self) -> type[Query[Any]]:
-        return self._given_query_cls or _default_query_cls()
-
     def enable_relationship_loading(self, obj: object) -> None:
         """Let a transient or detached object load its relationships through this session, by its foreign keys."""
         self._uow_enable_relationship_loading(_instance_state(obj))
@@ -422,6 +403,27 @@ class sessionmaker(_SessionClassMethods, Generic[_S]):
 
     class_: type[_S]
 
+    @overload
+    def __init__(
+        self,
+        bind: Engine | Connection | None = ...,
+        *,
+        class_: type[_S],
+        autoflush: bool = ...,
+        expire_on_commit: bool = ...,
+        info: Mapping[Any, Any] | None = ...,
+        **kw: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: sessionmaker[Session],
+        bind: Engine | Connection | None = ...,
+        *,
+        autoflush: bool = ...,
+        expire_on_commit: bool = ...,
+        info: Mapping[Any, Any] | None = ...,
+        **kw: Any,
+    ) -> None: ...
     def __init__(
         self,
         bind: Engine | Connection | None = None,

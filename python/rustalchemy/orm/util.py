@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, overload
 
 from .._sa import _deep_deannotate as _orm_full_deannotate
 from ._adapters import ORMAdapter, ORMStatementAdapter, _is_alias_of_selectable, _TraceAdaptRole
@@ -56,9 +56,48 @@ from .base import (
 from .interfaces import MapperProperty
 from .path_registry import PathRegistry
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
+    from sqlalchemy.sql.elements import ColumnElement
+    from sqlalchemy.sql.selectable import FromClause
+
+    from ._typing import _O, _EntityType
+    from .mapper import Mapper
+
+    AliasedType = Annotated[type[_O], "aliased"]
+
+
+@overload
 def aliased(
-    element: Any, alias: Any = None, name: str | None = None, flat: bool = False, adapt_on_names: bool = False
+    element: type[_O],
+    alias: FromClause | None = None,
+    name: str | None = None,
+    flat: bool = False,
+    adapt_on_names: bool = False,
+) -> AliasedType[_O]: ...
+@overload
+def aliased(
+    element: AliasedClass[_O] | Mapper[_O] | AliasedInsp[_O],
+    alias: FromClause | None = None,
+    name: str | None = None,
+    flat: bool = False,
+    adapt_on_names: bool = False,
+) -> AliasedClass[_O]: ...
+@overload
+def aliased(
+    element: FromClause,
+    alias: None = None,
+    name: str | None = None,
+    flat: bool = False,
+    adapt_on_names: bool = False,
+) -> FromClause: ...
+def aliased(
+    element: _EntityType[_O] | FromClause,
+    alias: FromClause | None = None,
+    name: str | None = None,
+    flat: bool = False,
+    adapt_on_names: bool = False,
 ) -> Any:
     """Return an alias of a mapped class or of a selectable.
 
@@ -71,17 +110,17 @@ def aliased(
 
 
 def with_polymorphic(
-    base: Any,
-    classes: Any,
-    selectable: Any = False,
+    base: type[_O] | Mapper[_O],
+    classes: Literal["*"] | Iterable[type[Any]],
+    selectable: Literal[False, None] | FromClause = False,
     flat: bool = False,
-    polymorphic_on: Any = None,
+    polymorphic_on: ColumnElement[Any] | None = None,
     aliased: bool = False,
     innerjoin: bool = False,
     adapt_on_names: bool = False,
     name: str | None = None,
     _use_mapper_path: bool = False,
-) -> AliasedClass[Any]:
+) -> AliasedClass[_O]:
     """Return an alias of ``base`` that also selects the columns of the given sub-classes (``"*"``: of all)."""
     return AliasedInsp._with_polymorphic_factory(
         base,

@@ -172,13 +172,13 @@ class AsyncSession(AsyncBinds, AsyncExecution, ReversibleProxy[Session]):
 
     async def merge(self, instance: O, *, load: bool = True, options: Sequence[Any] | None = None) -> O:
         """Copy the state of an object onto the object of the same identity in this session, and return that one."""
-        return await greenlet_spawn(self.sync_session.merge, instance, load=load, options=options)
+        return await greenlet_spawn(self.sync_session.merge, instance, load=load, options=options)  # pyright: ignore
 
     async def merge_all(
         self, instances: Iterable[O], *, load: bool = True, options: Sequence[Any] | None = None
     ) -> Sequence[O]:
         """``merge()`` of several objects."""
-        return await greenlet_spawn(self.sync_session.merge_all, instances, load=load, options=options)
+        return await greenlet_spawn(self.sync_session.merge_all, instances, load=load, options=options)  # pyright: ignore
 
     async def flush(self, objects: Sequence[Any] | None = None) -> None:
         """Turn pending changes into SQL now."""
