@@ -100,7 +100,7 @@ def _describe(kind: type[Any]) -> tuple[str, list[_Part]]:
     return way, list(_parts(kind, description))
 
 
-def _parts(kind: type[Any], description: Sequence[tuple[str, Any]]) -> Iterator[_Part]:
+def _parts(kind: type[Any], description: Sequence[tuple[str, InternalTraversal]]) -> Iterator[_Part]:
     for name, part in description:
         default = inspect.getattr_static(kind, name, None)
         # what all of a class have says nothing; these options are made when they are asked for, of nothing
