@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from sqlalchemy import ForeignKey, Row, create_engine, func
+from sqlalchemy import ColumnElement, ForeignKey, Row, create_engine, func, inspect
 from typing_extensions import assert_type
 
-from rustalchemy.orm import DeclarativeBase, Mapped, Query, Session, aliased, joinedload, mapped_column, relationship
+from rustalchemy.orm import (
+    DeclarativeBase,
+    InstanceState,
+    Mapped,
+    Query,
+    Session,
+    aliased,
+    joinedload,
+    mapped_column,
+    relationship,
+)
 from rustalchemy.orm.query import RowReturningQuery
 
 
@@ -94,3 +104,6 @@ assert_type(users.with_entities(Address), Query[Address])
 assert_type(users.with_entities(User.id, User.name), RowReturningQuery[int, str])
 assert_type(users.add_columns(User.id), Query[Any])
 assert_type(users.only_return_tuples(True), RowReturningQuery[User])
+assert_type(User.name == "a", ColumnElement[bool])
+assert_type(User.id < 1, ColumnElement[bool])
+assert_type(inspect(User()), InstanceState[User])

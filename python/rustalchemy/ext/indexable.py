@@ -59,7 +59,7 @@ class index_property(hybrid_property[_T]):
             raise AttributeError(self.attr_name) from error
         return self.default
 
-    def fget(self, instance: Any, /) -> Any:
+    def fget(self, instance: Any, /) -> _T:
         value = getattr(instance, self.attr_name)
         if value is None:
             return self._missing()

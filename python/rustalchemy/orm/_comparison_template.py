@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ColumnElement
 
 from .. import _sa
 from .._core import ComparisonTemplate
@@ -76,24 +76,24 @@ class QuickComparison:
         """Build the expression the long way."""
         raise NotImplementedError
 
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other: Any) -> ColumnElement[bool]:  # type: ignore[override]
         # the commonest of them, without another call
         template = self._comparison_templates.get((_eq, type(other)))
         return self._compare(_eq, other) if template is None else template.compared(other)
 
-    def __ne__(self, other: Any) -> Any:
+    def __ne__(self, other: Any) -> ColumnElement[bool]:  # type: ignore[override]
         return self._compare(operator.ne, other)
 
-    def __lt__(self, other: Any) -> Any:
+    def __lt__(self, other: Any) -> ColumnElement[bool]:
         return self._compare(operator.lt, other)
 
-    def __le__(self, other: Any) -> Any:
+    def __le__(self, other: Any) -> ColumnElement[bool]:
         return self._compare(operator.le, other)
 
-    def __gt__(self, other: Any) -> Any:
+    def __gt__(self, other: Any) -> ColumnElement[bool]:
         return self._compare(operator.gt, other)
 
-    def __ge__(self, other: Any) -> Any:
+    def __ge__(self, other: Any) -> ColumnElement[bool]:
         return self._compare(operator.ge, other)
 
     __hash__ = object.__hash__

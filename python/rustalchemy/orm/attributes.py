@@ -76,6 +76,8 @@ from .base import opt_manager_of_class as opt_manager_of_class
 from .base import state_str as state_str
 
 if TYPE_CHECKING:
+    from sqlalchemy.sql.elements import ColumnElement
+
     from .._sa import _ColumnExpressionArgument
     from ._typing import _T, _EntityType
 
@@ -188,7 +190,7 @@ class QueryableAttribute(
     def _annotations(self) -> Any:
         return self.__clause_element__()._annotations
 
-    def __clause_element__(self) -> Any:
+    def __clause_element__(self) -> ColumnElement[_T_co]:
         return self.expression
 
     @property

@@ -7,9 +7,10 @@ named tuple, the running of constructors.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Generic
 
 from sqlalchemy import util
+from typing_extensions import TypeVar
 
 from .. import _core
 from .._sa import _self_inspects
@@ -18,12 +19,15 @@ from ._history import History
 from ._state_views import CommittedState, ExpiredAttributes
 from .base import INIT_OK, NO_VALUE, PASSIVE_NO_INITIALIZE, PASSIVE_OFF, opt_manager_of_class
 
+# a state whose class nobody names is one of any object
+_O = TypeVar("_O", bound=Any, default=Any)
+
 # from a session to its AsyncSession, where `rustalchemy.ext.asyncio` is in use
 _async_provider: Callable[[Any], Any] | None = None
 
 
 @_self_inspects
-class InstanceState(_core.InstanceState, interfaces.InspectionAttr):
+class InstanceState(_core.InstanceState, interfaces.InspectionAttr, Generic[_O]):
     """The bookkeeping of one mapped object."""
 
     __slots__ = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .attribute import _HybridClassLevelAccessor as _HybridClassLevelAccessor
 from .attribute import hybrid_property as hybrid_property
 from .comparator import Comparator as Comparator
 from .comparator import ExprComparator as ExprComparator
