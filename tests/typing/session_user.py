@@ -155,3 +155,4 @@ assert_type(user.queried.all(), list[Address])
 user.queried.append(Address())
 session.scalars(select(User).where(User.addresses.any(Address.id > 1) | User.addresses.of_type(Address).any()))
 session.scalars(select(User).options(selectinload(User.addresses.and_(Address.id > 1))))
+session.scalars(select(User).options(selectinload("addresses")))  # type: ignore[arg-type]

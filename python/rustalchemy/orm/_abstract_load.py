@@ -17,6 +17,7 @@ from .path_registry import _COLUMN_TOKEN, _RELATIONSHIP_TOKEN, _WILDCARD_TOKEN, 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._typing import _AttrType
     from .strategy_options import Load
 
 
@@ -33,7 +34,7 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
     # relationships
 
     def contains_eager(
-        self, attr: Any, alias: Any = None, _is_chain: bool = False, _propagate_to_loaders: bool = False
+        self, attr: _AttrType, alias: Any = None, _is_chain: bool = False, _propagate_to_loaders: bool = False
     ) -> Self:
         """Take ``attr`` from columns the statement states explicitly."""
         if isinstance(alias, str):
@@ -44,8 +45,8 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
             )
         elif alias is not None:
             alias = coercions.expect(roles.FromClauseRole, alias)
-        elif getattr(attr, "_of_type", None):
-            alias = inspect(attr._of_type).selectable
+        elif of_type := getattr(attr, "_of_type", None):
+            alias = inspect(of_type).selectable
         return self._set_relationship_strategy(
             attr,
             {"lazy": "joined"},
@@ -55,26 +56,28 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
             _reconcile_to_other=True if _is_chain else None,
         )
 
-    def joinedload(self, attr: Any, innerjoin: Any = None) -> Self:
+    def joinedload(self, attr: _AttrType, innerjoin: Any = None) -> Self:
         """Load ``attr`` by a JOIN added to the statement."""
         opts = {} if innerjoin is None else {"innerjoin": innerjoin}
         return self._set_relationship_strategy(attr, {"lazy": "joined"}, opts=opts)
 
-    def subqueryload(self, attr: Any) -> Self:
+    def subqueryload(self, attr: _AttrType) -> Self:
         """Load ``attr`` by a second statement that embeds the first as a subquery."""
         return self._set_relationship_strategy(attr, {"lazy": "subquery"})
 
-    def selectinload(self, attr: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None) -> Self:
+    def selectinload(
+        self, attr: _AttrType, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None
+    ) -> Self:
         """Load ``attr`` by a second statement with the parents' keys in an IN list."""
         return self._set_relationship_strategy(
             attr, {"lazy": "selectin"}, opts={"recursion_depth": recursion_depth, "chunksize": chunksize}
         )
 
-    def lazyload(self, attr: Any) -> Self:
+    def lazyload(self, attr: _AttrType) -> Self:
         """Load ``attr`` when it is first read."""
         return self._set_relationship_strategy(attr, {"lazy": "select"})
 
-    def immediateload(self, attr: Any, recursion_depth: Optional[int] = None) -> Self:
+    def immediateload(self, attr: _AttrType, recursion_depth: Optional[int] = None) -> Self:
         """Load ``attr`` right after its parents, one SELECT each."""
         return self._set_relationship_strategy(attr, {"lazy": "immediate"}, opts={"recursion_depth": recursion_depth})
 
@@ -83,21 +86,21 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         "The :func:`_orm.noload` option is deprecated and will be removed in a future release.  This option "
         "produces incorrect results by returning ``None`` for related items.",
     )
-    def noload(self, attr: Any) -> Self:
+    def noload(self, attr: _AttrType) -> Self:
         """Leave ``attr`` empty."""
         return self._set_relationship_strategy(attr, {"lazy": "noload"})
 
-    def raiseload(self, attr: Any, sql_only: bool = False) -> Self:
+    def raiseload(self, attr: _AttrType, sql_only: bool = False) -> Self:
         """Refuse to load ``attr`` when it is read."""
         return self._set_relationship_strategy(attr, {"lazy": "raise_on_sql" if sql_only else "raise"})
 
-    def defaultload(self, attr: Any) -> Self:
+    def defaultload(self, attr: _AttrType) -> Self:
         """Leave ``attr`` as mapped; a step towards options below it."""
         return self._set_relationship_strategy(attr, None)
 
     # columns
 
-    def load_only(self, *attrs: Any, raiseload: bool = False) -> Self:
+    def load_only(self, *attrs: _AttrType, raiseload: bool = False) -> Self:
         """Load these columns, defer all others."""
         others: dict[str, Any] = {"deferred": True, "instrument": True}
         if raiseload:
@@ -105,14 +108,14 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         named = self._set_column_strategy(_expand_column_strategy_attrs(attrs), {"deferred": False, "instrument": True})
         return named._set_column_strategy(("*",), others)
 
-    def defer(self, key: Any, raiseload: bool = False) -> Self:
+    def defer(self, key: _AttrType, raiseload: bool = False) -> Self:
         """Load this column when it is first read."""
         strategy: dict[str, Any] = {"deferred": True, "instrument": True}
         if raiseload:
             strategy["raiseload"] = True
         return self._set_column_strategy(_expand_column_strategy_attrs((key,)), strategy)
 
-    def undefer(self, key: Any) -> Self:
+    def undefer(self, key: _AttrType) -> Self:
         """Load this column with the others."""
         return self._set_column_strategy(_expand_column_strategy_attrs((key,)), {"deferred": False, "instrument": True})
 
@@ -120,7 +123,7 @@ class _AbstractLoad(traversals.GenerativeOnTraversal, LoaderOption):
         """Load the deferred columns of a group with the others."""
         return self._set_column_strategy((_WILDCARD_TOKEN,), None, {f"undefer_group_{name}": True})
 
-    def with_expression(self, key: Any, expression: Any) -> Self:
+    def with_expression(self, key: _AttrType, expression: Any) -> Self:
         """Load ``expression`` into a ``query_expression()`` attribute."""
         plain = orm_util._orm_full_deannotate(coercions.expect(roles.LabeledColumnExprRole, expression))
         return self._set_column_strategy((key,), {"query_expression": True}, extra_criteria=(plain,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, TypeVar, Union
 
 from sqlalchemy.sql import roles
 from sqlalchemy.sql.elements import ColumnElement
@@ -12,6 +12,7 @@ from sqlalchemy.sql.elements import ColumnElement
 if TYPE_CHECKING:
     from sqlalchemy.sql.selectable import ForUpdateParameter
 
+    from .attributes import QueryableAttribute
     from .decl_api import registry as _registry_type
     from .interfaces import ORMOption
     from .mapper import Mapper
@@ -37,6 +38,9 @@ _InternalEntityType = Union["Mapper[_T]", "AliasedInsp[_T]"]
 _ExternalEntityType = Union[type[_T], "AliasedClass[_T]"]
 _EntityType = Union[type[_T], "AliasedClass[_T]", "Mapper[_T]", "AliasedInsp[_T]"]
 _EntityBindKey = Union[type[_O], "Mapper[_O]"]
+
+# what a loader option may be given as a key
+_AttrType = Union[Literal["*"], "QueryableAttribute[Any]"]
 
 _ClassDict = Mapping[str, Any]
 _InstanceDict = dict[str, Any]

@@ -41,6 +41,8 @@ from .path_registry import (
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ._typing import _AttrType
+
 # options of one attribute that are made once: programs write them into the statement that they are about to execute
 _SHARED = frozenset(
     (
@@ -348,65 +350,67 @@ def _generate_from_keys(
     return cast(_AbstractLoad, option)
 
 
-def contains_eager(*keys: Any, **kw: Any) -> _AbstractLoad:
+def contains_eager(*keys: _AttrType, **kw: Any) -> _AbstractLoad:
     """Fill relationships from columns that the statement joins anyway."""
     return _generate_from_keys(_AbstractLoad.contains_eager, keys, True, kw)
 
 
-def load_only(*attrs: Any, raiseload: bool = False) -> _AbstractLoad:
+def load_only(*attrs: _AttrType, raiseload: bool = False) -> _AbstractLoad:
     """Load these columns only; the others are deferred."""
     attrs = _expand_column_strategy_attrs(attrs)
     return Load(_parse_attr_argument(attrs[0])[1]).load_only(*attrs, raiseload=raiseload)
 
 
-def joinedload(*keys: Any, **kw: Any) -> _AbstractLoad:
+def joinedload(*keys: _AttrType, **kw: Any) -> _AbstractLoad:
     """Load relationships in the same statement, by outer joins."""
     return _generate_from_keys(_AbstractLoad.joinedload, keys, False, kw)
 
 
-def subqueryload(*keys: Any) -> _AbstractLoad:
+def subqueryload(*keys: _AttrType) -> _AbstractLoad:
     """Load relationships in one more statement each, which repeats the first one as a subquery."""
     return _generate_from_keys(_AbstractLoad.subqueryload, keys, False, {})
 
 
-def selectinload(*keys: Any, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None) -> _AbstractLoad:
+def selectinload(
+    *keys: _AttrType, recursion_depth: Optional[int] = None, chunksize: Optional[int] = None
+) -> _AbstractLoad:
     """Load relationships in one more statement each, by the keys that were loaded."""
     return _generate_from_keys(
         _AbstractLoad.selectinload, keys, False, {"recursion_depth": recursion_depth, "chunksize": chunksize}
     )
 
 
-def lazyload(*keys: Any) -> _AbstractLoad:
+def lazyload(*keys: _AttrType) -> _AbstractLoad:
     """Load relationships when they are asked for."""
     return _generate_from_keys(_AbstractLoad.lazyload, keys, False, {})
 
 
-def immediateload(*keys: Any, recursion_depth: Optional[int] = None) -> _AbstractLoad:
+def immediateload(*keys: _AttrType, recursion_depth: Optional[int] = None) -> _AbstractLoad:
     """Load relationships at once, with a statement for each object."""
     return _generate_from_keys(_AbstractLoad.immediateload, keys, False, {"recursion_depth": recursion_depth})
 
 
-def noload(*keys: Any) -> _AbstractLoad:
+def noload(*keys: _AttrType) -> _AbstractLoad:
     """Load nothing: relationships are empty."""
     return _generate_from_keys(_AbstractLoad.noload, keys, False, {})
 
 
-def raiseload(*keys: Any, **kw: Any) -> _AbstractLoad:
+def raiseload(*keys: _AttrType, **kw: Any) -> _AbstractLoad:
     """Refuse to load relationships when they are asked for."""
     return _generate_from_keys(_AbstractLoad.raiseload, keys, False, kw)
 
 
-def defaultload(*keys: Any) -> _AbstractLoad:
+def defaultload(*keys: _AttrType) -> _AbstractLoad:
     """Leave the way an attribute is loaded as it is: a step towards options of what it leads to."""
     return _generate_from_keys(_AbstractLoad.defaultload, keys, False, {})
 
 
-def defer(key: Any, *, raiseload: bool = False) -> _AbstractLoad:
+def defer(key: _AttrType, *, raiseload: bool = False) -> _AbstractLoad:
     """Load a column when it is asked for, or refuse to with `raiseload`."""
     return _generate_from_keys(_AbstractLoad.defer, (key,), False, {"raiseload": raiseload} if raiseload else {})
 
 
-def undefer(key: Any) -> _AbstractLoad:
+def undefer(key: _AttrType) -> _AbstractLoad:
     """Load a deferred column with the others."""
     return _generate_from_keys(_AbstractLoad.undefer, (key,), False, {})
 
@@ -416,7 +420,7 @@ def undefer_group(name: str) -> _AbstractLoad:
     return _WildcardLoad().undefer_group(name)
 
 
-def with_expression(key: Any, expression: Any) -> _AbstractLoad:
+def with_expression(key: _AttrType, expression: Any) -> _AbstractLoad:
     """What a `query_expression()` attribute is filled with."""
     return _generate_from_keys(_AbstractLoad.with_expression, (key,), False, {"expression": expression})
 
