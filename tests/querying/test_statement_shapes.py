@@ -340,6 +340,7 @@ NESTED: dict[str, Statement] = {
 SHAPED.update(NESTED)
 
 UNSHAPED: dict[str, Statement] = {
+    "bundle, named by a column": lambda m, n: select(m.orm.Bundle(m.User.__table__.c.id, m.User.name)),
     "parameters of a subquery": lambda m, n: select(select(text("x")).params(n=n).subquery()),
     "hint of a table": lambda m, n: select(m.User).with_hint(m.User, "x"),
     "deep": lambda m, n: select(functools.reduce(lambda one, _: func.lower(one), range(300), m.User.name)),

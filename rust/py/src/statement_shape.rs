@@ -279,7 +279,8 @@ impl<'a, 'py> Reading<'a, 'py> {
             let part = description.attributes[*number].part;
             let is_present = match part {
                 Part::Type | Part::Name | Part::Element | Part::Entity | Part::Any => !value.is_none(),
-                _ => value.is_truthy()?,
+                // a clause where a name is expected, say
+                _ => value.is_truthy().map_err(|_| Stop::NoShape)?,
             };
             if is_present {
                 present |= 1 << number;
@@ -437,11 +438,11 @@ impl<'a, 'py> Reading<'a, 'py> {
         let py = attributes.py();
         self.key.push(attributes.get_item(intern!(py, "compile_state_plugin"))?);
         let subject = attributes.get_item(intern!(py, "plugin_subject"))?;
-        if subject.is_truthy()? {
-            return self.element(&subject);
+        if subject.is_none() {
+            self.nothing(py);
+            return Ok(());
         }
-        self.nothing(py);
-        Ok(())
+        self.element(&subject)
     }
 
     /// In the order of the names.
