@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from sqlalchemy import exc as sa_exc
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.sql.selectable import ForUpdateParameter
     from sqlalchemy.util import IdentitySet
 
     from ._expired_peers import OnExpired
     from ._on_lazy import OnLazy
+    from ._typing import _O, _EntityBindKey
     from .identity import IdentityMap
+    from .interfaces import ORMOption
     from .query import Query
 
 __all__ = ["QueryPropertyDescriptor", "scoped_session"]
@@ -126,6 +129,34 @@ class scoped_session(Generic[_S]):
             self.registry().close()
         self.registry.clear()
 
+    def add(self, instance: object, *, _warn: bool = True) -> None:
+        """Proxy of ``Session.add()``."""
+        self.registry().add(instance, _warn=_warn)
+
+    def get(
+        self,
+        entity: _EntityBindKey[_O],
+        ident: Any,
+        *,
+        options: Sequence[ORMOption] | None = None,
+        populate_existing: bool | None = None,
+        with_for_update: ForUpdateParameter = None,
+        identity_token: Any = None,
+        execution_options: Mapping[str, Any] = util.EMPTY_DICT,
+        bind_arguments: dict[str, Any] | None = None,
+    ) -> _O | None:
+        """Proxy of ``Session.get()``."""
+        return self.registry().get(
+            entity,
+            ident,
+            options=options,
+            populate_existing=populate_existing,
+            with_for_update=with_for_update,
+            identity_token=identity_token,
+            execution_options=execution_options,
+            bind_arguments=bind_arguments,
+        )
+
     def query_property(self, query_cls: type[Query[Any]] | None = None) -> QueryPropertyDescriptor:
         """A class attribute that reads as a Query over that class."""
         return QueryPropertyDescriptor(self, query_cls)
@@ -134,7 +165,6 @@ class scoped_session(Generic[_S]):
 
     __contains__ = _proxy(Session.__contains__)
     __iter__ = _proxy(Session.__iter__)
-    add = _proxy(Session.add)
     add_all = _proxy(Session.add_all)
     begin = _proxy(Session.begin)
     begin_nested = _proxy(Session.begin_nested)
@@ -152,7 +182,6 @@ class scoped_session(Generic[_S]):
     expunge = _proxy(Session.expunge)
     expunge_all = _proxy(Session.expunge_all)
     flush = _proxy(Session.flush)
-    get = _proxy(Session.get)
     get_bind = _proxy(Session.get_bind)
     get_one = _proxy(Session.get_one)
     invalidate = _proxy(Session.invalidate)
