@@ -14,7 +14,7 @@ from .. import _core
 from ._lane import Lane
 from ._lane_cursor import LaneCursor, first_page
 from ._results import FetchedResult, chunked_result, result_metadata, tell_query
-from ._row_loading import MOST_PLANS, RowLoad, plan_variant, refuse_expunged, statement_plan
+from ._row_loading import MOST_PLANS, RowLoad, later, plan_variant, refuse_expunged, statement_plan
 from ._row_plans import RowSource, StatementPlan
 from .context import QueryContext
 
@@ -513,11 +513,7 @@ def _rows(
             passes_by_loaded=passes_by,
         )
     # nothing is overwritten, and nothing more is loaded, before somebody looks at the rows
-    return fetched, _later(read)
-
-
-def _later(read: Callable[[], list[Any]]) -> Iterator[Any]:
-    yield from read()
+    return fetched, later(read)
 
 
 def _unless_expunged(session: Any, epoch: int, plan: StatementPlan, rows: list[Any]) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
@@ -92,6 +92,11 @@ def statement_plan(context: QueryContext, source: Callable[[], RowSource]) -> St
             plans.clear()
         plans[key] = plan
     return plan
+
+
+def later(read: Callable[[], list[Any]]) -> Iterator[Any]:
+    """What is read, when somebody looks at it."""
+    yield from read()
 
 
 class RowLoad:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any, Optional
 
 from sqlalchemy import exc as sa_exc
@@ -16,7 +15,7 @@ from ._load_object import _props_with_primary_key as _props_with_primary_key
 from ._load_object import get_from_identity
 from ._merge_result import merge_frozen_result, merge_result
 from ._results import FetchedResult, chunked_result, result_metadata
-from ._row_loading import RowLoad, statement_plan
+from ._row_loading import RowLoad, later, statement_plan
 from ._row_plans import RowSource
 from .context import QueryContext
 
@@ -27,7 +26,7 @@ def fetched_instances(rows: list[Any], source: RowSource, context: QueryContext)
     """A Result of ORM objects and values, over the raw rows of one execution."""
     plan = statement_plan(context, lambda: source)
     load = RowLoad(context, plan)
-    found = chain.from_iterable(load.rows(chunk) for chunk in (rows,))
+    found = later(lambda: load.rows(rows))
     metadata = plan.named(result_metadata(plan, context.load_options), context.query)
     return FetchedResult(metadata, found, plan.single_entity, context, context.compile_state.multi_row_eager_loaders)
 
